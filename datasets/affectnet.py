@@ -1,0 +1,327 @@
+"""AffectNet: face images from the web with expression, valence and arousal (Mollahosseini et al., 2017).
+
+Two releases are read, told apart by what lies at the root:
+
+* AffectNet 2017: ``training.csv`` and ``validation.csv``, images in sub-folders of ``IMAGE_FOLDERS``.
+* AffectNet-8: ``train_set`` and ``val_set`` with ``images/<id>.jpg`` (224 × 224 face crops) and
+  ``annotations/<id>_{exp,val,aro,lnd}.npy``.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from datasets.faces import box_from_detection, landmark_box
+from datasets.frames import EXPRESSIONS, DataError, FrameBuilder, Splits, require_columns
+
+CSV_FOLDERS = ("", "Manually_Annotated_file_lists")
+IMAGE_FOLDERS = ("", "images", "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
+CSV_COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height",
+               "facial_landmarks", "expression", "valence", "arousal")  # fmt: skip
+LAYOUT = (
+    "AffectNet 2017 (training.csv, validation.csv and the images, in the folder itself, images/ or "
+    "Manually_Annotated_Images/) or AffectNet-8 (train_set/ and val_set/, each with images/ and annotations/)"
+)
+
+UNUSED_CODES = {8: "no expression (expression code 8)", 9: "uncertain (expression code 9)",
+                10: "no face (expression code 10)"}  # fmt: skip
+NOT_LABELLED = -2.0
+CROP_SIZE = 224
+"""Side of an AffectNet-8 image in pixels."""
+
+_BOX = ["left", "top", "right", "bottom"]
+_COORDINATES = 2 * 68
+_CHUNK = 20_000  # rows of a CSV held as text at a time: 20 MB
+
+
+class AffectNet(NamedTuple):
+    """The two files of the release, each a frame table. The identities are unknown: one subject per image."""
+
+    training: pd.DataFrame
+    validation: pd.DataFrame
+
+
+def read_affectnet(root: str | Path, clean: bool = False, strict: bool = False) -> AffectNet:
+    """Read AffectNet 2017 or AffectNet-8.
+
+    Left out, and counted by reason: expression codes 8-10, missing images, values that are no numbers, faces
+    without a usable box. Valence or arousal -2 becomes NaN (not labelled).
+
+    Args:
+        root: folder of the release.
+        clean: keep only images whose expression agrees with valence and arousal (``is_consistent``); those
+            without valence and arousal cannot be checked and are left out too.
+        strict: a row left out is an error, except one that ``clean`` leaves out.
+
+    Raises:
+        DataError: see ``DataError``; a label out of range is never clipped.
+    """
+    root = Path(root).expanduser().absolute()
+    csv_folder = next((root / name for name in CSV_FOLDERS if (root / name / "training.csv").is_file()), None)
+    is_npy = (root / "train_set").is_dir()
+    if csv_folder and is_npy:
+        raise DataError(f"{root}: holds both training.csv and train_set/; move one release elsewhere")
+    if not (csv_folder or is_npy):
+        raise DataError(f"{root}: no AffectNet found; expected {LAYOUT}")
+    if csv_folder:
+        files = [csv_folder / "training.csv", csv_folder / "validation.csv"]
+        return AffectNet(*(_read_csv(root, file, clean, strict) for file in files))
+    return AffectNet(*(_read_npy(root / name, clean, strict) for name in ("train_set", "val_set")))
+
+
+def split_affectnet(data: AffectNet, validation_share: float = 0.05, seed: int = 0) -> Splits:
+    """Its validation file tests; a share of its training file, drawn per expression, validates.
+
+    Args:
+        validation_share: share of every expression's training images, in (0, 1), at least one image.
+        seed: same seed, same split.
+
+    Raises:
+        DataError: share out of range, an image in both files, or fewer than two training images.
+    """
+    if not 0 < validation_share < 1:
+        raise DataError(f"validation_share = {validation_share}: must lie between 0 and 1, both excluded")
+    shared = set(data.training["path"]) & set(data.validation["path"])
+    if shared:
+        raise DataError(f"{len(shared)} images are both in training and validation, such as {min(shared)}; "
+                        "delete their rows from one of them")  # fmt: skip
+    random = np.random.default_rng(seed)
+    validates = np.zeros(len(data.training), bool)
+    for rows in data.training.groupby("expression").indices.values():
+        count = min(max(1, round(validation_share * len(rows))), len(rows) - 1)
+        validates[random.permutation(rows)[:count]] = True
+    if not validates.any():
+        raise DataError("no expression has two training images, one to train and one to validate: add images")
+    train, validation = (data.training[part].reset_index(drop=True) for part in (~validates, validates))
+    return Splits(train, validation, data.validation)
+
+
+def is_consistent(expression, valence, arousal) -> np.ndarray:
+    """Whether expression and valence/arousal agree, as in EmoNet's cleaned AffectNet (Toisoul et al., 2021).
+
+    Args:
+        expression: (N,) codes 0-7.
+        valence, arousal: (N,) in [-1, 1]; NaN is inconsistent.
+
+    Returns:
+        (N,) bool.
+    """
+    expression = np.asarray(expression)
+    valence, arousal = np.asarray(valence, np.float64), np.asarray(arousal, np.float64)
+    intensity = np.hypot(valence, arousal)
+    strong = intensity > 0.2
+    rules = {
+        "neutral": intensity < 0.2,
+        "happy": strong & (valence > 0),
+        "sad": strong & (valence < 0),
+        "surprise": strong & (arousal > 0),
+        "fear": strong & (arousal >= 0) & (valence <= 0),
+        "disgust": (intensity > 0.3) & (valence < 0),
+        "anger": strong & (arousal > 0),
+        "contempt": strong & (valence < 0),
+    }
+    return np.select([expression == code for code in range(8)], [rules[name] for name in EXPRESSIONS], False)
+
+
+# Both readers bring *raw rows*, a DataFrame with image (its name in the release), expression, valence and
+# arousal (NaN = no number), through _keep_labelled; then add path (None = no such file) and landmark box
+# (NaN = none), and bring them through _keep_faces. `name` maps an index label of the rows to file and row,
+# for messages.
+
+
+def _keep_labelled(rows: pd.DataFrame, builder: FrameBuilder, name: Callable, clean: bool) -> pd.DataFrame:
+    """Raw rows with usable labels; -2 has become NaN."""
+    keep = partial(builder.keep, name=name)
+    rows = keep(rows, rows["expression"].notna(), "expression is not a number")
+    for unused, reason in UNUSED_CODES.items():
+        rows = keep(rows, rows["expression"] != unused, reason)
+    code = rows["expression"]
+    _refuse(~code.isin(range(len(EXPRESSIONS))), code, name, "not a code from 0 to 10")
+    rows = keep(rows, rows[["valence", "arousal"]].notna().all(axis=1), "valence or arousal is not a number")
+    rows = rows.assign(expression=rows["expression"].astype(np.int64))
+    for axis in ("valence", "arousal"):
+        value = rows[axis]
+        outside = (value.abs() > 1) & (value != NOT_LABELLED)
+        _refuse(outside, value, name, "outside [-1, 1] and not -2 (not labelled)")
+        rows = rows.assign(**{axis: value.mask(value == NOT_LABELLED)})
+    if clean:
+        labelled = rows[["valence", "arousal"]].notna().all(axis=1)
+        rows = keep(rows, labelled, "clean: no valence and arousal to check against", asked=True)
+        agrees = is_consistent(rows["expression"], rows["valence"], rows["arousal"])
+        rows = keep(rows, agrees, "clean: expression and valence/arousal disagree", asked=True)
+    return rows
+
+
+def _keep_faces(rows: pd.DataFrame, builder: FrameBuilder, name: Callable) -> pd.DataFrame:
+    """Raw rows with an image and a usable box, as rows of a frame table."""
+    keep = partial(builder.keep, name=name)
+    rows = keep(rows, rows["path"].notna(), "image missing")
+    rows = keep(rows, np.isfinite(rows[_BOX]).all(axis=1), "landmarks or face rectangle are not numbers")
+    has_area = (rows["right"] > rows["left"]) & (rows["bottom"] > rows["top"])
+    rows = keep(rows, has_area, "landmarks or face rectangle without area")
+    return rows.assign(clip=rows["image"], subject=rows["image"], frame=0)
+
+
+def _refuse(bad: pd.Series, values: pd.Series, name: Callable, problem: str) -> None:
+    """DataError for the first bad value."""
+    if bad.any():
+        row = bad.idxmax()
+        raise DataError(f"{name(row)}: {values.name} is {values[row]:g}, {problem}; correct or delete it")
+
+
+# AffectNet 2017
+
+
+def _read_csv(root: Path, file: Path, clean: bool, strict: bool) -> pd.DataFrame:
+    builder = FrameBuilder(file, strict)
+    find = _ImageFinder([root / name for name in IMAGE_FOLDERS])
+
+    def name(index: int) -> str:
+        return f"{file.name} row {index + 2}"  # the header is row 1
+
+    for chunk in _csv_chunks(file):
+        require_columns(chunk.columns, CSV_COLUMNS, file)
+        chunk = chunk.fillna("")  # the end of a row that is too short
+        rows = chunk[["expression", "valence", "arousal"]].apply(pd.to_numeric, errors="coerce")
+        rows["image"] = chunk["subDirectory_filePath"].str.replace("\\", "/", regex=False)
+        rows = _keep_labelled(rows, builder, name, clean)
+        rows["path"] = find(rows["image"], name)
+        rows[_BOX] = _csv_boxes(chunk.loc[rows.index])
+        builder.add(_keep_faces(rows, builder, name))
+    return builder.build()
+
+
+def _csv_chunks(file: Path) -> Iterator[pd.DataFrame]:
+    """The CSV as text, ``_CHUNK`` rows at a time."""
+    text = {"dtype": object, "keep_default_na": False, "index_col": False, "skip_blank_lines": False}
+    try:
+        with pd.read_csv(file, chunksize=_CHUNK, encoding="utf-8-sig", **text) as reader:
+            while (chunk := _next_chunk(reader)) is not None:
+                yield chunk
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        raise DataError(f"{file}: cannot be read as CSV ({str(error).strip()}); restore it") from error
+
+
+def _next_chunk(reader: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    """The next chunk; pandas only warns when it cuts rows longer than the header, which here is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return next(reader, None)
+
+
+class _ImageFinder:
+    """Finds images by listing each directory once: 300,000 look-ups in memory, not on the disk."""
+
+    def __init__(self, folders: list[Path]):
+        self.folders = [str(folder) for folder in folders if folder.is_dir()]
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def __call__(self, images: pd.Series, name: Callable) -> list[str | None]:
+        """Absolute path of each image (N,), None where no folder has it.
+
+        Raises:
+            DataError: a path leads out of the folders.
+        """
+        parts = [image.rpartition("/") for image in images]
+        for index, (directory, slash, _) in zip(images.index, parts, strict=True):
+            if directory not in self._listed:
+                if _leads_out(directory + slash):
+                    raise DataError(f"{name(index)}: path {images[index]!r} leads out of the dataset's "
+                                    "folder; correct or delete the row")  # fmt: skip
+                self._listed[directory] = self._list(directory)
+        return [self._listed[directory].get(file) for directory, _, file in parts]
+
+    def _list(self, directory: str) -> dict[str, str]:
+        """Path by file name of one sub-directory, over all folders; the first folder that has a file wins."""
+        files: dict[str, str] = {}
+        for folder in self.folders:
+            place = os.path.join(folder, directory)
+            for entry in os.scandir(place) if os.path.isdir(place) else ():
+                files.setdefault(entry.name, entry.path)
+        return files
+
+
+def _leads_out(directory: str) -> bool:
+    """Whether a directory of a path in the CSV, with its slash, is absolute or climbs."""
+    return directory.startswith("/") or directory[1:2] == ":" or ".." in directory.split("/")
+
+
+def _csv_boxes(chunk: pd.DataFrame) -> np.ndarray:
+    """Landmark boxes (N, 4) of CSV rows: from the landmarks, or where there are none, the face rectangle."""
+    given = (chunk["facial_landmarks"].str.strip() != "").to_numpy()
+    boxes = np.empty((len(chunk), 4))
+    boxes[given] = _parse_landmarks(chunk["facial_landmarks"].to_numpy()[given])
+    sides = chunk.loc[~given, ["face_x", "face_y", "face_width", "face_height"]]
+    x, y, width, height = sides.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64).T
+    boxes[~given] = box_from_detection(x, y, x + width, y + height)
+    return boxes
+
+
+def _parse_landmarks(texts: np.ndarray) -> np.ndarray:
+    """(N,) strings "x;y;x;y;…" -> landmark boxes (N, 4); NaN where there are not 136 numbers."""
+    boxes = np.full((len(texts), 4), np.nan)
+    whole = np.array([text.count(";") == _COORDINATES - 1 and "\n" not in text for text in texts], bool)
+    if whole.any():
+        # pandas parses numbers three times as fast as numpy.fromstring
+        table = pd.read_csv(io.StringIO("\n".join(texts[whole])), sep=";", header=None, low_memory=False)
+        if not all(dtype.kind in "if" for dtype in table.dtypes):
+            table = table.apply(pd.to_numeric, errors="coerce")
+        points = table.to_numpy(np.float64).T.reshape(_COORDINATES // 2, 2, -1)
+        boxes[whole] = landmark_box(points.transpose(2, 0, 1))
+    return boxes
+
+
+# AffectNet-8
+
+
+def _read_npy(folder: Path, clean: bool, strict: bool) -> pd.DataFrame:
+    images, notes = folder / "images", folder / "annotations"
+    for place in (images, notes):
+        if not place.is_dir():
+            raise DataError(f"{place}: no such folder; AffectNet-8 has images/ and annotations/ in each set")
+    builder = FrameBuilder(folder, strict)
+    paths = {os.path.splitext(entry.name)[0]: entry.path for entry in os.scandir(images)
+             if entry.name.lower().endswith((".jpg", ".jpeg", ".png"))}  # fmt: skip
+    files = {entry.name for entry in os.scandir(notes)}
+    keys = {name.removesuffix("_exp.npy") for name in files if name.endswith("_exp.npy")}
+    for key in sorted(paths.keys() - keys):
+        builder.leave_out("image without annotation", f"{folder.name}/images/{key}")
+    progress = tqdm(sorted(keys), desc=folder.name, disable=None, leave=False)  # None: only on a terminal
+    raw = {key: _read_notes(notes, key, f"{key}_lnd.npy" in files) for key in progress}
+    rows = pd.DataFrame.from_dict(raw, "index", np.float64, ["expression", "valence", "arousal", *_BOX])
+    rows["image"] = [f"{folder.name}/{key}" for key in rows.index]
+    rows["path"] = [paths.get(key) for key in rows.index]
+
+    def name(key: str) -> str:
+        return f"{folder.name}/annotations/{key}"
+
+    builder.add(_keep_faces(_keep_labelled(rows, builder, name, clean), builder, name))
+    return builder.build()
+
+
+def _read_notes(folder: Path, key: str, has_landmarks: bool) -> list[float]:
+    """Expression, valence, arousal and landmark box of one image; NaN where a file holds no number."""
+    labels = [_load(folder / f"{key}_{kind}.npy", 1)[0] for kind in ("exp", "val", "aro")]
+    if not has_landmarks:
+        return [*labels, *box_from_detection(0, 0, CROP_SIZE, CROP_SIZE)]
+    landmarks = _load(folder / f"{key}_lnd.npy", _COORDINATES)
+    return [*labels, *landmark_box(landmarks.reshape(-1, 2))]
+
+
+def _load(file: Path, size: int) -> np.ndarray:
+    """Numbers of a .npy file as (size,) float64, strings converted; NaN where they are missing or others."""
+    try:
+        values = np.load(file, allow_pickle=False)
+        if values.size == size and values.dtype.kind in "iufSU":
+            return values.astype(np.float64).reshape(-1)
+    except (OSError, ValueError, EOFError):
+        pass
+    return np.full(size, np.nan)

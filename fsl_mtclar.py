@@ -1,0 +1,60 @@
+"""Label videos for valence and arousal from a few labelled frames, the support-set.
+
+    python fsl_mtclar.py                                    the test clips of the newest mtclar.py run's dataset
+    python fsl_mtclar.py --support_set.strategy uniform_k --support_set.amount 3
+    python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
+    python fsl_mtclar.py --video folder_of_videos --overlay
+
+Each frame is encoded once. The network then says how far a frame's valence and arousal lie above those of its anchor,
+a labelled frame: label = anchor's label + difference. On a dataset, every rule for choosing anchors is scored beside
+what time alone gives: the last label held, and the straight line from label to label.
+"""
+
+from utils.config import checkpoint_path, label_settings, merge_layers, read_layers
+from utils.script import run_script
+from utils.settings import LabelSettings
+
+
+def main() -> None:
+    layers = read_layers(LabelSettings, "config.yaml", __doc__)
+    checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
+
+    # PyTorch and what stands on it: seconds to import, so only when there is work.
+    from utils.checkpoint import load_mtclar
+    from utils.runtime import make_runtime
+
+    # Data and crops as the network was trained on them, so that nobody in the test clips is known to it.
+    model, trained = load_mtclar(checkpoint)
+    settings = label_settings(layers, checkpoint, trained)
+    runtime = make_runtime(settings.runtime)
+    work = label_own_videos if settings.video else label_test_clips
+    work(runtime.place(model), checkpoint, settings, runtime)
+
+
+def label_test_clips(model, checkpoint, settings, runtime) -> None:
+    """The paper's experiment: a support-set of each clip's own labels, the other frames labelled and scored."""
+    from utils.data import CropReader, read_splits
+    from utils.embed import EmbeddingCache
+    from utils.label_dataset import label_dataset
+    from utils.report import report_labels
+    from utils.run_folder import RunFolder
+
+    run = RunFolder.create(settings, "fsl_mtclar")
+    splits, crops = read_splits(settings), CropReader(settings)
+    cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+    tables = label_dataset(model, splits, crops, cache, settings, runtime)
+    report_labels(tables, settings.support_set, run)
+
+
+def label_own_videos(model, checkpoint, settings, runtime) -> None:
+    """Find and follow faces, encode each once, label all frames from those that a person has labelled."""
+    from utils.label_video import LabelledVideos, find_jobs
+
+    videos = LabelledVideos(model, checkpoint, settings, runtime)
+    for job in find_jobs(settings.video, settings.labels):
+        videos.label(job)
+    videos.report()
+
+
+if __name__ == "__main__":
+    run_script(main)

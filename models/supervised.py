@@ -1,0 +1,35 @@
+"""MT-CLAR + SL: a small supervised head on frozen embeddings."""
+
+import torch
+from torch import Tensor, nn
+
+from models.emonet import EMBEDDING
+
+HIDDEN = (1024, 512, 256, 128)
+
+
+class SupervisedHead(nn.Module):
+    """Embeddings (B, 256) → (B, outputs): valence and arousal, or expression logits.
+
+    tanh: bound the outputs to [-1, 1], for valence and arousal.
+    """
+
+    def __init__(self, outputs: int, tanh: bool = False, dropout: float = 0.5):
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels_in = EMBEDDING
+        for channels in HIDDEN:
+            layers += [
+                nn.Linear(channels_in, channels, bias=False),
+                nn.BatchNorm1d(channels),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+            ]
+            channels_in = channels
+        self.hidden = nn.Sequential(*layers)
+        self.output = nn.Linear(channels_in, outputs)
+        self.tanh = tanh
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        out = self.output(self.hidden(embeddings))
+        return torch.tanh(out) if self.tanh else out

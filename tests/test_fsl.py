@@ -1,0 +1,302 @@
+"""fsl_mtclar.py from end to end: the paper's experiment on a dataset, and videos of one's own."""
+
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import finished, run_script
+from published import emonet_state
+
+from datasets.annotations import Timeline
+from datasets.demo import label_trace
+from datasets.demo_face import Person
+from datasets.demo_paint import draw_face
+from datasets.labels import read_labels
+from utils.support_set import BASELINES, RULES
+
+VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
+
+
+def label(*argv) -> tuple[Path, str]:
+    return finished("fsl_mtclar.py", *map(str, argv))
+
+
+@pytest.fixture(scope="module")
+def quick(demo_run, tmp_path_factory):
+    """Arguments: the tiny network, a fresh folder of runs."""
+    checkpoint = shutil.copy(demo_run[0] / "best.pt", tmp_path_factory.mktemp("network"))
+    return ["--checkpoint", checkpoint, "--runs", tmp_path_factory.mktemp("labels"),
+            "--runtime.precision", "float32", "--runtime.device", "cpu"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """An MP4 of 60 frames at 20 a second: a rendered face for 48 of them, then an empty room."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
+    trace = label_trace(np.random.default_rng(1), 60)
+    for frame, (valence, arousal) in enumerate(trace):
+        canvas = np.full((240, 320, 3), 120, np.uint8)
+        if frame < 48:
+            canvas[10:230, 50:270] = draw_face(Person(), valence, arousal, size=220)[0]
+        writer.write(canvas)
+    writer.release()
+    return path
+
+
+def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n40,0.1,0.6\n") -> Path:
+    path.write_text(rows)
+    return path
+
+
+@pytest.mark.parametrize(
+    "strategy, amount", [("every_n", 3), ("first", 2), ("random_k", 2), ("diverse_k", 2), ("uniform_k", 1)]
+)
+def test_dataset_is_labelled_by_every_method(quick, strategy, amount):
+    folder, printed = label(*quick, "--support_set.strategy", strategy, "--support_set.amount", amount)
+    labels = pd.read_csv(folder / "labels.csv", dtype={"clip": str})
+    scores = pd.read_csv(folder / "scores.csv")
+    assert set(scores["method"]) == set(RULES) | set(BASELINES)
+    assert (labels.loc[labels["support"], "valence"] - labels.loc[labels["support"], "valence_true"]).abs().max() < 1e-6
+    assert labels[["valence", "arousal"]].abs().max().max() <= 1
+    clips = labels.groupby("clip")["support"]
+    wanted = np.ceil(clips.size() / amount) if strategy == "every_n" else amount
+    assert (clips.sum() == wanted).all()
+    unscored = labels[~labels["support"]]
+    pooled = scores[(scores["method"] == "previous") & (scores["average"] == "pooled")].iloc[0]
+    error = np.sqrt(np.mean((unscored["valence"] - unscored["valence_true"]) ** 2))
+    assert pooled["valence_RMSE"] == pytest.approx(error, rel=1e-3) and pooled["frames"] == len(unscored)
+    assert "straight line" in printed and len(list(folder.glob("clip_*.png"))) == labels["clip"].nunique()
+
+
+def test_training_bins_and_scored_support(quick):
+    bins = ["--support_set.strategy", "train_bins", "--support_set.amount", 2]
+    folder, _ = label(*quick, *bins, "--support_set.rule", "mean")
+    assert not pd.read_csv(folder / "labels.csv")["support"].any()
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == {"mean", "weighted", "hold", "linear"}
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, *bins]))
+    assert done.returncode == 2 and "use mean or weighted" in done.stderr
+    folder, _ = label(*quick, "--support_set.amount", 2, "--support_set.score_support")
+    assert pd.read_csv(folder / "scores.csv")["frames"].eq(len(pd.read_csv(folder / "labels.csv"))).all()
+
+
+def test_second_run_encodes_nothing_and_says_the_same(quick, clip, tmp_path, monkeypatch):
+    labels = labels_file(tmp_path / "labels.csv")
+    first = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
+    for name in ("utils.embed.embed", "utils.face_video.track_faces", "utils.face_video.face_crops"):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("done again"))
+    again = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
+    for one, other in zip(first, again, strict=True):
+        assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
+
+
+def test_other_weights_never_meet_the_cache_of_these(quick, tmp_path):
+    content = torch.load(quick[1], weights_only=True)
+    content["model"]["encoder.emotion.reduce.bias"] += 1
+    torch.save(content, tmp_path / "best.pt")
+    shutil.copytree(Path(quick[1]).parent / "embeddings", tmp_path / "embeddings", dirs_exist_ok=True)
+    before = len(list((tmp_path / "embeddings").iterdir()))
+    label("--checkpoint", tmp_path / "best.pt", *quick[2:])
+    assert len(list((tmp_path / "embeddings").iterdir())) > before
+
+
+def test_support_named_by_a_file(quick, tmp_path):
+    every, _ = label(*quick, "--support_set.amount", 3)
+    labels = pd.read_csv(every / "labels.csv", dtype={"clip": str})
+    clips = sorted(labels["clip"].unique())[:2]
+    named = pd.DataFrame({"clip": clips, "frame": [1, 2], "valence": [0.25, None], "arousal": [0.5, None]})
+    named.to_csv(tmp_path / "support.csv", index=False)
+    folder, _ = label(*quick, "--support_set.strategy", "csv", "--support_set.csv", tmp_path / "support.csv")
+    found = pd.read_csv(folder / "labels.csv", dtype={"clip": str})
+    assert sorted(found["clip"].unique()) == clips
+    support = found[found["support"]].set_index("clip").loc[clips]
+    assert support["frame"].tolist() == [1, 2] and support[["valence", "arousal"]].iloc[0].tolist() == [0.25, 0.5]
+    assert support["valence"].iloc[1] == pytest.approx(support["valence_true"].iloc[1])
+    for rows, message in (("clip,frame\n001,99\n", "no frame 99"), ("clip\n001\n", "'frame' is missing"),
+                          ("clip,frame,valence\n001,1,4\n", r"row 2: valence is 4"), ("clip,frame\nx,1\n", "is left")):
+        (tmp_path / "support.csv").write_text(rows.replace("001", clips[0]))
+        argv = [*quick, "--support_set.strategy", "csv", "--support_set.csv", tmp_path / "support.csv"]
+        done = run_script("fsl_mtclar.py", *map(str, argv))
+        assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("name, value", [("seed", 1), ("data.fold", 1), ("data.validation_share", 0.3)])
+def test_people_of_the_training_set_are_never_tested(quick, name, value):
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, f"--{name}", value]))
+    assert done.returncode == 2 and "people that the network was trained on" in done.stderr
+
+
+def test_short_clips_can_be_left_out(quick):
+    folder, _ = label(*quick, "--support_set.min_frames", 5)
+    assert pd.read_csv(folder / "labels.csv").groupby("clip").size().min() >= 5
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--support_set.min_frames", 99]))
+    assert done.returncode == 2 and "none of 3 clips is left" in done.stderr
+
+
+def test_zero_shot_baseline(quick, tmp_path):
+    torch.save(emonet_state(), tmp_path / "emonet_8.pth")
+    folder, _ = label(*quick, "--zero_shot", tmp_path / "emonet_8.pth")
+    assert "EmoNet" in set(pd.read_csv(folder / "scores.csv")["method"])
+
+
+def test_own_video_from_end_to_end(quick, clip, tmp_path):
+    labels = labels_file(tmp_path / "labels.csv")
+    folder, printed = label(*quick, "--video", clip, "--labels", labels, "--overlay", "--support_set.rule", "nearest")
+    table = pd.read_csv(folder / "labels.csv")
+    assert list(table["frame"]) == list(range(60)) and (table["video"] == "clip").all()
+    assert table["valence"].notna().sum() >= 45 and table.loc[table["frame"] >= 50, "valence"].isna().all()
+    assert table.loc[table["support"], ["frame", "valence", "arousal"]].to_numpy().tolist() == [
+        [3, 0.5, -0.2], [20, -0.4, 0.1], [40, 0.1, 0.6]]  # fmt: skip
+    assert table.set_index("frame").loc[[4, 19, 35], "anchor"].tolist() == [3, 20, 40]
+    np.testing.assert_allclose(table["time"], table["frame"] / 20, atol=1e-3)
+    assert re.search(r"clip +0 +60 +\d+ +3", printed)
+    capture = cv2.VideoCapture(str(folder / "clip_overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 60 and capture.get(cv2.CAP_PROP_FRAME_HEIGHT) == 360
+    timeline = Timeline(table["frame"].to_numpy(), table["time"].to_numpy())
+    for export in ("clip.eaf", next(folder.glob("clip*valence.annotation")).name):
+        again = read_labels(folder / export, timeline).set_index("frame")
+        wanted = table.dropna(subset="valence").set_index("frame")
+        assert list(again.index) == list(wanted.index)
+        np.testing.assert_allclose(again["valence"], wanted["valence"], atol=1e-5)
+
+
+def test_own_video_labelled_from_an_export(quick, clip, tmp_path):
+    first, _ = label(*quick, "--video", clip, "--labels", labels_file(tmp_path / "labels.csv"))
+    shutil.copy(first / "clip.eaf", tmp_path / "again.eaf")
+    second, _ = label(*quick, "--video", clip, "--labels", tmp_path / "again.eaf")
+    columns = ["frame", "valence", "arousal"]
+    one, two = (pd.read_csv(folder / "labels.csv")[columns] for folder in (first, second))
+    pd.testing.assert_frame_equal(one, two, atol=1e-5)
+
+
+def test_folder_of_videos_each_with_its_labels(quick, clip, tmp_path):
+    for name in ("a", "b", "c"):
+        shutil.copy(clip, tmp_path / f"{name}.mp4")
+    for name in ("a", "b"):
+        labels_file(tmp_path / f"{name}_labels.csv")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
+    assert done.returncode == 2 and "c.mp4: no labels" in done.stderr and "run folder" not in done.stdout
+    labels_file(tmp_path / "c.csv", "frame,valence,arousal\n3,5,-2\n")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
+    folder = Path(re.search(r"run folder +(.+)", done.stdout)[1])
+    assert done.returncode == 2 and "c.csv" in done.stderr  # one fails, the others are done
+    assert set(pd.read_csv(folder / "labels.csv")["video"]) == {"a", "b"}
+
+
+def test_folder_of_frames_in_numeric_order(quick, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in (2, 10, 100, 101, 102, 103):
+        face = draw_face(Person(), 0.0, 0.0, size=220)[0]
+        cv2.imwrite(str(frames / f"{number}.png"), cv2.copyMakeBorder(face, 20, 20, 60, 60, cv2.BORDER_CONSTANT))
+    labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n2,0.1,0.1\n100,0.5,0.5\n")
+    folder, _ = label(*quick, "--video", frames, "--labels", labels, "--detect_every", 1)
+    table = pd.read_csv(folder / "labels.csv")
+    assert table["frame"].tolist() == [2, 10, 100, 101, 102, 103]
+    assert table.set_index("frame").loc[[10, 101], "anchor"].tolist() == [2, 100]
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ("frame,valence,arousal\n", "no rows"),
+        ("frame,valence,arousal\n7,,\n", "holds no label"),
+        ("frame,valence,arousal\n3,5,-2\n", r"row 2.*AFEW-VA"),
+        ("frame,valence,arousal\n3,1.5,0.2\n", r"row 2.*1\.5"),
+        ("frame,valence,arousal\n600,0.5,0.2\n", r"row 2.*beyond the end, the last frame is 59"),
+        ("time,valence,arousal\n33,0.5,0.2\n", r"row 2.*beyond the end"),
+        ("frame,valence,arousal\n3,0.5,0.2\n3,0.4,0.2\n", r"row 3.*already has a label"),
+        ("frame,valence,arousal\n3,0.5,0.2\n57,0.4,0.2\n", r"row 3.*frame 57 shows no face; label another"),
+        ("frame,valence\n3,0.5\n", "arousal"),
+    ],
+)
+def test_wrong_labels_are_refused_by_row(quick, clip, tmp_path, rows, message):
+    before = set(Path(quick[3]).rglob("*"))
+    labels = labels_file(tmp_path / "labels.csv", rows)
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", clip, "--labels", labels]))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(message, done.stderr.splitlines()[-1]), done.stderr
+    assert set(Path(quick[3]).rglob("*")) == before  # nothing that looks like a result
+
+
+def test_truncated_video_is_labelled_as_far_as_it_decodes(quick, tmp_path):
+    path = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20, (320, 240))
+    face = cv2.copyMakeBorder(draw_face(Person(), 0.2, 0.3, size=220)[0], 10, 10, 50, 50, cv2.BORDER_CONSTANT)
+    for _ in range(40):
+        writer.write(face)
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n3,0.2,0.3\n")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", path, "--labels", labels]))
+    assert done.returncode == 0 and re.search(r"cut\.avi: \d+ of \d+ frames can be decoded", done.stderr), done.stderr
+    table = pd.read_csv(Path(re.search(r"run folder +(.+)", done.stdout)[1]) / "labels.csv")
+    assert 10 < len(table) < 30 and table["valence"].notna().all()
+
+
+def test_two_people_need_a_track_or_a_choice(quick, tmp_path):
+    path = tmp_path / "two.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (480, 240))
+    for _ in range(30):
+        left, right = (draw_face(Person(hair=hair), 0.1, 0.1, size=220)[0] for hair in ("side", "bob"))
+        canvas = np.full((240, 480, 3), 90, np.uint8)
+        canvas[10:230, 10:230], canvas[10:230, 250:470] = left, right
+        writer.write(canvas)
+    writer.release()
+    labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal,track\n3,0.2,0.3,0\n9,-0.5,0.1,1\n")
+    folder, _ = label(*quick, "--video", path, "--labels", labels, "--track", "all", "--overlay")
+    table = pd.read_csv(folder / "labels.csv")
+    assert sorted(table["track"].dropna().unique()) == [0, 1]
+    assert table.loc[table["support"], ["track", "frame"]].to_numpy().tolist() == [[0, 3], [1, 9]]
+    unclear = labels_file(tmp_path / "unclear.csv", "frame,valence,arousal\n3,0.2,0.3\n")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", path, "--labels", unclear, "--track", "all"]))
+    assert done.returncode == 2 and "frame 3 shows tracks 0, 1; say in a column `track`" in done.stderr
+    folder, _ = label(*quick, "--video", path, "--labels", unclear)  # the longest track is meant
+    assert set(pd.read_csv(folder / "labels.csv")["track"].dropna()) == {0}
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--video", "nowhere.mp4", "--labels", "x.csv"], "nowhere.mp4: no such file"),
+        (["--video", "README.md", "--labels", "GOOD"], "README.md: not a video"),
+        (["--video", "CLIP"], "no labels; name them by --labels"),
+        (["--labels", "GOOD"], "labels is for a video of your own"),
+        (["--video", "CLIP", "--labels", "nowhere.csv"], "nowhere.csv"),
+        (["--video", "CLIP", "--labels", "GOOD", "--track", "7"], r"track '7': no such track"),
+        (["--checkpoint", "nowhere.pt"], "nowhere.pt: there is no such file"),
+    ],
+)
+def test_what_is_missing_is_said(quick, clip, tmp_path, argv, message):
+    names = {"CLIP": str(clip), "GOOD": str(labels_file(tmp_path / "labels.csv"))}
+    done = run_script("fsl_mtclar.py", *map(str, quick), *[names.get(word, word) for word in argv])
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(message, done.stderr.splitlines()[-1]), done.stderr
+
+
+@pytest.mark.skipif(not VIDEOS.exists(), reason="the clips are not part of the project")
+@pytest.mark.parametrize(
+    "name, frames", [("single_face.mp4", 72), ("face_noface.mov", 169), ("WolfgangLanger_Pexels.mp4", 472)]
+)
+def test_real_clips(quick, tmp_path, name, frames):
+    labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n5,0.5,0.2\n60,0.1,0.1\n")
+    folder, _ = label(*quick, "--video", VIDEOS / name, "--labels", labels)
+    table = pd.read_csv(folder / "labels.csv")
+    assert len(table) == frames
+    with_face = 72 if name == "face_noface.mov" else frames
+    assert table.loc[table["frame"] < with_face, "valence"].notna().mean() >= 0.95
+    assert table.loc[table["frame"] > with_face + 8, "valence"].isna().all()
+
+
+@pytest.mark.skipif(not VIDEOS.exists(), reason="the clips are not part of the project")
+def test_real_clip_without_a_face(quick, tmp_path):
+    before = set(Path(quick[3]).rglob("*"))
+    labels = labels_file(tmp_path / "labels.csv")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", VIDEOS / "no_face.mp4", "--labels", labels]))
+    assert done.returncode == 2 and "no face was found in" in done.stderr
+    assert set(Path(quick[3]).rglob("*")) == before

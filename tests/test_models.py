@@ -1,0 +1,161 @@
+"""The networks: published figures, names and shapes; what may and may not depend on what."""
+
+import numpy as np
+import pytest
+import torch
+from published import GOLDEN, KEYS, emonet_state, images, weight
+
+from models.emonet import EmoNet, Encoder, rename_published
+from models.mtclar import MTCLAR
+from models.supervised import SupervisedHead
+from utils.checkpoint import load_emonet, start_from_emonet
+from utils.errors import CheckpointError
+
+HEADS = {"fc": "similarity", "fc0": "delta_valence", "fc2": "delta_arousal"}
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def siamese() -> MTCLAR:
+    encoder = {rename_published(key): value for key, value in emonet_state(prefix="emo_net.").items()}
+    state = {key: value for key, value in encoder.items() if key.startswith("encoder.")}
+    for key, shape in KEYS["siamese"].items():
+        head, _, rest = key.partition(".")
+        state[f"{HEADS[head]}.{rest}"] = weight(key, shape)
+    model = MTCLAR().eval()
+    model.load_state_dict(state)
+    return model
+
+
+@torch.inference_mode()
+def test_emonet_gives_the_published_figures():
+    model = EmoNet().eval()
+    model.load_state_dict({rename_published(key): value for key, value in emonet_state().items()})
+    out = model(images())
+    close(out.expression, GOLDEN["expression"])
+    close(out.valence, GOLDEN["valence"])
+    close(out.arousal, GOLDEN["arousal"])
+    *_, heatmaps = model.encoder.landmarks(images())
+    close(heatmaps.double().sum((1, 2, 3)), GOLDEN["heatmap_sum_per_image"])
+    close(heatmaps[0, 0, 0, :8], GOLDEN["heatmap_first_row"])
+
+
+@torch.inference_mode()
+def test_siamese_network_gives_the_published_figures(siamese):
+    golden = GOLDEN["siamese"]
+    a, b = siamese.encode(images()).split(1)
+    close(a[0, :8], golden["embedding_first8"])
+    close(a.norm(), golden["embedding_norm"])
+    pair, swapped = siamese.compare(a, b), siamese.compare(b, a)
+    close(pair.similarity[0], golden["similarity_logits"])
+    close(siamese.delta_valence(siamese.fuse(a, b)).item(), golden["delta_valence_raw"])
+    close(siamese.delta_arousal(siamese.fuse(a, b)).item(), golden["delta_arousal_raw"])
+    close(pair.delta_valence.item(), golden["delta_valence"])
+    close(pair.delta_arousal.item(), 2 * np.tanh(golden["delta_arousal_raw"]))
+    close(swapped.similarity[0], golden["swapped_similarity_logits"])
+    close(siamese.delta_valence(siamese.fuse(b, a)).item(), golden["swapped_delta_valence_raw"])
+
+
+@torch.inference_mode()
+def test_supervised_head_gives_the_published_figures(siamese):
+    head = SupervisedHead(8, tanh=True).eval()
+    names = {"linear": "hidden", "fc": "output.0"}
+    state = {}
+    for key, shape in KEYS["linear"].items():
+        first, _, rest = key.partition(".")
+        state[f"{names[first]}.{rest}".replace("output.0.0.", "output.")] = weight(key, shape)
+    head.load_state_dict(state)
+    embedding = siamese.encode(images()[:1])
+    close(head(embedding)[0], GOLDEN["supervised_head_tanh_8"])
+
+
+@torch.inference_mode()
+def test_encoding_once_is_the_same_as_comparing_images(siamese):
+    a, b = images().split(1)
+    once = siamese.compare(siamese.encode(a), siamese.encode(b))
+    for direct, separate in zip(siamese(a, b), once, strict=True):
+        torch.testing.assert_close(direct, separate, rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_as_designed():
+    assert sum(p.numel() for p in EmoNet().parameters()) == pytest.approx(13.96e6, rel=1e-3)
+    assert sum(p.numel() for p in MTCLAR().parameters()) == pytest.approx(25.17e6, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [64, 128, 192])
+def test_smaller_squares_and_widths(size):
+    embeddings = Encoder(width=32).eval()(torch.rand(2, 3, size, size))
+    assert embeddings.shape == (2, 256) and embeddings.isfinite().all()
+
+
+@pytest.mark.parametrize("fusion", ["concat", "absolute", "multiply"])
+def test_fusions_and_ranges(fusion):
+    model = MTCLAR(32, fusion).eval()
+    a, b = torch.randn(2, 5, 256)
+    out, swapped = model.compare(100 * a, 100 * b), model.compare(100 * b, 100 * a)
+    assert out.similarity.shape == (5, 2) and out.delta_valence.shape == out.delta_arousal.shape == (5,)
+    assert (out.delta_valence.abs() <= 2).all() and (out.delta_arousal.abs() <= 2).all()
+    assert torch.equal(out.similarity, swapped.similarity) == (fusion != "concat")
+
+
+@pytest.mark.parametrize("classes", [8, 5])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_published_files_load(tmp_path, classes, prefix):
+    path = tmp_path / "emonet.pth"
+    state = emonet_state(classes)
+    torch.save({prefix + key: value for key, value in state.items()}, path)
+    model = load_emonet(path)
+    assert model.head[3].out_features == classes + 2 and not model.training
+    loaded = model.state_dict()
+    assert len(loaded) == len(state)
+    for key, value in state.items():
+        assert torch.equal(loaded[rename_published(key)], value), key
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        (lambda state: state.pop("m1.b2_plus_1.conv2.weight"), "stage2.hourglass.inner.inner.inner.inner.conv2"),
+        (lambda state: state.update({"m0.b9_4.conv1.weight": torch.zeros(1)}), "m0.b9_4.conv1.weight is not of this"),
+        (lambda state: state.update({"emo_net_2.x.weight": torch.zeros(1)}), "emo_net_2.x.weight is not of this"),
+        (lambda state: state.update({"extra.weight": torch.zeros(1)}), "extra.weight"),
+        (lambda state: state.update({"al0.weight": torch.zeros(256, 67, 1, 1)}), "merge_heatmaps.weight has shape"),
+    ],
+)
+def test_wrong_keys_and_shapes_are_refused_by_name(tmp_path, change, named):
+    state = emonet_state()
+    change(state)
+    torch.save(state, tmp_path / "emonet.pth")
+    with pytest.raises(CheckpointError, match=named.replace(".", r"\.")):
+        load_emonet(tmp_path / "emonet.pth")
+
+
+def test_missing_weights_name_where_to_get_them(tmp_path):
+    with pytest.raises(CheckpointError, match="github.com/face-analysis/emonet"):
+        load_emonet(tmp_path / "emonet_8.pth")
+
+
+def test_published_landmark_network_stays_as_it_is(tmp_path):
+    torch.save(emonet_state(), tmp_path / "emonet.pth")
+    model = MTCLAR()
+    start_from_emonet(model.encoder, tmp_path / "emonet.pth")
+    before = {key: value.clone() for key, value in model.encoder.state_dict().items()}
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)
+    model.train()
+    sum(out.float().square().sum() for out in model(*torch.rand(2, 2, 3, 64, 64))).backward()
+    optimizer.step()
+    for key, value in model.encoder.state_dict().items():
+        moved = not torch.equal(value, before[key])
+        assert moved == key.startswith("emotion."), key
+
+
+def test_estimate_averages_with_the_mirror_image():
+    model = EmoNet().eval()
+    faces = torch.rand(2, 3, 64, 64)
+    once, both = model(faces), model.estimate(faces)
+    mirrored = model(faces.flip(3))
+    torch.testing.assert_close(both.valence, ((once.valence + mirrored.valence) / 2).detach())
+    assert torch.equal(both.expression, once.expression.detach())

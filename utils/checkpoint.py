@@ -1,0 +1,105 @@
+"""Checkpoints: written whole or not at all, and loaded without running code from them."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.emonet import EmoNet, Encoder, rename_published
+from models.mtclar import MTCLAR
+from utils.errors import CheckpointError
+from utils.files import write_whole
+
+EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; licence CC BY-NC-ND)"
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """content: tensors and plain values, nested in dicts and lists."""
+    write_whole(path, lambda temporary: torch.save(dict(content), temporary))
+
+
+def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
+    """A checkpoint of this project, its tensors on the CPU.
+
+    kind: which network it must hold ("mtclar" or "supervised"). Raises CheckpointError.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        found = content.get("kind") if isinstance(content, dict) else None
+        raise CheckpointError(
+            f"{path}: is not a checkpoint of {kind}" + (f" but of {found}" if found else "")
+            + "; name a best.pt or last.pt of a run folder"
+        )  # fmt: skip
+    return content
+
+
+def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
+    """The network of a checkpoint of mtclar.py, and the settings that it was trained under."""
+    content = read_checkpoint(path, "mtclar")
+    settings = content["settings"]
+    model = MTCLAR(settings["model"]["width"], settings["model"]["fusion"], settings["model"]["dropout"])
+    load_model(model, content["model"], path)
+    return model.eval(), settings
+
+
+def load_model(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Strict: every tensor of the model, in its shape, and no other. Raises CheckpointError naming the first few."""
+    _check_names_and_shapes(model.state_dict(), state, path)
+    model.load_state_dict(state)
+
+
+def load_emonet(path: Path, classes: int | None = None) -> EmoNet:
+    """The published network (emonet_8.pth, emonet_5.pth), with or without the prefix `module.`, in eval mode.
+
+    classes: what the file must have; None: 8 or 5, as it has. Raises CheckpointError.
+    """
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: no published EmoNet weights there; fetch emonet_8.pth from {EMONET_SOURCE}, "
+            "or set model.emonet to its path (null: train from scratch)"
+        )
+    content = _read(path)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path}: holds no published EmoNet weights; fetch emonet_8.pth from {EMONET_SOURCE}")
+    state = {rename_published(key): value for key, value in content.items()}
+    head = state.get("head.3.weight")
+    model = EmoNet(classes or (5 if head is not None and head.shape[:1] == (7,) else 8))
+    load_model(model, state, path)
+    return model.eval()
+
+
+def start_from_emonet(encoder: Encoder, path: Path) -> None:
+    """Published weights for the encoder (width 256); its landmark network is frozen. EmoNet's head is dropped."""
+    encoder.load_state_dict(load_emonet(path).encoder.state_dict())
+    encoder.freeze_landmarks()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such file") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: refused: it is broken, or loading it could run code ({reason})") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path}: is not a file of weights, or is broken ({reason})") from None
+
+
+def _check_names_and_shapes(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
+    wrong = [f"{name} is missing" for name in wanted if name not in state]
+    wrong += [f"{name} is not of this network" for name in state if name not in wanted]
+    wrong += [
+        f"{name} has shape {tuple(state[name].shape)}, this network's has {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
+        raise CheckpointError(f"{path}: weights of another network: {'; '.join(wrong[:3])}{more}")

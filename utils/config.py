@@ -1,0 +1,259 @@
+"""Settings from a YAML file and the command line.
+
+What is said later counts: defaults, then the file, then the command line. A preset counts where it is named,
+before the other settings named in the same place.
+"""
+
+import argparse
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, CliSettingsSource
+
+from utils.errors import SettingsError, nearest
+from utils.settings import PRESETS, LabelSettings, Settings
+
+LATEST = "latest"
+COMMAND_LINE = "command line"
+Layer = tuple[str, dict[str, Any]]
+"""Where settings were said, and what was said: nested dict."""
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def load_settings(
+    kind: type[AnySettings], script: str, default_file: str, doc: str, argv: list[str] | None = None
+) -> AnySettings:
+    """The checked settings of a script. `--help` and `--config FILE` are taken here too.
+
+    kind: the settings' class. script: the name of its run folders. default_file: the YAML file used without
+    `--config`. doc: the script's docstring. With train.resume, the settings of that run take the file's place.
+    Raises SettingsError naming the file, the key and the nearest valid one.
+    """
+    layers = read_layers(kind, default_file, doc, argv)
+    resumed = _take_resume(layers)
+    if resumed == LATEST:
+        settings = merge_layers(kind, layers)
+        runs = runs_of(settings.runs / script, settings.name or settings.dataset)
+        resumed = next((run for run in runs if _has_settings(run, settings)), None)
+        if not resumed:
+            return settings
+        layers[-1] = COMMAND_LINE, {}  # it has just been compared
+    if not resumed:
+        return merge_layers(kind, layers)
+    file = Path(resumed) / "settings.yaml"
+    run = str(file), read_yaml(file) | {"runs": str(Path(resumed).parents[1])}
+    settings = merge_layers(kind, [run, layers[-1]])
+    _refuse_changes(merge_layers(kind, [run]), settings)
+    settings.train.resume = Path(resumed)
+    return settings
+
+
+def read_layers(kind: type[AnySettings], default_file: str, doc: str, argv: list[str] | None = None) -> list[Layer]:
+    """[what the YAML file says, what the command line says], for `merge_layers`; neither is checked yet."""
+    parser = _Parser(
+        prog=Path(sys.argv[0]).name, description=doc, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.valid = list(_fields(kind)) + ["config"]
+    parser.add_argument("--config", type=Path, help=f"YAML file of settings (default: {default_file})")
+    source = CliSettingsSource(
+        kind, cli_parse_args=argv if argv is not None else sys.argv[1:], root_parser=parser,
+        cli_implicit_flags=True, cli_avoid_json=True, cli_hide_none_type=True, cli_parse_none_str="null",
+        parse_args_method=parser.keep,
+    )  # fmt: skip
+    spoken = {key: value for key, value in source().items() if key in kind.model_fields}
+    named = parser.namespace.config
+    file = named or Path(default_file)
+    return [(str(file), read_yaml(file) if named or file.exists() else {}), (COMMAND_LINE, spoken)]
+
+
+def _take_resume(layers: list[Layer]) -> str | None:
+    """Takes `train.resume` out of the layers, wherever it was said; the strongest counts."""
+    said = [layer["train"].pop("resume", None) for _, layer in layers if isinstance(layer.get("train"), dict)]
+    return next((str(place) for place in reversed(said) if place), None)
+
+
+def _refuse_changes(run: Settings, settings: Settings) -> None:
+    """A run goes on as it began: all but the runtime stays as it was."""
+    for name in _fields(type(run)):
+        if not name.startswith("runtime.") and _value(run, name) != _value(settings, name):
+            raise SettingsError(
+                f"{COMMAND_LINE}: {name} is {_value(run, name)} in the run to go on with, which keeps its settings; "
+                f"leave {name} out, or start a new run"
+            )
+
+
+def runs_of(folder: Path, name: str = "") -> list[Path]:
+    """The run folders in `folder`, of this name if one is given, that hold a checkpoint; the newest first."""
+    runs = [path.parent for path in folder.glob("*/last.pt")]
+    wanted = re.compile(rf"[\d-]+_[\d-]+_{re.escape(name)}(-\d+)?" if name else ".*")
+    return sorted((run for run in runs if wanted.fullmatch(run.name)), key=lambda run: run.name, reverse=True)
+
+
+def _has_settings(run: Path, settings: Settings) -> bool:
+    """Whether the run was made under just these settings."""
+    try:
+        layer = read_yaml(run / "settings.yaml")
+        layer.get("train", {}).pop("resume", None)
+        return merge_layers(type(settings), [(str(run), layer)]) == settings
+    except SettingsError:
+        return False
+
+
+def checkpoint_path(settings: LabelSettings) -> Path:
+    """The checkpoint that the settings name, or the best one of the newest mtclar.py run (of the same --name)."""
+    if settings.checkpoint:
+        return settings.checkpoint
+    folder = settings.runs / "mtclar"
+    runs = runs_of(folder, settings.name)
+    if not runs:
+        named = f" of the name {settings.name}" if settings.name else ""
+        raise SettingsError(f"{folder}: no run{named} yet; train one by `python mtclar.py`, or name a --checkpoint")
+    return runs[0] / "best.pt"
+
+
+def trained_layer(checkpoint: Path, trained: dict[str, Any]) -> Layer:
+    """What a checkpoint's own settings say of data and network, to label under the conditions of training."""
+    return str(checkpoint), {name: trained[name] for name in ("dataset", "seed", "demo", "data", "pairs", "model")}
+
+
+def label_settings(layers: list[Layer], checkpoint: Path, trained: dict[str, Any]) -> LabelSettings:
+    """Settings for labelling: data and network as the checkpoint was trained, unless the command line says otherwise.
+
+    Raises SettingsError where another split of the same data would put people of the training set into the test set.
+    """
+    layer = trained_layer(checkpoint, trained)
+    settings = merge_layers(LabelSettings, [layers[0], layer, *layers[1:]])
+    before = merge_layers(LabelSettings, [layer])
+    if settings.data_root.resolve() == before.data_root.resolve():
+        for name in ("seed", "data.fold", "data.validation_share"):
+            if _value(settings, name) != _value(before, name):
+                raise SettingsError(
+                    f"{name} is {_value(before, name)} in {checkpoint}: another split of the same data would test "
+                    f"people that the network was trained on; leave {name} out, or name other data"
+                )
+    return settings
+
+
+def merge_layers(kind: type[AnySettings], layers: list[Layer]) -> AnySettings:
+    """Layers, the strongest last → checked settings."""
+    merged: dict[str, Any] = {}
+    for place, layer in layers:
+        preset = layer.get("preset")
+        if preset is not None and preset not in PRESETS:
+            raise SettingsError(f"{place}: preset {preset!r} is not one of {', '.join(PRESETS)}")
+        chosen = PRESETS.get(preset, {})
+        if place != COMMAND_LINE:
+            layer = _without_shipped(kind, layer, chosen)
+        merged = _overlay(_overlay(merged, chosen), layer)
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as error:
+        places = " and ".join(place for place, _ in layers)
+        raise SettingsError("\n".join(_explain(kind, item, places) for item in error.errors())) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); name a YAML file of settings") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{path}: is not valid YAML: {reason}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise SettingsError(f"{path}: must hold `name: value` lines, as config.yaml does")
+    return content
+
+
+def resolved_yaml(settings: BaseSettings) -> str:
+    """All settings as YAML, such that reading it gives the same settings again."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def commented_yaml(kind: type[BaseModel], depth: int = 0) -> str:
+    """All settings with their defaults, each under its meaning: the text of `config.yaml`."""
+    lines, indent = [], "  " * depth
+    for name, field in kind.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            section = type(field.default)
+            lines += ["", f"{indent}{name}:  # {section.__doc__}", commented_yaml(section, depth + 1)]
+            continue
+        value = field.default if not isinstance(field.default, Path) else str(field.default)
+        shown = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+        meaning = textwrap.wrap(field.description, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        lines += [*meaning, f"{indent}{name}: {shown}"]
+    return "\n".join(lines)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps what was parsed, and answers an unknown setting with the nearest valid one."""
+
+    valid: list[str]
+    namespace: argparse.Namespace
+
+    def keep(self, _: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+        self.namespace = self.parse_args(argv)
+        return self.namespace
+
+    def error(self, message: str):
+        if message.startswith("unrecognized arguments:"):
+            words = [word for word in message.split() if word.startswith("--")]
+            if words:
+                name = words[0].removeprefix("--").split("=")[0]
+                message = f"there is no setting {name}{nearest(name, self.valid)}"
+        raise SettingsError(f"command line: {message}; --help lists all settings")
+
+
+def _value(settings: BaseModel, name: str) -> Any:
+    for part in name.split("."):
+        settings = getattr(settings, part)
+    return settings
+
+
+def _fields(kind: type[BaseModel], prefix: str = ""):
+    for name, field in kind.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from _fields(type(field.default), f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def _without_shipped(kind: type[BaseModel], layer: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
+    """A file's layer without what the preset names and the file still gives its default: config.yaml names all."""
+    kept = dict(layer)
+    for name, value in preset.items():
+        default = kind.model_fields[name].default
+        if isinstance(value, dict) and isinstance(kept.get(name), dict):
+            kept[name] = _without_shipped(type(default), kept[name], value)
+        elif name in kept and kept[name] == default:
+            del kept[name]
+    return kept
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
+
+
+def _explain(kind: type[BaseModel], error: dict[str, Any], places: str) -> str:
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{places}: there is no setting {name}{nearest(name, list(_fields(kind)))}"
+    if not name:
+        return f"{places}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{places}: {name}: {error['msg']}, got {error['input']!r}"
+
+
+if __name__ == "__main__":
+    print(commented_yaml(Settings).strip())

@@ -1,0 +1,156 @@
+"""The paper's experiment: label every clip of the test set from a support-set of its own labels, by every method."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from datasets.annotations import AXES
+from datasets.frames import DataError, Splits, require_columns
+from models.emonet import EmoNet
+from models.mtclar import MTCLAR
+from utils.checkpoint import load_emonet
+from utils.data import CropReader
+from utils.embed import BATCH, EmbeddingCache, embed_clips
+from utils.labelling import Anchors, Labels, label_by_time, label_clip, usable_rules
+from utils.loading import evaluation_loader, unwrapped
+from utils.runtime import Runtime
+from utils.settings import LabelSettings, SupportSettings
+from utils.support_set import BASELINES, SUPPORT, label_bins
+
+BINS = 10
+EMONET_SIZE = 256
+SUPPORT_CHANCE, BIN_CHANCE = 11, 12  # streams of chance
+
+
+class Clip(NamedTuple):
+    """A clip of a dataset: its rows of the frame table and their embeddings (N, 256)."""
+
+    name: str
+    frames: pd.DataFrame
+    embeddings: Tensor
+
+
+def label_dataset(
+    model: MTCLAR, splits: Splits, crops: CropReader, cache: EmbeddingCache, settings: LabelSettings, runtime: Runtime
+) -> dict[str, pd.DataFrame]:
+    """method → table of all frames of the test set: clip, frame, the label, whether it was support, and the truth."""
+    emonet = load_emonet(settings.zero_shot) if settings.zero_shot else None
+    test = chosen_clips(splits.test, settings.support_set)
+    shared = None
+    if settings.support_set.strategy == "train_bins":
+        shared = training_anchors(model, splits.train, crops, cache, settings, runtime)
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for number, clip in enumerate(read_clips(model, test, crops, cache, settings, runtime)):
+        anchors = shared or clip_anchors(clip, number, settings)
+        times = clip.frames["frame"].to_numpy(np.float64)
+        for rule in usable_rules(anchors.have_time):
+            labels = label_clip(model, runtime, clip.embeddings, times, anchors, rule)
+            tables.setdefault(rule, []).append(clip_table(clip, anchors, labels))
+        for baseline in BASELINES:
+            labels = label_by_time(times, anchors, baseline)
+            tables.setdefault(baseline, []).append(clip_table(clip, anchors, labels))
+    whole = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
+    if emonet:
+        estimates = zero_shot(emonet, test, settings, runtime)
+        whole["EmoNet"] = whole["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
+    return whole
+
+
+@torch.inference_mode()
+def zero_shot(emonet: EmoNet, frames: pd.DataFrame, settings: LabelSettings, runtime: Runtime) -> np.ndarray:
+    """What published EmoNet says of each frame by itself, without any support: (N, 2) in [-1, 1]."""
+    emonet = runtime.place(emonet)
+    crops = CropReader(settings, EMONET_SIZE)(frames)
+    parts = []
+    for batch in unwrapped(evaluation_loader(crops, BATCH, settings.data.workers)):
+        with runtime.autocast():
+            found = emonet.estimate(runtime.images(batch))
+        parts.append(torch.stack((found.valence, found.arousal), 1).float().cpu())
+    return torch.cat(parts).clamp(-1, 1).numpy()
+
+
+def chosen_clips(frames: pd.DataFrame, settings: SupportSettings) -> pd.DataFrame:
+    """The frames of the clips to label: long enough and, where a file names the support, named in it."""
+    kept = frames[frames.groupby("clip")["frame"].transform("size") >= settings.min_frames]
+    if settings.strategy == "csv":
+        kept = kept[kept["clip"].isin(read_support(settings.csv)["clip"])]
+    if kept.empty:
+        count = frames["clip"].nunique()
+        raise DataError(f"none of {count} clips is left to label; check support_set.min_frames and support_set.csv")
+    return kept.reset_index(drop=True)
+
+
+def read_support(path: Path) -> pd.DataFrame:
+    """The support frames that a file names: clip, frame, and valence and arousal (NaN where it does not give them)."""
+    try:
+        table = pd.read_csv(path, dtype={"clip": str})
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{path}: cannot be read as CSV ({error}); give clip, frame, and valence, arousal") from None
+    require_columns(table.columns, ("clip", "frame"), path)
+    for name in ("frame", *AXES):
+        given = table[name] if name in table else pd.Series(np.nan, table.index)
+        table[name] = pd.to_numeric(given, errors="coerce")
+        wrong = table[name].isna() & given.notna() | (table[name].abs() > 1 if name in AXES else table[name].isna())
+        if wrong.any():
+            row, wanted = wrong.idxmax(), "a number in [-1, 1]" if name in AXES else "a frame number"
+            raise DataError(f"{path} row {row + 2}: {name} is {given[row]}; give {wanted}")
+    if table.duplicated(["clip", "frame"]).any():
+        row = table.duplicated(["clip", "frame"]).idxmax()
+        raise DataError(f"{path} row {row + 2}: the clip's frame is named twice; delete one")
+    return table
+
+
+def read_clips(model, frames: pd.DataFrame, crops, cache, settings: LabelSettings, runtime: Runtime) -> list[Clip]:
+    """The clips of a frame table, each encoded once."""
+    if not frames["clip"].duplicated().any():
+        raise DataError("the dataset holds single images, no clips; label the demo set, AFEW-VA or your own video")
+    parts = [(name, part.reset_index(drop=True)) for name, part in frames.groupby("clip", sort=False)]
+    found = embed_clips(model, [crops(part) for _, part in parts], cache, runtime, settings.data.workers)
+    return [Clip(name, part, embeddings) for (name, part), embeddings in zip(parts, found, strict=True)]
+
+
+def clip_anchors(clip: Clip, number: int, settings: LabelSettings) -> Anchors:
+    """The support-set that the settings' strategy chooses; `number` of the clip keeps its chance its own."""
+    labels = clip.frames[list(AXES)].to_numpy(np.float64)
+    if settings.support_set.strategy == "csv":
+        places, labels = named_support(clip, labels, read_support(settings.support_set.csv))
+    else:
+        choose = SUPPORT[settings.support_set.strategy]
+        rng = np.random.default_rng([settings.seed, SUPPORT_CHANCE, number])
+        places = choose(clip.embeddings.cpu().numpy(), settings.support_set.amount, rng)
+        labels = labels[places]
+    numbers = clip.frames["frame"].to_numpy()[places]
+    return Anchors(clip.embeddings[torch.from_numpy(places)], labels, numbers.astype(np.float64), numbers, places)
+
+
+def named_support(clip: Clip, labels: np.ndarray, support: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(A,) places and (A, 2) labels of the support frames that a file names for this clip."""
+    named = support[support["clip"] == clip.name].sort_values("frame")
+    missing = named[~named["frame"].isin(clip.frames["frame"])]
+    if len(missing):
+        raise DataError(f"clip {clip.name} has no frame {missing['frame'].iloc[0]:g}; correct support_set.csv")
+    places = np.searchsorted(clip.frames["frame"].to_numpy(), named["frame"].to_numpy())
+    given = named[list(AXES)].to_numpy(np.float64)
+    return places, np.where(np.isfinite(given), given, labels[places])
+
+
+def training_anchors(model, frames: pd.DataFrame, crops, cache, settings: LabelSettings, runtime: Runtime) -> Anchors:
+    """Anchors from the training set: ten bins of valence, `amount` frames of each."""
+    labels = frames[list(AXES)].to_numpy(np.float64)
+    rng = np.random.default_rng([settings.seed, BIN_CHANCE])
+    rows = label_bins(labels, settings.support_set.amount, BINS, rng)
+    table = frames.iloc[rows].reset_index(drop=True)
+    (embeddings,) = embed_clips(model, [crops(table)], cache, runtime, settings.data.workers)
+    numbers = table["frame"].to_numpy()
+    return Anchors(embeddings, labels[rows], np.full(len(rows), np.nan), numbers, np.full(len(rows), -1))
+
+
+def clip_table(clip: Clip, anchors: Anchors, labels: Labels) -> pd.DataFrame:
+    frames = clip.frames
+    table = frames[["clip", "frame"]].assign(**labels.columns(anchors))
+    table = table.assign(valence_true=frames["valence"], arousal_true=frames["arousal"])
+    return table.join(frames[["left", "top", "right", "bottom"]])

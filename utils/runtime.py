@@ -1,0 +1,91 @@
+"""Where and how to compute: device, precision, memory layout, randomness."""
+
+import contextlib
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.errors import SettingsError
+from utils.settings import RuntimeSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The resolved runtime settings; made by `make_runtime`."""
+
+    device: torch.device
+    precision: torch.dtype
+    memory_format: torch.memory_format
+    compile: bool
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Multiplies in `precision`; parameters, sums and losses stay float32."""
+        if self.precision == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.precision)
+
+    def images(self, crops: Tensor) -> Tensor:
+        """uint8 crops (B, 3, S, S) → what the network takes: RGB in [0, 1], on the device."""
+        moved = crops.to(self.device, non_blocking=True, memory_format=self.memory_format)
+        return moved.float() / 255
+
+    def place(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The model on the device, laid out for it; its encoder compiled where the settings say so."""
+        model = model.to(self.device, memory_format=self.memory_format)
+        if self.compile and hasattr(model, "encoder"):
+            model.encoder.compile()
+        return model
+
+
+def make_runtime(settings: RuntimeSettings) -> Runtime:
+    device = _device(settings.device)
+    wanted = settings.precision
+    native = _native_bfloat16(device) if wanted == "auto" else wanted == "bfloat16"
+    runtime = Runtime(
+        device,
+        torch.bfloat16 if native else torch.float32,
+        torch.channels_last if settings.channels_last else torch.contiguous_format,
+        settings.compile,
+    )
+    log.info("computing on %s in %s", device, str(runtime.precision).removeprefix("torch."))
+    return runtime
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found if found is not None and found.type in ("cuda", "mps") else torch.device("cpu")
+    device = torch.device(name)
+    available = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }[device.type]
+    if (device.index or 0) >= available:
+        raise SettingsError(
+            f"runtime.device: {name} is not available here ({available} {device.type} device(s)); use auto"
+        )
+    return device
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return False
+
+
+def seed_step(*numbers: int) -> None:
+    """Seeds torch for one step of training, from the run's seed and the step's place.
+
+    Each step draws from its own stream, so that a run which goes on from a checkpoint draws what it would have
+    drawn, whatever was computed in between.
+    """
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
