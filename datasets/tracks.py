@@ -149,7 +149,7 @@ def track_faces(video: Video, every: int = 1, progress: bool = True, detector: D
         video: read once, to its end.
         every: detect in every n-th frame, and in the first and the last frame of a shot; boxes between detections
             are interpolated.
-        progress: show a bar.
+        progress: show a bar, on a terminal.
         detector: `FaceDetector()` when None.
 
     Returns:
@@ -173,7 +173,7 @@ def _look(video: Video, detector: Detector, every: int, progress: bool) -> _Sigh
     """Read the video and detect. The last image waits, since only the next one tells whether its shot ends there."""
     seen, cuts = _Sightings(), CutDetector()
     start, waiting = 0, None
-    bar = tqdm(video, f"{video.name}: looking for faces", video.expected_frames, unit="frame", disable=not progress)
+    bar = tqdm(video, f"{video.name}: looking for faces", video.expected_frames, unit="frame", disable=None if progress else True)
     for row, (frame, time, image) in enumerate(bar):
         seen.frame.append(frame)
         seen.time.append(time)
