@@ -173,7 +173,8 @@ def _look(video: Video, detector: Detector, every: int, progress: bool) -> _Sigh
     """Read the video and detect. The last image waits, since only the next one tells whether its shot ends there."""
     seen, cuts = _Sightings(), CutDetector()
     start, waiting = 0, None
-    bar = tqdm(video, f"{video.name}: looking for faces", video.expected_frames, unit="frame", disable=None if progress else True)
+    hidden = None if progress else True  # None: shown on a terminal only
+    bar = tqdm(video, f"{video.name}: looking for faces", video.expected_frames, unit="frame", disable=hidden)
     for row, (frame, time, image) in enumerate(bar):
         seen.frame.append(frame)
         seen.time.append(time)

@@ -58,8 +58,9 @@ def _draw_face(picture: np.ndarray, box: np.ndarray, row) -> None:
     colour = (255, 190, 60) if row.support else (235, 235, 235)
     cv2.rectangle(picture, (left, top), (right, bottom), colour, 2, cv2.LINE_AA)
     text = f"v {row.valence:+.2f}  a {row.arousal:+.2f}" + ("  label" if row.support else "")
-    for ink, thickness in ((BACKGROUND, 3), (colour, 1)):
-        cv2.putText(picture, text, (left, max(14, top - 8)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, thickness, cv2.LINE_AA)
+    for ink, shift in ((BACKGROUND, 1), (colour, 0)):  # a shadow, to be read on any background
+        place = left + shift, max(14, top - 8) + shift
+        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, 1, cv2.LINE_AA)
 
 
 def _strip(rows: pd.DataFrame, frame: int, time: float, width: int) -> np.ndarray:
