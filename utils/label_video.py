@@ -1,6 +1,5 @@
 """The user's own videos, labelled from the frames that a person has labelled."""
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +25,6 @@ from utils.run_folder import RunFolder
 from utils.runtime import Runtime
 from utils.settings import LabelSettings
 from utils.support_set import BASELINES
-
-log = logging.getLogger(__name__)
 
 LABEL_ENDINGS = ("_labels.csv", ".csv", "_labels.tsv", ".eaf", ".valence.annotation")
 VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
@@ -98,7 +95,6 @@ class LabelledVideos:
             write_video_outputs(self.run, seen, tables, self.settings)
         except DataError as error:
             self.errors.append(str(error))
-            log.info("%s is passed over", job.video)
             return
         if seen.video.truncated:
             self.notes.append(f"{job.video}: {seen.video.truncated.decoded} of {seen.video.truncated.expected} frames "
