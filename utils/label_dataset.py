@@ -39,13 +39,14 @@ def label_dataset(
 ) -> dict[str, pd.DataFrame]:
     """method → table of all frames of the test set: clip, frame, the label, whether it was support, and the truth."""
     emonet = load_emonet(settings.zero_shot) if settings.zero_shot else None
-    test = chosen_clips(splits.test, settings.support_set)
+    named = read_support(settings.support_set.csv) if settings.support_set.csv else None
+    test = chosen_clips(splits.test, settings.support_set, named)
     shared = None
     if settings.support_set.strategy == "train_bins":
         shared = training_anchors(model, splits.train, crops, cache, settings, runtime)
     tables: dict[str, list[pd.DataFrame]] = {}
     for number, clip in enumerate(read_clips(model, test, crops, cache, settings, runtime)):
-        anchors = shared or clip_anchors(clip, number, settings)
+        anchors = shared or clip_anchors(clip, number, settings, named)
         times = clip.frames["frame"].to_numpy(np.float64)
         for rule in usable_rules(anchors.have_time):
             labels = label_clip(model, runtime, clip.embeddings, times, anchors, rule)
@@ -73,11 +74,11 @@ def zero_shot(emonet: EmoNet, frames: pd.DataFrame, settings: LabelSettings, run
     return torch.cat(parts).clamp(-1, 1).numpy()
 
 
-def chosen_clips(frames: pd.DataFrame, settings: SupportSettings) -> pd.DataFrame:
+def chosen_clips(frames: pd.DataFrame, settings: SupportSettings, named: pd.DataFrame | None) -> pd.DataFrame:
     """The frames of the clips to label: long enough and, where a file names the support, named in it."""
     kept = frames[frames.groupby("clip")["frame"].transform("size") >= settings.min_frames]
-    if settings.strategy == "csv":
-        kept = kept[kept["clip"].isin(read_support(settings.csv)["clip"])]
+    if named is not None:
+        kept = kept[kept["clip"].isin(named["clip"])]
     if kept.empty:
         count = frames["clip"].nunique()
         raise DataError(f"none of {count} clips is left to label; check support_set.min_frames and support_set.csv")
@@ -113,11 +114,11 @@ def read_clips(model, frames: pd.DataFrame, crops, cache, settings: LabelSetting
     return [Clip(name, part, embeddings) for (name, part), embeddings in zip(parts, found, strict=True)]
 
 
-def clip_anchors(clip: Clip, number: int, settings: LabelSettings) -> Anchors:
-    """The support-set that the settings' strategy chooses; `number` of the clip keeps its chance its own."""
+def clip_anchors(clip: Clip, number: int, settings: LabelSettings, named: pd.DataFrame | None) -> Anchors:
+    """The support-set by the settings' strategy, or as `named`; `number` keeps the clip's chance its own."""
     labels = clip.frames[list(AXES)].to_numpy(np.float64)
-    if settings.support_set.strategy == "csv":
-        places, labels = named_support(clip, labels, read_support(settings.support_set.csv))
+    if named is not None:
+        places, labels = named_support(clip, labels, named)
     else:
         choose = SUPPORT[settings.support_set.strategy]
         rng = np.random.default_rng([settings.seed, SUPPORT_CHANCE, number])
