@@ -101,6 +101,21 @@ def test_fusions_and_ranges(fusion):
     assert torch.equal(out.similarity, swapped.similarity) == (fusion != "concat")
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("fusion", ["concat", "absolute", "multiply"])
+@pytest.mark.parametrize("frames, anchors", [(7, 1), (1, 9), (5, 6), (23, 11)])
+def test_comparing_all_is_comparing_each(monkeypatch, fusion, frames, anchors):
+    monkeypatch.setattr("models.mtclar.BLOCK", 12)
+    monkeypatch.setattr("models.mtclar.SIDE", 4)
+    model = MTCLAR(32, fusion).train()
+    model.compare(*torch.randn(2, 64, 256))  # running statistics of their own
+    a, b = torch.randn(frames, 256), torch.randn(anchors, 256)
+    whole = model.eval().compare_all(a, b)
+    each = model.compare(a.repeat_interleave(anchors, 0), b.repeat(frames, 1))
+    for found, wanted in zip(whole, each, strict=True):
+        torch.testing.assert_close(found, wanted.unflatten(0, (frames, anchors)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("classes", [8, 5])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_published_files_load(tmp_path, classes, prefix):
