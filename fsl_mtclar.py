@@ -4,10 +4,12 @@
     python fsl_mtclar.py --support_set.strategy uniform_k --support_set.amount 3
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
     python fsl_mtclar.py --video folder_of_videos --overlay
+    python fsl_mtclar.py --video clip.mp4 --suggest 5       which frames to label (next: with --labels)
 
 Each frame is encoded once. The network then says how far a frame's valence and arousal lie above those of its anchor,
-a labelled frame: label = anchor's label + difference. On a dataset, every rule for choosing anchors is scored beside
-what time alone gives: the last label held, and the straight line from label to label.
+a labelled frame: label = anchor's label + difference; the rule `fused` weighs all anchors against time, and knows how
+sure it is. On a dataset, every rule is scored beside what time alone gives: the last label held, and the straight line
+from label to label.
 """
 
 from utils.config import checkpoint_path, label_settings, merge_layers, read_layers
@@ -27,12 +29,13 @@ def main() -> None:
     model, trained = load_mtclar(checkpoint)
     settings = label_settings(layers, checkpoint, trained)
     runtime = make_runtime(settings.runtime)
-    work = label_own_videos if settings.video else label_test_clips
+    work = label_test_clips if not settings.video else suggest_frames if settings.suggest else label_own_videos
     work(runtime.place(model), checkpoint, settings, runtime)
 
 
 def label_test_clips(model, checkpoint, settings, runtime) -> None:
     """The paper's experiment: a support-set of each clip's own labels, the other frames labelled and scored."""
+    from utils.calibration import fusion_for_dataset
     from utils.data import CropReader, read_splits
     from utils.embed import EmbeddingCache
     from utils.label_dataset import label_dataset
@@ -42,17 +45,30 @@ def label_test_clips(model, checkpoint, settings, runtime) -> None:
     run = RunFolder.create(settings, "fsl_mtclar")
     splits, crops = read_splits(settings), CropReader(settings)
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
-    tables = label_dataset(model, splits, crops, cache, settings, runtime)
+    fusion = fusion_for_dataset(model, splits.validation, crops, cache, checkpoint, settings, runtime)
+    tables = label_dataset(model, splits, crops, cache, fusion, settings, runtime)
     report_labels(tables, settings.support_set, run)
 
 
 def label_own_videos(model, checkpoint, settings, runtime) -> None:
     """Find and follow faces, encode each once, label all frames from those that a person has labelled."""
-    from utils.label_video import LabelledVideos, find_jobs
+    from utils.label_video import LabelledVideos
+    from utils.video_jobs import find_jobs
 
     videos = LabelledVideos(model, checkpoint, settings, runtime)
     for job in find_jobs(settings.video, settings.labels):
         videos.label(job)
+    videos.report()
+
+
+def suggest_frames(model, checkpoint, settings, runtime) -> None:
+    """Find and follow faces, encode each once, name the frames whose labels would help most."""
+    from utils.suggest_video import SuggestedFrames
+    from utils.video_jobs import find_jobs
+
+    videos = SuggestedFrames(model, checkpoint, settings, runtime)
+    for job in find_jobs(settings.video, settings.labels, needed=False):
+        videos.suggest(job)
     videos.report()
 
 

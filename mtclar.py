@@ -19,8 +19,10 @@ def main() -> None:
 
     # PyTorch and what stands on it: seconds to import, so only when there is work.
     from models.mtclar import MTCLAR
+    from utils.calibration import fusion_for_dataset
     from utils.checkpoint import start_from_emonet
     from utils.data import CropReader, read_splits
+    from utils.embed import EmbeddingCache
     from utils.engine import fit
     from utils.pair_training import TEST, PairTest, PairTraining
     from utils.report import report_pairs
@@ -48,6 +50,11 @@ def main() -> None:
     # Pairs of people never seen in training, drawn once from the seed.
     test = PairTest(splits.test, settings.pairs.test, TEST, crops, settings)
     report_pairs(test, model, runtime, run)
+
+    # How far labelling may trust this network, from the clips of the validation people; kept beside best.pt.
+    best = run.path / "best.pt"
+    cache = EmbeddingCache(run.path / "embeddings", best, runtime)
+    fusion_for_dataset(model, splits.validation, crops, cache, best, settings, runtime)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from utils.support_set import BASELINES, RULES
 VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
 
 
+PREVIOUS = ("--support_set.rule", "previous")
+
+
 def label(*argv) -> tuple[Path, str]:
     return finished("fsl_mtclar.py", *map(str, argv))
 
@@ -55,7 +58,8 @@ def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-
 
 
 @pytest.mark.parametrize(
-    "strategy, amount", [("every_n", 3), ("first", 2), ("random_k", 2), ("diverse_k", 2), ("uniform_k", 1)]
+    "strategy, amount",
+    [("every_n", 3), ("first", 2), ("random_k", 2), ("diverse_k", 2), ("uniform_k", 1), ("suggested", 2)],
 )
 def test_dataset_is_labelled_by_every_method(quick, strategy, amount):
     folder, printed = label(*quick, "--support_set.strategy", strategy, "--support_set.amount", amount)
@@ -68,7 +72,7 @@ def test_dataset_is_labelled_by_every_method(quick, strategy, amount):
     wanted = np.ceil(clips.size() / amount) if strategy == "every_n" else amount
     assert (clips.sum() == wanted).all()
     unscored = labels[~labels["support"]]
-    pooled = scores[(scores["method"] == "previous") & (scores["average"] == "pooled")].iloc[0]
+    pooled = scores[(scores["method"] == "fused") & (scores["average"] == "pooled")].iloc[0]
     error = np.sqrt(np.mean((unscored["valence"] - unscored["valence_true"]) ** 2))
     assert pooled["valence_RMSE"] == pytest.approx(error, rel=1e-3) and pooled["frames"] == len(unscored)
     assert "straight line" in printed and len(list(folder.glob("clip_*.png"))) == labels["clip"].nunique()
@@ -78,9 +82,9 @@ def test_training_bins_and_scored_support(quick):
     bins = ["--support_set.strategy", "train_bins", "--support_set.amount", 2]
     folder, _ = label(*quick, *bins, "--support_set.rule", "mean")
     assert not pd.read_csv(folder / "labels.csv")["support"].any()
-    assert set(pd.read_csv(folder / "scores.csv")["method"]) == {"mean", "weighted", "hold", "linear"}
-    done = run_script("fsl_mtclar.py", *map(str, [*quick, *bins]))
-    assert done.returncode == 2 and "use mean or weighted" in done.stderr
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == {"mean", "weighted", "fused", "hold", "linear"}
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, *bins, *PREVIOUS]))
+    assert done.returncode == 2 and "use mean, weighted or fused" in done.stderr
     folder, _ = label(*quick, "--support_set.amount", 2, "--support_set.score_support")
     assert pd.read_csv(folder / "scores.csv")["frames"].eq(len(pd.read_csv(folder / "labels.csv"))).all()
 
@@ -195,7 +199,7 @@ def test_folder_of_frames_in_numeric_order(quick, tmp_path):
         face = draw_face(Person(), 0.0, 0.0, size=220)[0]
         cv2.imwrite(str(frames / f"{number}.png"), cv2.copyMakeBorder(face, 20, 20, 60, 60, cv2.BORDER_CONSTANT))
     labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n2,0.1,0.1\n100,0.5,0.5\n")
-    folder, _ = label(*quick, "--video", frames, "--labels", labels, "--detect_every", 1)
+    folder, _ = label(*quick, "--video", frames, "--labels", labels, "--detect_every", 1, *PREVIOUS)
     table = pd.read_csv(folder / "labels.csv")
     assert table["frame"].tolist() == [2, 10, 100, 101, 102, 103]
     assert table.set_index("frame").loc[[10, 101], "anchor"].tolist() == [2, 100]

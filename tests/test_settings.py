@@ -109,7 +109,7 @@ def test_resume_in_a_file_takes_the_settings_of_the_run_too(tmp_path):
         (["--train.batch", "50"], "train.batch 50 is no multiple of train.subjects 48"),
         (["--train.batch", "2", "--train.subjects", "0"], "train.batch must be 3 or more"),
         (["--model.emonet", "x.pth"], "published weights need model.width 256, not 64"),
-        (["--support_set.strategy", "train_bins"], "use mean or weighted"),
+        (["--support_set.strategy", "train_bins", "--support_set.rule", "nearest"], "use mean, weighted or fused"),
         (["--support_set.strategy", "csv"], "go together"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["stray"], "stray"),

@@ -7,10 +7,12 @@ import torch
 
 from models.mtclar import MTCLAR
 from utils import support_set
-from utils.labelling import Anchors, label_by_time, label_clip, score_methods
+from utils.fusion import UNFITTED
+from utils.labelling import Anchors, label_by_time, label_clip, see_clip
 from utils.runtime import make_runtime
+from utils.scoring import score_methods
 from utils.settings import LabelSettings, RuntimeSettings, SupportSettings
-from utils.support_set import BASELINES, RULES, SUPPORT, Evidence
+from utils.support_set import AVERAGES, BASELINES, RULES, SUPPORT, Evidence
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def slow_label(model, images, times, anchors, labels, rule):
     return np.array(out)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", AVERAGES)
 @pytest.mark.parametrize("anchors", [[0, 4, 7], [3]])
 def test_rules_equal_a_slow_loop_over_pairs(runtime, rng, rule, anchors):
     model = MTCLAR(16).eval()
@@ -106,8 +108,8 @@ def test_rules_equal_a_slow_loop_over_pairs(runtime, rng, rule, anchors):
     with torch.inference_mode():
         embeddings = model.encode(images)
     places = np.array(anchors)
-    given = Anchors(embeddings[places], labels, times[places], places, places)
-    found = label_clip(model, runtime, embeddings, times, given, rule)
+    given = Anchors(embeddings[places], labels, np.zeros_like(labels), times[places], places, places)
+    found = label_clip(model, runtime, see_clip(model, runtime, embeddings, times), given, rule, UNFITTED)
     np.testing.assert_allclose(found.values, slow_label(model, images, times, anchors, labels, rule), atol=1e-5)
     served = [anchors[a] for a in found.anchor] if rule in ("previous", "nearest") else None
     if served and rule == "previous" and anchors == [0, 4, 7]:
@@ -117,11 +119,12 @@ def test_rules_equal_a_slow_loop_over_pairs(runtime, rng, rule, anchors):
 def test_labels_in_chunks_are_the_same(runtime, rng, monkeypatch):
     model, times = MTCLAR(16).eval(), np.arange(30.0)
     embeddings, places = torch.randn(30, 256), np.array([0, 10, 20])
-    anchors = Anchors(embeddings[places], rng.uniform(-1, 1, (3, 2)), times[places], places, places)
-    whole = {rule: label_clip(model, runtime, embeddings, times, anchors, rule).values for rule in RULES}
+    anchors = Anchors(embeddings[places], rng.uniform(-1, 1, (3, 2)), np.zeros((3, 2)), times[places], places, places)
+    clip = see_clip(model, runtime, embeddings, times)
+    whole = {rule: label_clip(model, runtime, clip, anchors, rule, UNFITTED).values for rule in RULES}
     monkeypatch.setattr("utils.labelling.CHUNK", 7)
     for rule, values in whole.items():
-        cut = label_clip(model, runtime, embeddings, times, anchors, rule).values
+        cut = label_clip(model, runtime, clip, anchors, rule, UNFITTED).values
         np.testing.assert_allclose(cut, values, atol=1e-5)
 
 
@@ -129,9 +132,10 @@ def test_support_frames_keep_what_the_person_said_and_labels_stay_in_range(runti
     model, times = MTCLAR(16).eval(), np.arange(6.0)
     embeddings = torch.randn(6, 256) * 50
     places = np.array([1, 4])
-    anchors = Anchors(embeddings[places], np.array([[1.0, -1.0], [0.3, 0.25]]), times[places], places, places)
+    said, clip = np.array([[1.0, -1.0], [0.3, 0.25]]), see_clip(model, runtime, embeddings, times)
+    anchors = Anchors(embeddings[places], said, np.zeros((2, 2)), times[places], places, places)
     for rule in RULES:
-        found = label_clip(model, runtime, embeddings, times, anchors, rule)
+        found = label_clip(model, runtime, clip, anchors, rule, UNFITTED)
         assert found.values[[1, 4]].tolist() == anchors.labels.tolist() and np.abs(found.values).max() <= 1
         assert found.anchor[[1, 4]].tolist() == [0, 1]
 
@@ -140,7 +144,7 @@ def test_baselines():
     times, at, said = np.arange(6.0), np.array([1.0, 3.0]), np.array([[0.0, 1.0], [1.0, -1.0]])
     assert BASELINES["hold"](times, at, said)[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
     assert BASELINES["linear"](times, at, said)[:, 1].tolist() == [1, 1, 0, -1, -1, -1]
-    elsewhere = Anchors(torch.zeros(2, 256), said, np.full(2, np.nan), np.zeros(2, int), np.full(2, -1))
+    elsewhere = Anchors(torch.zeros(2, 256), said, said * 0, np.full(2, np.nan), np.zeros(2, int), np.full(2, -1))
     assert label_by_time(times, elsewhere, "linear").values.tolist() == [[0.5, 0.0]] * 6
 
 
@@ -152,7 +156,7 @@ def test_anchors_of_other_videos_weigh_by_likeness_alone():
 def test_settings_name_all_rules_and_strategies():
     fields = SupportSettings.model_fields
     assert set(fields["rule"].annotation.__args__) == set(RULES)
-    assert set(fields["strategy"].annotation.__args__) == set(SUPPORT) | {"train_bins", "csv"}
+    assert set(fields["strategy"].annotation.__args__) == set(SUPPORT) | {"suggested", "train_bins", "csv"}
     assert "support_set" in LabelSettings.model_fields
 
 

@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, and loaded without running code from them."""
 
+import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,14 @@ def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
             + "; name a best.pt or last.pt of a run folder"
         )  # fmt: skip
     return content
+
+
+def digest(path: Path) -> str:
+    """Names the weights of a file by their content."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:

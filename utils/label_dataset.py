@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from datasets.annotations import AXES
 from datasets.frames import DataError, Splits, require_columns
@@ -15,10 +14,22 @@ from models.mtclar import MTCLAR
 from utils.checkpoint import load_emonet
 from utils.data import CropReader
 from utils.embed import BATCH, EmbeddingCache, embed_clips
-from utils.labelling import Anchors, Labels, label_by_time, label_clip, usable_rules
+from utils.fusion import Fusion
+from utils.labelling import (
+    FRAME_RATE,
+    Anchors,
+    Labels,
+    SeenClip,
+    fuse_unlabelled,
+    label_by_time,
+    label_clip,
+    see_clip,
+    usable_rules,
+)
 from utils.loading import evaluation_loader, unwrapped
 from utils.runtime import Runtime
 from utils.settings import LabelSettings, SupportSettings
+from utils.suggest import suggest
 from utils.support_set import BASELINES, SUPPORT, label_bins
 
 BINS = 10
@@ -26,16 +37,17 @@ EMONET_SIZE = 256
 SUPPORT_CHANCE, BIN_CHANCE = 11, 12  # streams of chance
 
 
-class Clip(NamedTuple):
-    """A clip of a dataset: its rows of the frame table and their embeddings (N, 256)."""
+class DatasetClip(NamedTuple):
+    """A clip of a dataset: its rows of the frame table, and what the network sees of them."""
 
     name: str
     frames: pd.DataFrame
-    embeddings: Tensor
+    seen: SeenClip
 
 
 def label_dataset(
-    model: MTCLAR, splits: Splits, crops: CropReader, cache: EmbeddingCache, settings: LabelSettings, runtime: Runtime
+    model: MTCLAR, splits: Splits, crops: CropReader, cache: EmbeddingCache, fusion: Fusion, settings: LabelSettings,
+    runtime: Runtime,
 ) -> dict[str, pd.DataFrame]:
     """method → table of all frames of the test set: clip, frame, the label, whether it was support, and the truth."""
     emonet = load_emonet(settings.zero_shot) if settings.zero_shot else None
@@ -46,13 +58,12 @@ def label_dataset(
         shared = training_anchors(model, splits.train, crops, cache, settings, runtime)
     tables: dict[str, list[pd.DataFrame]] = {}
     for number, clip in enumerate(read_clips(model, test, crops, cache, settings, runtime)):
-        anchors = shared or clip_anchors(clip, number, settings, named)
-        times = clip.frames["frame"].to_numpy(np.float64)
+        anchors = shared or clip_anchors(clip, number, settings, named, fusion)
         for rule in usable_rules(anchors.have_time):
-            labels = label_clip(model, runtime, clip.embeddings, times, anchors, rule)
+            labels = label_clip(model, runtime, clip.seen, anchors, rule, fusion)
             tables.setdefault(rule, []).append(clip_table(clip, anchors, labels))
         for baseline in BASELINES:
-            labels = label_by_time(times, anchors, baseline)
+            labels = label_by_time(clip.seen.times, anchors, baseline)
             tables.setdefault(baseline, []).append(clip_table(clip, anchors, labels))
     whole = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
     if emonet:
@@ -105,30 +116,50 @@ def read_support(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_clips(model, frames: pd.DataFrame, crops, cache, settings: LabelSettings, runtime: Runtime) -> list[Clip]:
+def read_clips(
+    model, frames: pd.DataFrame, crops, cache, settings: LabelSettings, runtime: Runtime
+) -> list[DatasetClip]:
     """The clips of a frame table, each encoded once."""
     if not frames["clip"].duplicated().any():
         raise DataError("the dataset holds single images, no clips; label the demo set, AFEW-VA or your own video")
     parts = [(name, part.reset_index(drop=True)) for name, part in frames.groupby("clip", sort=False)]
     found = embed_clips(model, [crops(part) for _, part in parts], cache, runtime, settings.data.workers)
-    return [Clip(name, part, embeddings) for (name, part), embeddings in zip(parts, found, strict=True)]
+    return [
+        DatasetClip(name, part, see_clip(model, runtime, embeddings, part["frame"].to_numpy() / FRAME_RATE))
+        for (name, part), embeddings in zip(parts, found, strict=True)
+    ]
 
 
-def clip_anchors(clip: Clip, number: int, settings: LabelSettings, named: pd.DataFrame | None) -> Anchors:
+def clip_anchors(
+    clip: DatasetClip, number: int, settings: LabelSettings, named: pd.DataFrame | None, fusion: Fusion
+) -> Anchors:
     """The support-set by the settings' strategy, or as `named`; `number` keeps the clip's chance its own."""
     labels = clip.frames[list(AXES)].to_numpy(np.float64)
     if named is not None:
         places, labels = named_support(clip, labels, named)
     else:
-        choose = SUPPORT[settings.support_set.strategy]
-        rng = np.random.default_rng([settings.seed, SUPPORT_CHANCE, number])
-        places = choose(clip.embeddings.cpu().numpy(), settings.support_set.amount, rng)
+        places = choose_support(clip, number, settings, fusion)
         labels = labels[places]
-    numbers = clip.frames["frame"].to_numpy()[places]
-    return Anchors(clip.embeddings[torch.from_numpy(places)], labels, numbers.astype(np.float64), numbers, places)
+    return anchors_at(clip, places, labels, settings.support_set.annotator_error)
 
 
-def named_support(clip: Clip, labels: np.ndarray, support: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def anchors_at(clip: DatasetClip, places: np.ndarray, labels: np.ndarray, error: float = 0.0) -> Anchors:
+    """places (A,) among the clip's frames, ascending, and their labels (A, 2) with the standard deviation `error`."""
+    numbers, times = clip.frames["frame"].to_numpy()[places], clip.seen.times[places]
+    errors = np.full_like(labels, error)
+    return Anchors(clip.seen.embeddings[torch.from_numpy(places)], labels, errors, times, numbers, places)
+
+
+def choose_support(clip: DatasetClip, number: int, settings: LabelSettings, fusion: Fusion) -> np.ndarray:
+    """Ascending places (A,) of the frames to label, by the settings' strategy."""
+    strategy, amount = settings.support_set.strategy, settings.support_set.amount
+    if strategy == "suggested":
+        return np.sort([found.place for found in suggest(fuse_unlabelled(clip.seen, fusion), amount)])
+    rng = np.random.default_rng([settings.seed, SUPPORT_CHANCE, number])
+    return SUPPORT[strategy](clip.seen.embeddings.cpu().numpy(), amount, rng)
+
+
+def named_support(clip: DatasetClip, labels: np.ndarray, support: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """(A,) places and (A, 2) labels of the support frames that a file names for this clip."""
     named = support[support["clip"] == clip.name].sort_values("frame")
     missing = named[~named["frame"].isin(clip.frames["frame"])]
@@ -147,10 +178,11 @@ def training_anchors(model, frames: pd.DataFrame, crops, cache, settings: LabelS
     table = frames.iloc[rows].reset_index(drop=True)
     (embeddings,) = embed_clips(model, [crops(table)], cache, runtime, settings.data.workers)
     numbers = table["frame"].to_numpy()
-    return Anchors(embeddings, labels[rows], np.full(len(rows), np.nan), numbers, np.full(len(rows), -1))
+    unknown = np.full(len(rows), np.nan)
+    return Anchors(embeddings, labels[rows], np.zeros((len(rows), 2)), unknown, numbers, np.full(len(rows), -1))
 
 
-def clip_table(clip: Clip, anchors: Anchors, labels: Labels) -> pd.DataFrame:
+def clip_table(clip: DatasetClip, anchors: Anchors, labels: Labels) -> pd.DataFrame:
     frames = clip.frames
     table = frames[["clip", "frame"]].assign(**labels.columns(anchors))
     table = table.assign(valence_true=frames["valence"], arousal_true=frames["arousal"])

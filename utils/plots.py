@@ -67,7 +67,7 @@ def pair_sheet(crops: FaceCrops, table: pd.DataFrame, first: np.ndarray, second:
 
 
 def trace_figure(clip: str, method: str, tables: dict[str, pd.DataFrame]) -> Figure:
-    """Both traces of a clip: labels, truth where it is known, support points, and the straight line.
+    """Both traces of a clip: labels, intervals and truth where they are known, support points, the straight line.
 
     tables: method → the clip's rows, with frame, valence, arousal, support, and valence_true, arousal_true if known.
     """
@@ -82,6 +82,9 @@ def trace_figure(clip: str, method: str, tables: dict[str, pd.DataFrame]) -> Fig
             if baseline in tables:
                 axes.plot(tables[baseline]["frame"], tables[baseline][axis], style, color="0.6", label=baseline)
         axes.plot(frame, chosen[axis], color="tab:blue", linewidth=1.8, label=method)
+        if f"{axis}_low" in chosen:
+            band = chosen[f"{axis}_low"], chosen[f"{axis}_high"]
+            axes.fill_between(frame, *band, color="tab:blue", alpha=0.18, linewidth=0, label="90 % interval")
         axes.plot(frame[support], chosen[axis][support], "o", color="tab:orange", markersize=6, label="support")
         axes.set(ylabel=axis, ylim=(-1.05, 1.05))
         axes.grid(color="0.92")
@@ -107,4 +110,18 @@ def plane_figure(table: pd.DataFrame) -> Figure:
         axes.text(x, y, corner, ha="left" if x < 0 else "right", va="top" if y > 0 else "bottom", color="0.5")
     axes.set(xlabel="valence", ylabel="arousal", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
     axes.legend(loc="center left", fontsize=8, framealpha=0.8)
+    return figure
+
+
+def frame_sheet(pictures: list[tuple[np.ndarray, str]]) -> Figure:
+    """Pictures (H, W, 3) uint8, each under its caption, row by row."""
+    columns = min(len(pictures), 4)
+    rows = -(-len(pictures) // columns)
+    height, width = pictures[0][0].shape[:2]
+    figure = Figure(figsize=(3.2 * columns, (3.2 * height / width + 0.35) * rows), layout="constrained")
+    for place, (picture, caption) in enumerate(pictures):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.imshow(picture)
+        axes.set_title(caption, fontsize=9)
+        axes.axis("off")
     return figure

@@ -2,14 +2,16 @@
 
 import pandas as pd
 
+from datasets.annotations import AXES
 from models.mtclar import MTCLAR
-from utils.labelling import score_methods
 from utils.metrics import SCORES
 from utils.pair_training import PairTest
 from utils.plots import delta_figure, pair_sheet, plane_figure, similarity_figure, trace_figure
 from utils.run_folder import RunFolder
 from utils.runtime import Runtime
+from utils.scoring import score_methods
 from utils.settings import SupportSettings
+from utils.support_set import FUSED
 
 
 def report_pairs(test: PairTest, model: MTCLAR, runtime: Runtime, run: RunFolder) -> dict[str, float]:
@@ -46,6 +48,7 @@ def report_labels(tables: dict[str, pd.DataFrame], settings: SupportSettings, ru
           f"({support.mean():.1%}); scored: {'all' if settings.score_support else 'the others'}")  # fmt: skip
     print(f"{alone} clips have one support frame, where the straight line is level\n" if alone else "")
     print(method_table(scores))
+    print(interval_line(scores))
     print(f"\nrun folder  {run.path}\nplot        {plots[-1]}")
     return scores
 
@@ -68,6 +71,13 @@ def method_table(scores: pd.DataFrame) -> str:
     ]  # fmt: skip
     table["no better than the straight line"] = worse
     return table.rename_axis(None).to_string(float_format="{:.3f}".format)
+
+
+def interval_line(scores: pd.DataFrame) -> str:
+    """How often the 90 % intervals hold the truth, and how wide they are."""
+    fused = scores[(scores["method"] == FUSED) & (scores["average"] == "pooled")].iloc[0]
+    parts = [f"{axis} {fused[f'{axis}_coverage']:.1%} in {fused[f'{axis}_width']:.2f}" for axis in AXES]
+    return f"\n90 % intervals of {FUSED}: share of the truth inside, mean width: {', '.join(parts)}"
 
 
 def delta_table(scores: dict[str, float]) -> str:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Dataset = Literal["demo", "afewva", "affectnet"]
+Strategy = Literal["first", "every_n", "random_k", "uniform_k", "diverse_k", "suggested", "train_bins", "csv"]
 
 
 STRICT = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
@@ -137,14 +138,17 @@ class TrainSettings(Section):
 class SupportSettings(Section):
     """Labelling from a support-set (fsl_mtclar.py)."""
 
-    strategy: Literal["first", "every_n", "random_k", "uniform_k", "diverse_k", "train_bins", "csv"] = "every_n"
+    strategy: Strategy = "every_n"
     """Which frames of a clip are labelled: the first ones, every n-th, random ones, evenly spread ones, ones far from
-    each other in looks and time; train_bins: none, the anchors come from the training set by bins of valence; csv:
-    those that a file names."""
+    each other in looks and time, those that --suggest would name; train_bins: none, the anchors come from the
+    training set by bins of valence; csv: those that a file names."""
     amount: int = Field(20, ge=1)
     """n of every_n; frames of a clip for the others; train_bins: frames of each of ten bins."""
-    rule: Literal["previous", "nearest", "mean", "weighted"] = "previous"
-    """Which anchors serve a frame: the latest (paper), the closest in time, all alike, or all by likeness and time."""
+    rule: Literal["previous", "nearest", "mean", "weighted", "fused"] = "fused"
+    """Which anchors serve a frame: the latest (paper), the closest in time, all alike, or all by likeness and time;
+    fused: a Gaussian process that weighs what all anchors say against time, with intervals."""
+    annotator_error: float = Field(0.0, ge=0, le=1)
+    """Standard deviation of a person's label. 0: labels are exact, unless several annotators differ."""
     score_support: bool = False
     """Score the support frames too, though their labels are known, as the paper's code did."""
     csv: Path | None = None
@@ -159,7 +163,7 @@ class SupportSettings(Section):
     def check_strategy(self) -> "SupportSettings":
         if self.strategy == "train_bins" and self.rule in ("previous", "nearest"):
             raise ValueError(f"rule {self.rule} needs anchors of the same clip, which train_bins has not; "
-                             "use mean or weighted")  # fmt: skip
+                             "use mean, weighted or fused")  # fmt: skip
         if (self.strategy == "csv") != (self.csv is not None):
             raise ValueError("strategy csv and the file csv go together")
         return self
@@ -242,6 +246,9 @@ class LabelSettings(Settings):
     """ELAN: what precedes valence and arousal in the names of the tiers to read."""
     track: str = Field("longest", pattern=r"^(longest|all|\d+)$")
     """Whose face: longest (the track of most frames), all, or the number of a track."""
+    suggest: int = Field(0, ge=0)
+    """Name this many frames of each video whose labels would help most, given those in labels, if any; writes a CSV to
+    fill in, which then serves as labels, and a picture of the frames."""
     overlay: bool = False
     """Also write an MP4 of the video with face box, traces and the moving point of valence and arousal."""
     detect_every: int = Field(2, ge=1)
@@ -256,7 +263,7 @@ class LabelSettings(Settings):
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
         if self.video is None:
-            for name in ("labels", "tier", "overlay"):
+            for name in ("labels", "tier", "overlay", "suggest"):
                 if getattr(self, name):
                     raise ValueError(f"{name} is for a video of your own; name it by --video")
         elif self.zero_shot:
@@ -283,5 +290,6 @@ PAPER = {
         "error_exponent": 2.0,
         "augment": 1.0,
     },
+    "support_set": {"strategy": "every_n", "amount": 20, "rule": "previous"},
 }
 PRESETS = {"demo": {}, "paper": PAPER}

@@ -4,7 +4,8 @@ Pure functions on arrays. A clip has N frames at `times` (N,), ascending, in any
 them, the *anchors*, with known labels (A, 2): valence and arousal in [-1, 1]. A *delta* is what the Siamese network
 says a frame's label lies above an anchor's.
 
-A new way to choose frames, or to combine anchors, is one function here and one name in SUPPORT or RULES.
+A new way to choose frames, or to combine anchors, is one function here and one name in SUPPORT or AVERAGES. The rule
+`fused` weighs all anchors and time together, by the process of `utils.smoother`.
 """
 
 from collections.abc import Callable
@@ -121,23 +122,26 @@ def weighted_mean(evidence: Evidence) -> np.ndarray:
     return (weights[..., None] * evidence.estimates).sum(1)
 
 
-class Rule(NamedTuple):
+class Average(NamedTuple):
     """Which anchors serve a frame, and how what they say combines."""
 
     pick: Callable[[np.ndarray, np.ndarray], np.ndarray]
     combine: Callable[[Evidence], np.ndarray]
 
 
-RULES = {
-    "previous": Rule(latest, mean),
-    "nearest": Rule(closest, mean),
-    "mean": Rule(every, mean),
-    "weighted": Rule(every, weighted_mean),
+AVERAGES = {
+    "previous": Average(latest, mean),
+    "nearest": Average(closest, mean),
+    "mean": Average(every, mean),
+    "weighted": Average(every, weighted_mean),
 }
 """previous: the paper's main rule."""
 
 NEED_TIME = ("previous", "nearest")
 """Rules that cannot use anchors of other videos."""
+
+FUSED = "fused"
+RULES = (*AVERAGES, FUSED)
 
 
 # Baselines: what time alone says --------------------------------------------------------------------------------

@@ -1,0 +1,218 @@
+"""How good labels are: every method by every kind of support-set, on demo sets that the network has never seen.
+
+    python mtclar.py --name quality --demo.people 2400 --data.root data/demo_quality --train.epochs 45
+    python benchmarks/label_quality.py --checkpoint runs/mtclar/<run>/best.pt
+    python benchmarks/label_quality.py --seeds 101 102 --hard_seeds 103      other people, harder scenes
+
+Renders a demo set a seed (24 people, 60 frames each), none of whose people the network was trained on and on none of
+which anything was tuned; labels each clip from a support-set by every method; prints RMSE and CCC on the frames that
+were not labelled, coverage and width of the 90 % intervals, and what the audit finds; draws RMSE against labels.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from datasets.afewva import read_afewva
+from datasets.demo import render_demo
+from models.mtclar import MTCLAR
+from utils.audit import audit
+from utils.calibration import fit_on_clips, fusion_for_dataset
+from utils.checkpoint import load_mtclar
+from utils.config import checkpoint_path, label_settings, merge_layers
+from utils.data import CropReader, read_splits
+from utils.embed import EmbeddingCache, embed
+from utils.fusion import Fusion
+from utils.label_dataset import DatasetClip, anchors_at, choose_support, clip_table
+from utils.labelling import FRAME_RATE, label_by_time, label_clip, see_clip, usable_rules
+from utils.runtime import Runtime, make_runtime
+from utils.scoring import score_methods
+from utils.settings import LabelSettings
+from utils.support_set import BASELINES, FUSED
+
+PEOPLE, FRAMES = 24, 60
+BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels a clip
+SUPPORTS = (
+    ("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10),
+    *(("uniform_k", amount) for amount in BUDGETS), *(("suggested", amount) for amount in BUDGETS),
+)  # fmt: skip
+AXES = ("valence", "arousal")
+SLIP, ONE_IN = 0.6, 10  # the audit's test: one label in ten is this far off
+
+
+class Network(NamedTuple):
+    """What labels: a Siamese network and what was fitted on its validation clips."""
+
+    model: MTCLAR
+    fusion: Fusion
+    runtime: Runtime
+    settings: LabelSettings
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    arguments = parse()
+    trained, untrained = read_networks(arguments)
+    scores = []
+    for kind, seeds in (("normal", arguments.seeds), ("harder", arguments.hard_seeds)):
+        frames = pd.concat([eval_frames(arguments.folder, seed, kind == "harder") for seed in seeds])
+        clips = see_frames(trained, frames)
+        scores += [score(trained, clips, *support).assign(set=kind) for support in SUPPORTS]
+        if kind == "normal":
+            blind = see_frames(untrained, frames)
+            scores.append(score(untrained, blind, "every_n", 20).assign(set="random weights"))
+            found = audit_scores(trained, clips)
+    table = pd.concat(scores, ignore_index=True)
+    table.to_csv(arguments.folder / "label_quality.csv", index=False)
+    for kind, part in table.groupby("set", sort=False):
+        print(f"\n{kind}\n{wide(part).to_string(float_format='{:.3f}'.format)}")
+    print(f"\naudit of one label in {ONE_IN} shifted by {SLIP}: {found}")
+    print(f"\n{saved_labels(table).to_string(index=False, float_format='{:.2f}'.format)}")
+    if arguments.plot:
+        curve(table).savefig(arguments.plot, dpi=120)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, help="best.pt of a mtclar.py run on the demo set (default: newest)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102])
+    parser.add_argument("--hard_seeds", type=int, nargs="+", default=[103, 104])
+    parser.add_argument("--folder", type=Path, default=Path("data/label_quality"), help="for demo sets and the table")
+    parser.add_argument("--plot", type=Path, help="PNG of RMSE against labels")
+    return parser.parse_args()
+
+
+def read_networks(arguments: argparse.Namespace) -> tuple[Network, Network]:
+    """The trained network, and one of random weights with a fusion fitted in the same way."""
+    named = {"checkpoint": arguments.checkpoint} if arguments.checkpoint else {}
+    layers = [("defaults", {}), ("command line", named)]
+    checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
+    model, trained = load_mtclar(checkpoint)
+    settings = label_settings(layers, checkpoint, trained)
+    runtime = make_runtime(settings.runtime)
+    splits, crops = read_splits(settings), CropReader(settings)
+    model = runtime.place(model)
+    cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+    fusion = fusion_for_dataset(model, splits.validation, crops, cache, checkpoint, settings, runtime)
+    torch.manual_seed(0)
+    blind = runtime.place(MTCLAR(settings.model.width, settings.model.fusion).eval())
+    unseen = Network(blind, fusion, runtime, settings)
+    return Network(model, fusion, runtime, settings), unseen._replace(
+        fusion=fit_on_clips(see_frames(unseen, splits.validation))
+    )
+
+
+def eval_frames(folder: Path, seed: int, hard: bool) -> pd.DataFrame:
+    root = render_demo(folder / f"seed_{seed}{'_hard' * hard}", seed, PEOPLE, FRAMES, FRAMES, hard=hard)
+    frames = read_afewva(root, None, 1.0, False)
+    return frames.assign(clip=f"{seed}/" + frames["clip"])
+
+
+def see_frames(network: Network, frames: pd.DataFrame) -> list[DatasetClip]:
+    """Each clip of a frame table, encoded."""
+    crops, clips = CropReader(network.settings), []
+    for name, part in frames.groupby("clip", sort=False):
+        part = part.reset_index(drop=True)
+        embeddings = embed(network.model, crops(part), network.runtime)
+        times = part["frame"].to_numpy() / FRAME_RATE
+        clips.append(DatasetClip(name, part, see_clip(network.model, network.runtime, embeddings, times)))
+    return clips
+
+
+def score(network: Network, clips: list[DatasetClip], strategy: str, amount: int) -> pd.DataFrame:
+    """A row a method: pooled scores of all clips by this support-set, and how many labels a clip it takes."""
+    support = network.settings.support_set.model_copy(update={"strategy": strategy, "amount": amount})
+    settings = network.settings.model_copy(update={"support_set": support})
+    tables: dict[str, list[pd.DataFrame]] = {}
+    labels = 0
+    for number, clip in enumerate(clips):
+        places = choose_support(clip, number, settings, network.fusion)
+        anchors = anchors_at(clip, places, clip.frames[list(AXES)].to_numpy(np.float64)[places])
+        labels += len(places)
+        for rule in usable_rules(True):
+            found = label_clip(network.model, network.runtime, clip.seen, anchors, rule, network.fusion)
+            tables.setdefault(rule, []).append(clip_table(clip, anchors, found))
+        for baseline in BASELINES:
+            found = label_by_time(clip.seen.times, anchors, baseline)
+            tables.setdefault(baseline, []).append(clip_table(clip, anchors, found))
+    scores = score_methods({method: pd.concat(parts) for method, parts in tables.items()}, False)
+    pooled = scores[scores["average"] == "pooled"]
+    return pooled.assign(strategy=strategy, amount=amount, labels=labels / len(clips))
+
+
+def audit_scores(network: Network, clips: list[DatasetClip]) -> str:
+    """Ten labels a clip, one of them shifted on one axis: what of it the audit lists, and what else."""
+    rng, right, listed = np.random.default_rng(0), 0, 0
+    for clip in clips:
+        places = ((np.arange(ONE_IN) + 0.5) * len(clip.frames) / ONE_IN).astype(int)
+        labels = clip.frames[list(AXES)].to_numpy(np.float64)[places]
+        wrong, axis = rng.integers(ONE_IN), rng.integers(2)
+        labels[wrong, axis] += -SLIP if labels[wrong, axis] > 0 else SLIP
+        doubts = {doubt.anchor for doubt in audit(clip.seen, anchors_at(clip, places, labels), network.fusion)}
+        right, listed = right + (wrong in doubts), listed + len(doubts)
+    return f"precision {right / max(listed, 1):.2f}, recall {right / len(clips):.2f} ({len(clips)} clips)"
+
+
+def wide(scores: pd.DataFrame) -> pd.DataFrame:
+    """A row a support-set: RMSE of each method, valence / arousal, and the intervals of `fused`."""
+    rows = []
+    for (strategy, amount), part in scores.groupby(["strategy", "amount"], sort=False):
+        part = part.set_index("method")
+        row = {"support": f"{strategy} {amount}", "labels": part["labels"].iloc[0]}
+        for method in part.index:
+            row[method] = "/".join(f"{part.loc[method, f'{axis}_RMSE']:.3f}" for axis in AXES)
+        for name, column in (("CCC", "CCC"), ("coverage", "coverage"), ("width", "width")):
+            row[name] = "/".join(f"{part.loc[FUSED, f'{axis}_{column}']:.3f}" for axis in AXES)
+        ratio = [part.loc[FUSED, f"{axis}_RMSE"] / part.loc["linear", f"{axis}_RMSE"] for axis in AXES]
+        row["of line"] = "/".join(f"{value:.2f}" for value in ratio)
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("support")
+
+
+def saved_labels(scores: pd.DataFrame) -> pd.DataFrame:
+    """How many suggested labels reach the error of so many even ones: mean RMSE of both axes, between budgets by
+    the straight line in the logarithms."""
+    normal = scores[(scores["set"] == "normal") & (scores["method"] == FUSED)]
+    error = normal.assign(error=np.sqrt((normal["valence_RMSE"] ** 2 + normal["arousal_RMSE"] ** 2) / 2))
+    even, asked = (error[error["strategy"] == name].sort_values("amount") for name in ("uniform_k", "suggested"))
+    needed = np.exp(np.interp(-np.log(even["error"]), -np.log(asked["error"]), np.log(asked["amount"])))
+    return pd.DataFrame({
+        "even labels": even["amount"], "error": even["error"], "suggested labels needed": needed,
+        "share": needed / even["amount"].to_numpy(),
+    })  # fmt: skip
+
+
+def curve(scores: pd.DataFrame) -> Figure:
+    """Labels a clip against RMSE, a panel an axis."""
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    lines = (
+        ("linear", "uniform_k", "straight line, even labels", "0.5", ":"),
+        ("previous", "uniform_k", "previous (paper), even labels", "tab:orange", "--"),
+        (FUSED, "uniform_k", "fused, even labels", "tab:blue", "-"),
+        (FUSED, "suggested", "fused, suggested labels", "tab:green", "-"),
+    )
+    normal = scores[scores["set"] == "normal"]
+    for place, axis in enumerate(AXES):
+        axes = figure.add_subplot(1, 2, place + 1)
+        for method, strategy, name, colour, style in lines:
+            part = normal[(normal["method"] == method) & (normal["strategy"] == strategy)].sort_values("amount")
+            axes.plot(part["amount"], part[f"{axis}_RMSE"], style, color=colour, marker="o", markersize=4, label=name)
+        axes.set(title=axis, xlabel=f"labels a clip of {FRAMES} frames", ylabel="RMSE", xscale="log", ylim=(0, None))
+        axes.set_xticks(BUDGETS, BUDGETS)
+        axes.minorticks_off()
+        axes.grid(color="0.92")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

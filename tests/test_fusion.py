@@ -1,0 +1,216 @@
+"""Fused labels: the process against its dense form, what fitting finds, intervals, suggestions and the audit."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils.agreement import annotator_agreement, label_error
+from utils.audit import audit
+from utils.errors import CheckpointError
+from utils.fusion import NORMAL, UNFITTED, Clip, Fusion, fit_fusion, read_fusion, save_fusion
+from utils.labelling import Anchors, SeenClip, fuse_unlabelled, fused_labels, supports
+from utils.smoother import LEVEL, Posterior, Support, TraceModel
+from utils.suggest import expected_error, suggest
+
+MODEL = TraceModel(0.1, 0.7, 1.1, 0.15, 0.25, 0.37, 0.1, 0.11, 0.02)
+NOBODY = Support(np.empty(0, int), np.empty(0), np.empty(0))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def dense(model, times, evidence, support):
+    """Mean and covariance of the label trace, from the full covariance matrices of the process."""
+    apart, earlier = np.abs(times[:, None] - times), np.minimum(times[:, None], times) - times[0]
+    rate = np.sqrt(3) * apart / model.bend_seconds
+    label = LEVEL**2 + model.wander**2 * earlier + model.bend**2 * (1 + rate) * np.exp(-rate)
+    seen = label + model.offset**2 + model.gain**2 * np.outer(evidence, evidence) + model.noise**2 * np.eye(len(times))
+    seen += model.drift**2 * np.exp(-apart / model.drift_seconds)
+    at = support.places
+    said = label[np.ix_(at, at)] + np.diag(np.maximum(support.errors, 1e-3) ** 2)
+    whole = np.block([[seen, label[:, at]], [label[at], said]])
+    shared = np.hstack([label, label[:, at]])
+    mean = shared @ np.linalg.solve(whole, np.concatenate([evidence, support.labels]))
+    return mean, label - shared @ np.linalg.solve(whole, shared.T)
+
+
+@pytest.mark.parametrize("places", [[], [0], [39], [3, 20, 21], list(range(40))])
+def test_posterior_equals_the_dense_process(rng, places):
+    times = np.cumsum(rng.uniform(0.02, 0.3, 40))
+    evidence, errors = rng.normal(0, 0.4, 40), rng.choice([0.0, 0.05, 0.2], len(places))
+    support = Support(np.array(places, int), rng.uniform(-1, 1, len(places)), errors)
+    found, (mean, covariance) = Posterior(MODEL, times, evidence, support), dense(MODEL, times, evidence, support)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-7)
+    np.testing.assert_allclose(found.variance, np.diag(covariance), atol=1e-8)
+    some = np.array([0, 7, 39])
+    np.testing.assert_allclose(found.covariance(some), covariance[:, some], atol=1e-7)
+
+
+def test_left_out_labels_equal_fitting_without_them(rng):
+    times, evidence, places = np.arange(30) / 25, rng.normal(0, 0.3, 30), np.array([2, 11, 12, 27])
+    support = Support(places, rng.uniform(-1, 1, 4), np.array([0.0, 0.1, 0.0, 0.05]))
+    means, variances = Posterior(MODEL, times, evidence, support).left_out()
+    for place in range(4):
+        rest = Support(*(np.delete(column, place) for column in support))
+        without = Posterior(MODEL, times, evidence, rest)
+        assert means[place] == pytest.approx(without.mean[places[place]], abs=1e-5)
+        assert variances[place] == pytest.approx(without.variance[places[place]], abs=1e-5)
+
+
+def test_without_value_in_the_evidence_the_wiener_part_leaves_the_straight_line(rng):
+    model = TraceModel(0.5, 1e-3, 1.0, 1e-3, 1.0, 1e-3, 1e-3, 30.0, 0.01)
+    times, places, labels = np.arange(50) / 25, np.array([4, 20, 41]), np.array([0.3, -0.5, 0.1])
+    found = Posterior(model, times, rng.normal(size=50), Support(places, labels, np.zeros(3)))
+    line = np.interp(times, times[places], labels)
+    np.testing.assert_allclose(found.mean[4:], line[4:], atol=5e-3)
+
+
+def test_frames_with_one_time_stamp_and_single_frames_are_fine(rng):
+    for times in (np.zeros(5), np.array([3.0])):
+        found = Posterior(MODEL, times, rng.normal(size=len(times)), NOBODY)
+        assert np.isfinite(found.mean).all() and (found.variance > 0).all()
+
+
+def made_clips(rng, count, frames, noise, gain=0.0):
+    """Clips drawn from the process itself, seen through evidence of this noise."""
+    times, clips = np.arange(frames) / 25, []
+    rate = np.sqrt(3) * np.abs(times[:, None] - times) / 1.0
+    root = np.linalg.cholesky(0.5**2 * (1 + rate) * np.exp(-rate) + 1e-9 * np.eye(frames))
+    for _ in range(count):
+        labels = root @ rng.normal(size=(frames, 2))
+        view = labels * (1 + gain * rng.normal(size=2)) + rng.normal(0, 0.3, 2) + rng.normal(0, noise, labels.shape)
+        clips.append(Clip(times, view, labels))
+    return clips
+
+
+def test_fit_finds_how_good_the_evidence_is_and_intervals_hold_their_share(rng):
+    sharp, blunt = (fit_fusion(made_clips(rng, 12, 60, noise)) for noise in (0.05, 2.0))
+    assert sharp.models[0].noise < 0.1 and blunt.models[0].noise > 0.5
+    inside, total = 0, 0
+    for clip in made_clips(rng, 30, 60, 0.05):
+        support = Support(np.array([10, 40]), clip.labels[[10, 40], 0], np.zeros(2))
+        posteriors = sharp.posteriors(clip.times, clip.view, [support, support])
+        margins = sharp.margins([posterior.variance for posterior in posteriors])
+        open_frames = np.setdiff1d(np.arange(60), support.places)
+        inside += (np.abs(posteriors[0].mean - clip.labels[:, 0]) <= margins[0])[open_frames].sum()
+        total += len(open_frames)
+    assert 0.85 < inside / total < 0.95
+
+
+def test_fit_takes_long_clips_and_missing_labels(rng):
+    (clip,) = made_clips(rng, 1, 500, 0.1)
+    clip.labels[::7] = np.nan
+    fusion = fit_fusion([clip])
+    assert all(np.isfinite(model).all() for model in fusion.models) and min(fusion.widths) > 0
+
+
+def test_fusion_is_kept_with_the_weights_it_was_fitted_for(tmp_path):
+    checkpoint = tmp_path / "best.pt"
+    fusion = Fusion((MODEL, MODEL._replace(noise=0.3)), (1.6, 1.7), 9)
+    assert read_fusion(checkpoint, "a") is None
+    save_fusion(checkpoint, "a", fusion)
+    assert read_fusion(checkpoint, "a") == fusion and read_fusion(checkpoint, "b") is None
+    content = json.loads((tmp_path / "fusion.json").read_text())
+    content["valence"]["model"]["noise"] = float("nan")
+    (tmp_path / "fusion.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="fusion.json.*delete it"):
+        read_fusion(checkpoint, "a")
+
+
+def seen_clip(clip: Clip) -> SeenClip:
+    return SeenClip(None, clip.times, clip.view)
+
+
+def anchors_of(clip: Clip, places, error=0.0) -> Anchors:
+    labels = clip.labels[places].copy()
+    return Anchors(None, labels, np.full_like(labels, error), clip.times[places], np.array(places), np.array(places))
+
+
+def posteriors_of(clip: Clip, anchors: Anchors, fusion=UNFITTED):
+    return fusion.posteriors(clip.times, clip.view, supports(anchors))
+
+
+def test_exact_labels_stay_and_noisy_ones_give_way(rng):
+    (clip,) = made_clips(rng, 1, 60, 0.05)
+    for error in (0.0, 0.3):
+        anchors = anchors_of(clip, [10, 30, 50], error)
+        labels = fused_labels(posteriors_of(clip, anchors), anchors, UNFITTED)
+        same = np.array_equal(labels.values[anchors.places], anchors.labels)
+        assert same == (error == 0) and (labels.margins[anchors.places] == 0).all() == (error == 0)
+        assert (np.delete(labels.margins, anchors.places, 0) > 0).all()
+
+
+def test_a_suggestion_takes_off_what_it_says(rng):
+    (clip,) = made_clips(rng, 1, 60, 0.1)
+    before = fuse_unlabelled(seen_clip(clip), UNFITTED)
+    found = suggest(before, 3)
+    places = [one.place for one in found]
+    assert len(set(places)) == 3 and found[0].before == pytest.approx(expected_error(before), rel=1e-6)
+    assert found[0].after == pytest.approx(found[1].before) and found[0].after < found[0].before
+    labelled = posteriors_of(clip, anchors_of(clip, sorted(places)))
+    assert found[-1].after == pytest.approx(expected_error(labelled), rel=1e-3)
+
+
+def test_the_first_suggestion_is_the_best_of_all_frames(rng):
+    (clip,) = made_clips(rng, 1, 40, 0.1)
+    best = suggest(fuse_unlabelled(seen_clip(clip), UNFITTED), 1)[0]
+    errors = [expected_error(posteriors_of(clip, anchors_of(clip, [place]))) for place in range(40)]
+    assert errors[best.place] == pytest.approx(min(errors), rel=1e-3)
+
+
+def test_suggestions_end_with_the_frames(rng):
+    (clip,) = made_clips(rng, 1, 3, 0.1)
+    assert sorted(one.place for one in suggest(fuse_unlabelled(seen_clip(clip), UNFITTED), 10)) == [0, 1, 2]
+
+
+def test_audit_lists_the_slip_alone_with_what_was_expected(rng):
+    fusion = fit_fusion(made_clips(rng, 12, 60, 0.05))
+    (clip,) = made_clips(rng, 1, 60, 0.05)
+    anchors = anchors_of(clip, list(range(3, 60, 6)))
+    assert audit(seen_clip(clip), anchors, fusion) == []
+    truth = anchors.labels[4, 1]
+    anchors.labels[4, 1] += 0.6
+    (doubt,) = audit(seen_clip(clip), anchors, fusion)
+    assert (doubt.anchor, doubt.axis) == (4, "arousal") and doubt.label == truth + 0.6
+    assert abs(doubt.expected - truth) < 0.2 and doubt.size > 3.5
+    assert audit(seen_clip(clip), anchors_of(clip, [7]), fusion) == []
+
+
+def two_annotators(rng, spread, frames=20):
+    truth = rng.uniform(-0.8, 0.8, (frames, 2))
+    said = [truth + rng.normal(0, spread, truth.shape) for _ in range(2)]
+    return pd.concat([
+        pd.DataFrame(scores, columns=["valence", "arousal"]).assign(track=0, frame=np.arange(frames), annotator=name)
+        for name, scores in zip("ab", said, strict=True)
+    ])  # fmt: skip
+
+
+def test_annotators_agreement_and_their_error(rng):
+    close, apart = two_annotators(rng, 0.05, 200), two_annotators(rng, 0.4, 200)
+    table = annotator_agreement(close)
+    assert table["axis"].tolist() == ["valence", "arousal"] and (table["frames"] == 200).all()
+    assert (table[["CCC", "ICC(A,1)", "ICC(A,k)"]] > 0.95).all(axis=None)
+    assert (annotator_agreement(apart)["CCC"] < table["CCC"]).all()
+    np.testing.assert_allclose(table["CCC"], table["ICC(A,1)"], atol=0.02)  # alike for two annotators without bias
+    np.testing.assert_allclose(label_error(close), 0.05, rtol=0.15)
+    np.testing.assert_allclose(label_error(apart), 0.4, rtol=0.15)
+
+
+def test_one_annotator_or_few_shared_frames_give_no_agreement(rng):
+    both = two_annotators(rng, 0.1, 2)
+    assert annotator_agreement(both).empty and annotator_agreement(both[both["annotator"] == "a"]).empty
+    assert label_error(both[both["annotator"] == "a"]).tolist() == [0, 0]
+
+
+def test_constant_labels_of_annotators_have_no_intraclass_correlation():
+    table = two_annotators(np.random.default_rng(0), 0.1, 5).assign(valence=0.5)
+    found = annotator_agreement(table).set_index("axis")
+    assert np.isnan(found.loc["valence", "ICC(A,1)"]) and np.isfinite(found.loc["arousal", "ICC(A,1)"])
+
+
+def test_unfitted_widths_are_those_of_a_normal_distribution():
+    assert UNFITTED.widths == (NORMAL, NORMAL) and UNFITTED.clips == 0

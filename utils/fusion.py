@@ -1,0 +1,195 @@
+"""Fused labels: how far to trust the network's view of a clip, learnt once on people that it was not trained on.
+
+A clip's *view* is what the network alone makes of it: how far each frame lies above the others, an axis a column. The
+view is the evidence of `utils.smoother`, whose few parameters are fitted here to the validation clips, so that the true
+labels of the frames between a clip's support frames become as likely as can be. A network without value leaves a large
+noise, and the labels then follow time alone. The intervals are corrected on the same clips to their nominal coverage.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.annotations import AXES
+from utils.errors import CheckpointError
+from utils.files import write_text
+from utils.smoother import EXACT, LEVEL, Posterior, Support, TraceModel
+from utils.support_set import every_n, uniform_k
+
+FILE = "fusion.json"
+COVERAGE = 0.90
+NORMAL = 1.6449  # standard deviations on each side that hold COVERAGE of a normal distribution
+PIECE = 240  # frames; longer validation clips are fitted in pieces
+SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6))
+START = TraceModel(wander=0.1, bend=0.7, bend_seconds=1.1, drift=0.12, drift_seconds=0.3, offset=0.3, gain=0.1,
+                   noise=0.12, residual=0.03)  # fmt: skip
+PULL = 1e-3  # towards START, in nats a frame and squared log-ratio: what few clips cannot tell stays there
+BOUNDS = 1e-3, 30.0
+
+
+class Clip(NamedTuple):
+    """A clip to fit to."""
+
+    times: np.ndarray
+    """(N,) seconds, ascending."""
+    view: np.ndarray
+    """(N, 2): what the network says of valence and arousal; see `labelling.view_of`."""
+    labels: np.ndarray
+    """(N, 2) true valence and arousal; NaN = not labelled."""
+
+
+class Fusion(NamedTuple):
+    """What fitting gives, an entry an axis."""
+
+    models: tuple[TraceModel, TraceModel]
+    widths: tuple[float, float]
+    """Standard deviations on each side of an interval that holds 90 % of the true labels."""
+    clips: int
+    """How many it was fitted to; 0: not fitted, so the intervals are not calibrated."""
+
+    def posteriors(self, times: np.ndarray, view: np.ndarray, supports: list[Support]) -> list[Posterior]:
+        """A clip's traces of valence and arousal; times (N,) in seconds, view (N, 2), a Support an axis."""
+        return [
+            Posterior(model, times, evidence, support)
+            for model, evidence, support in zip(self.models, view.T, supports, strict=True)
+        ]
+
+    def margins(self, variances: list[np.ndarray]) -> list[np.ndarray]:
+        """Half the width of the 90 % interval of true labels, an entry an axis; variances of the traces."""
+        return [
+            width * np.sqrt(variance + model.residual**2)
+            for model, width, variance in zip(self.models, self.widths, variances, strict=True)
+        ]
+
+
+UNFITTED = Fusion((START, START), (NORMAL, NORMAL), 0)
+
+
+def fit_fusion(clips: list[Clip]) -> Fusion:
+    """The parameters and interval widths for a network, from its views of clips whose true labels are known."""
+    fitted = [_fit_axis(clips, axis) for axis in range(len(AXES))]
+    return Fusion(tuple(model for model, _ in fitted), tuple(width for _, width in fitted), len(clips))
+
+
+def read_fusion(checkpoint: Path, weights: str) -> Fusion | None:
+    """What was fitted for these weights, from the file beside the checkpoint; None where it is for others.
+
+    weights: the key of `embed.weights_key`. Raises CheckpointError for a file that is none of ours.
+    """
+    path = checkpoint.parent / FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["weights"] != weights:
+            return None
+        models = tuple(TraceModel(**content[axis]["model"]) for axis in AXES)
+        widths = tuple(float(content[axis]["width"]) for axis in AXES)
+        if not all(np.isfinite(value) and value > 0 for model in models for value in (*model, *widths)):
+            raise ValueError("its numbers must be positive")
+        return Fusion(models, widths, int(content["clips"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: cannot be used ({error}); delete it, and it is fitted again") from None
+
+
+def save_fusion(checkpoint: Path, weights: str, fusion: Fusion) -> None:
+    """Writes what `read_fusion` reads."""
+    axes = {
+        axis: {"model": model._asdict(), "width": width}
+        for axis, model, width in zip(AXES, fusion.models, fusion.widths, strict=True)
+    }
+    content = {"weights": weights, "clips": fusion.clips, **axes}
+    write_text(checkpoint.parent / FILE, json.dumps(content, indent=2) + "\n")
+
+
+# Fitting ----------------------------------------------------------------------------------------------------------
+
+
+class _Task(NamedTuple):
+    """A clip with one of SUPPORTS, as tensors of one axis; `open`: frames to predict."""
+
+    distances: Tensor
+    earlier: Tensor
+    view: Tensor
+    labels: Tensor
+    support: Tensor
+    open: Tensor
+
+
+def _fit_axis(clips: list[Clip], axis: int) -> tuple[TraceModel, float]:
+    tasks = list(_tasks(clips, axis))
+    start = torch.tensor(START, dtype=torch.float64).log()
+    logs = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([logs], max_iter=40, line_search_fn="strong_wolfe")
+    frames = sum(len(task.open) for task in tasks)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        model = TraceModel(*logs.exp())
+        loss = sum(_surprise(model, task) for task in tasks) / frames + PULL * (logs - start).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    model = TraceModel(*logs.detach().exp().clamp(*BOUNDS).tolist())
+    return model, _interval_width(model, tasks)
+
+
+def _tasks(clips: list[Clip], axis: int) -> Iterator[_Task]:
+    for clip in clips:
+        known = np.isfinite(clip.labels[:, axis])
+        pieces = np.array_split(np.flatnonzero(known), -(-known.sum() // PIECE) or 1)
+        for rows in pieces:
+            for choose, amount in SUPPORTS:
+                support = choose(rows, amount, None)
+                if len(support) < len(rows):
+                    yield _task(clip, rows, support, axis)
+
+
+def _task(clip: Clip, rows: np.ndarray, support: np.ndarray, axis: int) -> _Task:
+    times = torch.from_numpy(clip.times[rows] - clip.times[rows[0]])
+    is_open = np.setdiff1d(np.arange(len(rows)), support)
+    return _Task(
+        (times[:, None] - times).abs(), torch.minimum(times[:, None], times),
+        *(torch.from_numpy(values[rows, axis].astype(np.float64)) for values in (clip.view, clip.labels)),
+        torch.from_numpy(support), torch.from_numpy(is_open),
+    )  # fmt: skip
+
+
+def _surprise(model: TraceModel, task: _Task) -> Tensor:
+    """Negative log-density of the true labels of the open frames, given view and support; but for a constant."""
+    mean, variance = _predict(model, task)
+    error = task.labels[task.open] - mean
+    return (error.square() / variance + variance.log()).sum() / 2
+
+
+def _interval_width(model: TraceModel, tasks: list[_Task]) -> float:
+    """Split-conformal: the COVERAGE quantile of |error| / standard deviation."""
+    with torch.no_grad():
+        found = [(task, *_predict(model, task)) for task in tasks]
+    ratios = [(task.labels[task.open] - mean).abs() / variance.sqrt() for task, mean, variance in found]
+    return float(torch.quantile(torch.cat(ratios), COVERAGE))
+
+
+def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the true labels of the open frames, by the dense form of `utils.smoother`'s process."""
+    rate = np.sqrt(3) * task.distances / model.bend_seconds
+    label = LEVEL**2 + model.wander**2 * task.earlier + model.bend**2 * (1 + rate) * torch.exp(-rate)
+    drift = model.drift**2 * torch.exp(-task.distances / model.drift_seconds)
+    errors = drift + model.offset**2 + model.gain**2 * torch.outer(task.view, task.view)
+    eye = torch.eye(len(label), dtype=torch.float64)
+    of_view, of_support = label + errors + model.noise**2 * eye, label[task.support]
+    inside = of_support[:, task.support] + EXACT**2 * eye[: len(task.support), : len(task.support)]
+    whole = torch.cat((torch.cat((of_view, of_support.T), 1), torch.cat((of_support, inside), 1)))
+    factor = torch.linalg.cholesky(whole)
+    shared = torch.cat((label, of_support))[:, task.open]
+    half = torch.linalg.solve_triangular(factor, shared, upper=False)
+    seen = torch.cat((task.view, task.labels[task.support]))[:, None]
+    mean = half.T @ torch.linalg.solve_triangular(factor, seen, upper=False)
+    variance = label.diagonal()[task.open] - half.square().sum(0)
+    return mean.squeeze(1), variance.clamp(min=0) + model.residual**2

@@ -1,0 +1,181 @@
+"""One trace of a clip from noisy evidence at every frame and labels at a few: a Gaussian process, in linear time.
+
+    label       f(t) = wander(t) + bend(t)                      Wiener + Matérn-3/2: where it goes between labels
+    evidence    g(t) = f(t) + offset + gain · g(t) + drift(t) + noise     drift: Ornstein-Uhlenbeck
+    a person    y(t) = f(t) + error                             at the support frames
+
+offset and gain are constants of the clip, unknown, zero on average. All parts are Gaussian, so that the posterior of f
+is exact. Each frame's state (wander, bend, bend's slope, drift) depends on the last frame's alone, so the precision
+matrix of all states is banded, and one Cholesky factor of it gives mean and variance of every frame.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_solve_banded, cholesky_banded
+
+STATES = 4
+BAND = 2 * STATES  # rows of the banded matrix: the diagonal and 2·STATES - 1 below it
+LEVEL = 0.5  # standard deviation of a clip's level, before any label
+LABEL = np.array([1.0, 1.0, 0.0, 0.0])  # f in terms of the state
+EVIDENCE = np.array([1.0, 1.0, 0.0, 1.0])
+SHORTEST_STEP = 1e-3  # seconds; frames with one time stamp would make the numbers break
+EXACT = 1e-3  # the error of a label that is taken as exact: the least that the numbers bear
+
+
+class TraceModel(NamedTuple):
+    """Parameters of one axis; standard deviations in units of the axis, times in seconds."""
+
+    wander: float
+    """Of the label's Wiener part after one second."""
+    bend: float
+    """Of the label's smooth part."""
+    bend_seconds: float
+    """How far the smooth part's correlation reaches."""
+    drift: float
+    """Of the evidence's slow error."""
+    drift_seconds: float
+    """How far the slow error's correlation reaches."""
+    offset: float
+    """Of the evidence's constant error in a clip."""
+    gain: float
+    """Of the evidence's error in scale in a clip."""
+    noise: float
+    """Of the evidence's error in a single frame."""
+    residual: float
+    """Of a true label about a smooth trace: rounding, and what no trace follows."""
+
+
+class Support(NamedTuple):
+    """What a person said of A frames."""
+
+    places: np.ndarray
+    """(A,) places among the frames, ascending."""
+    labels: np.ndarray
+    """(A,) labels."""
+    errors: np.ndarray
+    """(A,) their standard deviations; 0 = exact."""
+
+
+class Posterior:
+    """The label trace f of N frames, given the evidence and the support."""
+
+    def __init__(self, model: TraceModel, times: np.ndarray, evidence: np.ndarray, support: Support):
+        """times (N,) in seconds, ascending; evidence (N,)."""
+        precision, blocks = _prior(model, times)
+        information = np.zeros((len(times), STATES))
+        per_frame = model.noise**-2
+        _observe(precision, blocks, slice(None), EVIDENCE, per_frame)
+        information += per_frame * evidence[:, None] * EVIDENCE
+        per_label = np.maximum(support.errors, EXACT) ** -2
+        _observe(precision, blocks, support.places, LABEL, per_label)
+        information[support.places] += (per_label * support.labels)[:, None] * LABEL
+        self.factor = cholesky_banded(precision, lower=True)
+        self._add_constants(model, evidence, information)
+        self.mean = self._of_label(self.state)[:, 0]
+        self.variance = _marginal_variances(precision, self.factor, blocks) + self._from_constants()
+        self.support, self.label_variance = support, 1 / per_label
+
+    def covariance(self, places: np.ndarray) -> np.ndarray:
+        """(N, C): of the label at every frame with the label at C places."""
+        ones = np.zeros((len(self.mean), STATES, len(places)))
+        ones[places, :, np.arange(len(places))] = LABEL
+        columns = self._of_label(self._solve(ones.reshape(-1, len(places))))
+        return columns + self.response @ self.constants @ self.response[places].T
+
+    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (A,) and variance (A,) of the label at each support frame, given all the other support labels."""
+        own, weight = self.variance[self.support.places], 1 / self.label_variance
+        variance = 1 / np.maximum(1 / own - weight, 1e-9)
+        return variance * (self.mean[self.support.places] / own - weight * self.support.labels), variance
+
+    def _add_constants(self, model: TraceModel, evidence: np.ndarray, information: np.ndarray) -> None:
+        """Joins offset and gain, which every frame's evidence depends on: a Schur complement of two rows."""
+        design = np.stack((np.ones_like(evidence), evidence), 1)
+        per_frame = model.noise**-2
+        coupling = per_frame * (EVIDENCE[:, None] * design[:, None, :]).reshape(-1, 2)
+        response = self._solve(coupling)
+        prior = np.diag([model.offset**-2, model.gain**-2])
+        self.constants = np.linalg.inv(prior + per_frame * design.T @ design - coupling.T @ response)
+        alone = self._solve(information.reshape(-1, 1))
+        known = per_frame * design.T @ evidence[:, None] - coupling.T @ alone
+        self.state = alone - response @ (self.constants @ known)
+        self.response = self._of_label(response)
+
+    def _from_constants(self) -> np.ndarray:
+        return np.einsum("ni,ij,nj->n", self.response, self.constants, self.response)
+
+    def _solve(self, right: np.ndarray) -> np.ndarray:
+        return cho_solve_banded((self.factor, True), right)
+
+    @staticmethod
+    def _of_label(states: np.ndarray) -> np.ndarray:
+        """(N·STATES, C) → (N, C)."""
+        return np.einsum("nsc,s->nc", states.reshape(-1, STATES, states.shape[1]), LABEL)
+
+
+def _prior(model: TraceModel, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Precision of all states before any evidence: banded (BAND, N·STATES), and its diagonal blocks."""
+    steps = np.maximum(np.diff(times), SHORTEST_STEP)
+    move, spread = _transition(model, steps)
+    inverse = np.linalg.inv(spread)
+    back = np.swapaxes(move, 1, 2) @ inverse
+    blocks = np.zeros((len(times), STATES, STATES))
+    blocks[0] = np.diag([LEVEL**-2, model.bend**-2, model.bend**-2, model.drift**-2])
+    blocks[1:] += inverse
+    blocks[:-1] += back @ move
+    band = np.zeros((BAND, len(times) * STATES))
+    for row in range(STATES):
+        for column in range(row + 1):
+            band[row - column, column::STATES] = blocks[:, row, column]
+        for column in range(STATES):
+            band[STATES + row - column, column : -STATES : STATES] = -np.swapaxes(back, 1, 2)[:, row, column]
+    return band, blocks
+
+
+def _transition(model: TraceModel, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From one frame's state to the next: matrices (N-1, STATES, STATES), and the covariance of what is new."""
+    move, spread = (np.zeros((len(steps), STATES, STATES)) for _ in range(2))
+    move[:, 0, 0], spread[:, 0, 0] = 1, model.wander**2 * steps
+    rate = np.sqrt(3) * steps / model.bend_seconds
+    fade = np.exp(-rate)
+    bend = np.stack([fade * (1 + rate), fade * rate, -fade * rate, fade * (1 - rate)], 1).reshape(-1, 2, 2)
+    move[:, 1:3, 1:3] = bend
+    spread[:, 1:3, 1:3] = model.bend**2 * (np.eye(2) - bend @ np.swapaxes(bend, 1, 2))
+    move[:, 3, 3] = np.exp(-steps / model.drift_seconds)
+    spread[:, 3, 3] = -(model.drift**2) * np.expm1(-2 * steps / model.drift_seconds)
+    return move, spread
+
+
+def _observe(band: np.ndarray, blocks: np.ndarray, places, view: np.ndarray, precision) -> None:
+    """Adds what is seen of `view` · state at these places, with this precision, to the matrix."""
+    seen = np.outer(view, view)
+    blocks[places] += np.multiply.outer(precision, seen)
+    for row in range(STATES):
+        for column in range(row + 1):
+            line = band[row - column, column::STATES]
+            line[places] += precision * seen[row, column]
+
+
+def _marginal_variances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """(N,) variances of the label, without the constants' part.
+
+    The factor's diagonal blocks hold what the frames before a frame say of its state, those of the factor of the
+    mirrored matrix what the frames after it say; both count the frame's own block.
+    """
+    mirrored = np.zeros_like(band)
+    for row in range(BAND):
+        mirrored[row, : band.shape[1] - row] = band[row, : band.shape[1] - row][::-1]
+    before = _squares(factor)
+    after = _squares(cholesky_banded(mirrored, lower=True))[::-1, ::-1, ::-1]
+    covariance = np.linalg.inv(before + after - blocks)
+    return np.einsum("nij,i,j->n", covariance, LABEL, LABEL)
+
+
+def _squares(factor: np.ndarray) -> np.ndarray:
+    """L_ii · L_iiᵀ of each diagonal block of a banded lower factor → (N, STATES, STATES)."""
+    lower = np.zeros((factor.shape[1] // STATES, STATES, STATES))
+    for row in range(STATES):
+        for column in range(row + 1):
+            lower[:, row, column] = factor[row - column, column::STATES]
+    return lower @ np.swapaxes(lower, 1, 2)

@@ -1,0 +1,120 @@
+"""Which frames of a user's own videos to label next."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from datasets.annotations import AXES
+from datasets.frames import DataError
+from datasets.labels import read_labels
+from datasets.tracks import BOX
+from datasets.video import Video
+from models.mtclar import MTCLAR
+from utils.calibration import fusion_for_videos
+from utils.embed import weights_key
+from utils.face_video import FaceVideo, read_face_video
+from utils.labelling import fuse, fuse_unlabelled, see_clip
+from utils.plots import frame_sheet
+from utils.run_folder import RunFolder
+from utils.runtime import Runtime
+from utils.settings import LabelSettings
+from utils.suggest import suggest
+from utils.video_jobs import Job
+from utils.video_support import anchors_of, place_labels
+
+SHEET_WIDTH = 480  # pixels of a frame on the contact sheet
+
+
+class SuggestedFrames:
+    """Names frames of one video after the other; the run folder gets a CSV to fill in and a picture of each video.
+
+    A video that cannot be read is reported and passed over; `report` then ends with its error.
+    """
+
+    def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
+        self.model, self.settings, self.runtime = model, settings, runtime
+        self.weights = weights_key(checkpoint, runtime)
+        self.cache = checkpoint.parent / "embeddings"
+        self.fusion = fusion_for_videos(checkpoint)
+        self.run: RunFolder | None = None
+        self.tables: list[pd.DataFrame] = []
+        self.errors: list[str] = []
+
+    def suggest(self, job: Job) -> None:
+        try:
+            seen = read_face_video(job.video, self.model, self.weights, self.cache, self.settings, self.runtime)
+            labels = read_labels(job.labels, seen.timeline, self.settings.tier) if job.labels else None
+            found = self._suggestions(seen, labels)
+            self.run = self.run or RunFolder.create(self.settings, "fsl_mtclar")
+            self.tables.append(found.assign(video=seen.video.name))
+            self.run.save_table(f"{seen.video.name}_to_label.csv", template(found, labels))
+            self.run.save_figure(f"{seen.video.name}_to_label.png", contact_sheet(seen, found))
+        except DataError as error:
+            self.errors.append(str(error))
+
+    def report(self) -> None:
+        """The closing table. Raises DataError where a video was passed over."""
+        if self.run:
+            table = pd.concat(self.tables)[["video", "track", "order", "frame", "time", "before", "after"]]
+            table = table.rename(columns={"before": "expected error", "after": "with its label"})
+            text = table.to_string(index=False, float_format="{:.3f}".format)
+            print(f"\nframes whose labels would help most\n\n{text}")
+            print(f"\nto fill in and give as --labels: *_to_label.csv in\nrun folder  {self.run.path}")
+        if self.errors:
+            raise DataError("\n".join(self.errors))
+
+    def _suggestions(self, seen: FaceVideo, labels: pd.DataFrame | None) -> pd.DataFrame:
+        """A row a suggestion: track, order, frame, time, before, after, and the face box."""
+        settings = self.settings.support_set
+        placed = None if labels is None else place_labels(labels, seen, settings.annotator_error)
+        parts = []
+        for track in seen.tracks:
+            clip = see_clip(self.model, self.runtime, track.embeddings, track.faces["time"].to_numpy())
+            if placed is None:
+                posteriors = fuse_unlabelled(clip, self.fusion)
+            else:
+                anchors = anchors_of(track, seen, placed.means)
+                posteriors = fuse(self.model, self.runtime, clip, anchors, self.fusion)
+            found = suggest(posteriors, self.settings.suggest, (settings.annotator_error,) * 2)
+            rows = track.faces.iloc[[one.place for one in found]][["track", "frame", "time", *BOX]]
+            scores = {name: [getattr(one, name) for one in found] for name in ("before", "after")}
+            parts.append(rows.assign(order=np.arange(1, len(found) + 1), **scores))
+        return pd.concat(parts, ignore_index=True)
+
+
+def template(found: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:
+    """The labels so far, and a row to fill in for each suggestion: what `read_labels` reads."""
+    table = found[["frame", "track"]].assign(valence=np.nan, arousal=np.nan)
+    if labels is not None:
+        table = pd.concat([labels[["frame", "track", *AXES, "annotator"]], table])
+    return table.sort_values("frame", kind="stable", ignore_index=True)
+
+
+def contact_sheet(seen: FaceVideo, found: pd.DataFrame):
+    """The suggested frames in order of use, with the face box."""
+    pictures = read_frames(seen.video, set(found["frame"]))
+    return frame_sheet([
+        (_boxed(pictures[row.frame], row), f"{row.order}. frame {row.frame}, {row.time:.2f} s")
+        for row in found.itertuples()
+    ])  # fmt: skip
+
+
+def read_frames(video: Video, wanted: set[int]) -> dict[int, np.ndarray]:
+    """Frame number → picture (H, W, 3) uint8 RGB, made smaller; one pass over the video."""
+    found, last = {}, max(wanted)
+    for frame, _, image in video:
+        if frame in wanted:
+            found[frame] = image
+        if frame >= last:
+            break
+    return found
+
+
+def _boxed(image: np.ndarray, row) -> np.ndarray:
+    left, top, right, bottom = (int(round(getattr(row, edge))) for edge in BOX)
+    width = max(2, image.shape[1] // 200)
+    boxed = cv2.rectangle(image.copy(), (left, top), (right, bottom), (255, 190, 60), width)
+    scale = min(1.0, SHEET_WIDTH / image.shape[1])
+    return cv2.resize(boxed, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
