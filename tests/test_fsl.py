@@ -178,6 +178,44 @@ def test_own_video_labelled_from_an_export(quick, clip, tmp_path):
     pd.testing.assert_frame_equal(one, two, atol=1e-5)
 
 
+def test_fused_labels_of_a_video_have_intervals_that_close_at_the_labels(quick, clip, tmp_path):
+    folder, _ = label(*quick, "--video", clip, "--labels", labels_file(tmp_path / "labels.csv"))
+    table = pd.read_csv(folder / "labels.csv").dropna(subset="valence")
+    for axis in ("valence", "arousal"):
+        assert ((table[f"{axis}_low"] <= table[axis]) & (table[axis] <= table[f"{axis}_high"])).all()
+        width = table[f"{axis}_high"] - table[f"{axis}_low"]
+        assert (width[table["support"]] == 0).all() and (width[~table["support"]] > 0).all()
+
+
+def test_suggested_frames_filled_in_are_labels(quick, clip, tmp_path):
+    folder, printed = label(*quick, "--video", clip, "--suggest", 3)
+    table = pd.read_csv(folder / "clip_to_label.csv")
+    assert len(table) == 3 and table["valence"].isna().all() and (folder / "clip_to_label.png").exists()
+    assert all(re.search(rf"\b{frame}\b", printed) for frame in table["frame"])
+    filled = tmp_path / "filled.csv"
+    table.assign(valence=[0.1, 0.2, 0.3], arousal=[0.0, 0.1, -0.3]).to_csv(filled, index=False)
+    labelled, _ = label(*quick, "--video", clip, "--labels", filled)
+    known = pd.read_csv(labelled / "labels.csv").query("support")
+    assert known["frame"].tolist() == table["frame"].tolist()
+    folder, _ = label(*quick, "--video", clip, "--labels", filled, "--suggest", 2)
+    more = pd.read_csv(folder / "clip_to_label.csv")
+    assert set(known["frame"]) < set(more["frame"]) and more["valence"].isna().sum() == 2 and len(more) == 5
+
+
+def test_annotators_are_compared_and_contradicted_labels_listed(quick, clip, tmp_path):
+    rows = ["frame,valence,arousal,annotator"]
+    for frame in range(2, 44, 3):
+        rows += [f"{frame},{0.9 if frame == 20 else 0.1},0.1,ann", f"{frame},{0.9 if frame == 20 else 0.12},0.08,bob"]
+    folder, printed = label(*quick, "--video", clip, "--labels", labels_file(tmp_path / "two.csv", "\n".join(rows)))
+    agreement = pd.read_csv(folder / "agreement.csv").set_index("axis")
+    assert agreement.loc["valence", "frames"] == 14 and agreement.loc["valence", "ICC(A,1)"] > 0.9
+    doubts = pd.read_csv(folder / "audit.csv")
+    assert doubts[["frame", "axis"]].to_numpy().tolist() == [[20, "valence"]] and doubts["expected"].abs()[0] < 0.5
+    assert "annotators agree so far" in printed and "others contradict" in printed
+    support = pd.read_csv(folder / "labels.csv").query("support")
+    assert (support["valence_high"] > support["valence_low"]).all()  # annotators differ, so no label is exact
+
+
 def test_folder_of_videos_each_with_its_labels(quick, clip, tmp_path):
     for name in ("a", "b", "c"):
         shutil.copy(clip, tmp_path / f"{name}.mp4")

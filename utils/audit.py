@@ -62,6 +62,7 @@ def _disagreement(
     given = [support._replace(errors=errors[:, axis]) for axis, support in enumerate(supports(anchors))]
     posteriors = fusion.posteriors(clip.times, clip.view, given)
     means, variances = zip(*(posterior.left_out() for posterior in posteriors), strict=True)
-    margins = np.stack(fusion.margins(list(variances)), 1)
-    deviations = np.hypot(margins / NORMAL, anchors.errors)
+    residuals, widths = np.array([model.residual for model in fusion.models]), np.array(fusion.widths)
+    spread = np.stack(variances, 1) + residuals**2
+    deviations = np.sqrt(spread * (widths / NORMAL) ** 2 + anchors.errors**2)
     return np.abs(anchors.labels - np.stack(means, 1)) / deviations, np.clip(np.stack(means, 1), -1, 1)

@@ -18,16 +18,17 @@ from torch import Tensor
 from datasets.annotations import AXES
 from utils.errors import CheckpointError
 from utils.files import write_text
-from utils.smoother import EXACT, LEVEL, Posterior, Support, TraceModel
+from utils.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, liveliness
 from utils.support_set import every_n, uniform_k
 
 FILE = "fusion.json"
 COVERAGE = 0.90
 NORMAL = 1.6449  # standard deviations on each side that hold COVERAGE of a normal distribution
+TRUST, LARGEST = 8, 9.0  # labels that the fit is worth against a clip's own; a slip counts as three deviations
 PIECE = 240  # frames; longer validation clips are fitted in pieces
 SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6))
-START = TraceModel(wander=0.1, bend=0.7, bend_seconds=1.1, drift=0.12, drift_seconds=0.3, offset=0.3, gain=0.1,
-                   noise=0.12, residual=0.03)  # fmt: skip
+START = TraceModel(wander=0.05, bend=0.7, bend_seconds=1.1, liveliness=0.5, drift=0.1, drift_seconds=0.3, offset=0.3,
+                   gain=0.1, noise=0.1, residual=0.03)  # fmt: skip
 PULL = 1e-3  # towards START, in nats a frame and squared log-ratio: what few clips cannot tell stays there
 BOUNDS = 1e-3, 30.0
 
@@ -59,12 +60,26 @@ class Fusion(NamedTuple):
             for model, evidence, support in zip(self.models, view.T, supports, strict=True)
         ]
 
-    def margins(self, variances: list[np.ndarray]) -> list[np.ndarray]:
-        """Half the width of the 90 % interval of true labels, an entry an axis; variances of the traces."""
-        return [
-            width * np.sqrt(variance + model.residual**2)
-            for model, width, variance in zip(self.models, self.widths, variances, strict=True)
+    def margins(self, posteriors: list[Posterior]) -> np.ndarray:
+        """(N, 2): half the widths of the 90 % intervals of the true labels of a clip's frames."""
+        columns = [
+            width * deviations(model, posterior)
+            for model, width, posterior in zip(self.models, self.widths, posteriors, strict=True)
         ]
+        return np.stack(columns, 1)
+
+
+def deviations(model: TraceModel, posterior: Posterior) -> np.ndarray:
+    """(N,) standard deviations of the true labels, as much larger or smaller as the clip's own support labels were
+    further from, or nearer to, what the others led to expect than they should be: TRUST labels' worth of doubt.
+    """
+    known = np.sqrt(posterior.variance + model.residual**2)
+    said = posterior.support.labels
+    if len(said) < 2:
+        return known
+    means, variances = posterior.left_out()
+    surprise = np.minimum((said - means) ** 2 / (variances + model.residual**2), LARGEST)
+    return known * np.sqrt((TRUST + surprise.sum()) / (TRUST + len(said)))
 
 
 UNFITTED = Fusion((START, START), (NORMAL, NORMAL), 0)
@@ -115,6 +130,8 @@ class _Task(NamedTuple):
 
     distances: Tensor
     earlier: Tensor
+    times: np.ndarray
+    lively: Tensor
     view: Tensor
     labels: Tensor
     support: Tensor
@@ -156,6 +173,7 @@ def _task(clip: Clip, rows: np.ndarray, support: np.ndarray, axis: int) -> _Task
     is_open = np.setdiff1d(np.arange(len(rows)), support)
     return _Task(
         (times[:, None] - times).abs(), torch.minimum(times[:, None], times),
+        times.numpy(), torch.from_numpy(liveliness(clip.times[rows], clip.view[rows, axis])),
         *(torch.from_numpy(values[rows, axis].astype(np.float64)) for values in (clip.view, clip.labels)),
         torch.from_numpy(support), torch.from_numpy(is_open),
     )  # fmt: skip
@@ -170,16 +188,20 @@ def _surprise(model: TraceModel, task: _Task) -> Tensor:
 
 def _interval_width(model: TraceModel, tasks: list[_Task]) -> float:
     """Split-conformal: the COVERAGE quantile of |error| / standard deviation."""
-    with torch.no_grad():
-        found = [(task, *_predict(model, task)) for task in tasks]
-    ratios = [(task.labels[task.open] - mean).abs() / variance.sqrt() for task, mean, variance in found]
-    return float(torch.quantile(torch.cat(ratios), COVERAGE))
+    ratios = []
+    for task in tasks:
+        view, labels, places = task.view.numpy(), task.labels.numpy(), task.support.numpy()
+        posterior = Posterior(model, task.times, view, Support(places, labels[places], np.zeros(len(places))))
+        ratios.append((np.abs(posterior.mean - labels) / deviations(model, posterior))[task.open])
+    return float(np.quantile(np.concatenate(ratios), COVERAGE))
 
 
 def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:
     """Mean and variance of the true labels of the open frames, by the dense form of `utils.smoother`'s process."""
     rate = np.sqrt(3) * task.distances / model.bend_seconds
-    label = LEVEL**2 + model.wander**2 * task.earlier + model.bend**2 * (1 + rate) * torch.exp(-rate)
+    amplitude = model.bend * task.lively**model.liveliness
+    bend = torch.outer(amplitude, amplitude) * (1 + rate) * torch.exp(-rate)
+    label = LEVEL**2 + model.wander**2 * task.earlier + bend
     drift = model.drift**2 * torch.exp(-task.distances / model.drift_seconds)
     errors = drift + model.offset**2 + model.gain**2 * torch.outer(task.view, task.view)
     eye = torch.eye(len(label), dtype=torch.float64)

@@ -146,7 +146,7 @@ def supports(anchors: Anchors) -> list[Support]:
 def fused_labels(posteriors: list[Posterior], anchors: Anchors, fusion: Fusion) -> Labels:
     """The posterior means, and the margins of their 90 % intervals; exact labels stay as they are, without a margin."""
     values = np.clip(np.stack([posterior.mean for posterior in posteriors], 1), -1, 1)
-    margins = np.stack(fusion.margins([posterior.variance for posterior in posteriors]), 1)
+    margins = fusion.margins(posteriors)
     anchor = np.full(len(values), -1)
     if anchors.inside:
         exact = anchors.errors == 0

@@ -1,24 +1,26 @@
 """One trace of a clip from noisy evidence at every frame and labels at a few: a Gaussian process, in linear time.
 
-    label       f(t) = wander(t) + bend(t)                      Wiener + Matérn-3/2: where it goes between labels
+    label       f(t) = wander(t) + a(t) · bend(t)               Wiener + Matérn-3/2: where it goes between labels
     evidence    g(t) = f(t) + offset + gain · g(t) + drift(t) + noise     drift: Ornstein-Uhlenbeck
     a person    y(t) = f(t) + error                             at the support frames
 
-offset and gain are constants of the clip, unknown, zero on average. All parts are Gaussian, so that the posterior of f
-is exact. Each frame's state (wander, bend, bend's slope, drift) depends on the last frame's alone, so the precision
-matrix of all states is banded, and one Cholesky factor of it gives mean and variance of every frame.
+a(t) is large where the evidence moves and small where it rests: labels of a quiet stretch are quiet. offset and gain
+are constants of the clip, unknown, zero on average. All parts are Gaussian, so that the posterior of f is exact. Each
+frame's state (wander, bend, bend's slope, drift) depends on the last frame's alone, so the precision matrix of all
+states is banded, and one Cholesky factor of it gives mean and variance of every frame.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.ndimage import gaussian_filter1d
 
 STATES = 4
 BAND = 2 * STATES  # rows of the banded matrix: the diagonal and 2·STATES - 1 below it
 LEVEL = 0.5  # standard deviation of a clip's level, before any label
-LABEL = np.array([1.0, 1.0, 0.0, 0.0])  # f in terms of the state
-EVIDENCE = np.array([1.0, 1.0, 0.0, 1.0])
+STEADY, NEAR = 0.1, 0.16  # seconds over which evidence is smoothed, and its rate of change averaged
+REST, USUAL = 0.1, 0.6  # rates of change a second: of evidence that does not move, and of a lively stretch
 SHORTEST_STEP = 1e-3  # seconds; frames with one time stamp would make the numbers break
 EXACT = 1e-3  # the error of a label that is taken as exact: the least that the numbers bear
 
@@ -29,9 +31,11 @@ class TraceModel(NamedTuple):
     wander: float
     """Of the label's Wiener part after one second."""
     bend: float
-    """Of the label's smooth part."""
+    """Of the label's smooth part, where the evidence moves at the usual rate."""
     bend_seconds: float
     """How far the smooth part's correlation reaches."""
+    liveliness: float
+    """How much more the smooth part moves where the evidence moves: the exponent of its rate of change."""
     drift: float
     """Of the evidence's slow error."""
     drift_seconds: float
@@ -62,24 +66,27 @@ class Posterior:
 
     def __init__(self, model: TraceModel, times: np.ndarray, evidence: np.ndarray, support: Support):
         """times (N,) in seconds, ascending; evidence (N,)."""
+        amplitude, nothing = liveliness(times, evidence) ** model.liveliness, np.zeros(len(times))
+        self.label = np.stack((nothing + 1, amplitude, nothing, nothing), 1)
+        seen = np.stack((nothing + 1, amplitude, nothing, nothing + 1), 1)
         precision, blocks = _prior(model, times)
-        information = np.zeros((len(times), STATES))
-        per_frame = model.noise**-2
-        _observe(precision, blocks, slice(None), EVIDENCE, per_frame)
-        information += per_frame * evidence[:, None] * EVIDENCE
+        per_frame = np.full(len(times), model.noise**-2)
+        _observe(precision, blocks, np.arange(len(times)), seen, per_frame)
+        information = (per_frame * evidence)[:, None] * seen
         per_label = np.maximum(support.errors, EXACT) ** -2
-        _observe(precision, blocks, support.places, LABEL, per_label)
-        information[support.places] += (per_label * support.labels)[:, None] * LABEL
+        _observe(precision, blocks, support.places, self.label[support.places], per_label)
+        information[support.places] += (per_label * support.labels)[:, None] * self.label[support.places]
         self.factor = cholesky_banded(precision, lower=True)
-        self._add_constants(model, evidence, information)
+        self._add_constants(model, evidence, seen, information)
         self.mean = self._of_label(self.state)[:, 0]
-        self.variance = _marginal_variances(precision, self.factor, blocks) + self._from_constants()
+        covariances = _marginal_covariances(precision, self.factor, blocks)
+        self.variance = np.einsum("nij,ni,nj->n", covariances, self.label, self.label) + self._from_constants()
         self.support, self.label_variance = support, 1 / per_label
 
     def covariance(self, places: np.ndarray) -> np.ndarray:
         """(N, C): of the label at every frame with the label at C places."""
         ones = np.zeros((len(self.mean), STATES, len(places)))
-        ones[places, :, np.arange(len(places))] = LABEL
+        ones[places, :, np.arange(len(places))] = self.label[places]
         columns = self._of_label(self._solve(ones.reshape(-1, len(places))))
         return columns + self.response @ self.constants @ self.response[places].T
 
@@ -89,11 +96,13 @@ class Posterior:
         variance = 1 / np.maximum(1 / own - weight, 1e-9)
         return variance * (self.mean[self.support.places] / own - weight * self.support.labels), variance
 
-    def _add_constants(self, model: TraceModel, evidence: np.ndarray, information: np.ndarray) -> None:
+    def _add_constants(
+        self, model: TraceModel, evidence: np.ndarray, seen: np.ndarray, information: np.ndarray
+    ) -> None:
         """Joins offset and gain, which every frame's evidence depends on: a Schur complement of two rows."""
         design = np.stack((np.ones_like(evidence), evidence), 1)
         per_frame = model.noise**-2
-        coupling = per_frame * (EVIDENCE[:, None] * design[:, None, :]).reshape(-1, 2)
+        coupling = per_frame * (seen[:, :, None] * design[:, None, :]).reshape(-1, 2)
         response = self._solve(coupling)
         prior = np.diag([model.offset**-2, model.gain**-2])
         self.constants = np.linalg.inv(prior + per_frame * design.T @ design - coupling.T @ response)
@@ -108,15 +117,29 @@ class Posterior:
     def _solve(self, right: np.ndarray) -> np.ndarray:
         return cho_solve_banded((self.factor, True), right)
 
-    @staticmethod
-    def _of_label(states: np.ndarray) -> np.ndarray:
+    def _of_label(self, states: np.ndarray) -> np.ndarray:
         """(N·STATES, C) → (N, C)."""
-        return np.einsum("nsc,s->nc", states.reshape(-1, STATES, states.shape[1]), LABEL)
+        return np.einsum("nsc,ns->nc", states.reshape(-1, STATES, states.shape[1]), self.label)
+
+
+def liveliness(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """(N,) how fast the evidence moves around each frame: 1 at the usual rate, a seventh at rest."""
+    if len(times) < 2:
+        return np.ones(len(times))
+    times = times[0] + np.concatenate(([0], np.cumsum(_steps(times))))
+    frame = np.median(np.diff(times))
+    steady = gaussian_filter1d(evidence, STEADY / frame, mode="nearest")
+    rate = np.gradient(steady, times)
+    return (np.sqrt(gaussian_filter1d(rate**2, NEAR / frame, mode="nearest")) + REST) / (USUAL + REST)
+
+
+def _steps(times: np.ndarray) -> np.ndarray:
+    return np.maximum(np.diff(times), SHORTEST_STEP)
 
 
 def _prior(model: TraceModel, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Precision of all states before any evidence: banded (BAND, N·STATES), and its diagonal blocks."""
-    steps = np.maximum(np.diff(times), SHORTEST_STEP)
+    steps = _steps(times)
     move, spread = _transition(model, steps)
     inverse = np.linalg.inv(spread)
     back = np.swapaxes(move, 1, 2) @ inverse
@@ -147,18 +170,20 @@ def _transition(model: TraceModel, steps: np.ndarray) -> tuple[np.ndarray, np.nd
     return move, spread
 
 
-def _observe(band: np.ndarray, blocks: np.ndarray, places, view: np.ndarray, precision) -> None:
-    """Adds what is seen of `view` · state at these places, with this precision, to the matrix."""
-    seen = np.outer(view, view)
-    blocks[places] += np.multiply.outer(precision, seen)
+def _observe(
+    band: np.ndarray, blocks: np.ndarray, places: np.ndarray, view: np.ndarray, precision: np.ndarray
+) -> None:
+    """Adds to the matrix what is seen of `view` (P, STATES) · state at P places, with these precisions (P,)."""
+    seen = precision[:, None, None] * view[:, :, None] * view[:, None, :]
+    blocks[places] += seen
     for row in range(STATES):
         for column in range(row + 1):
             line = band[row - column, column::STATES]
-            line[places] += precision * seen[row, column]
+            line[places] += seen[:, row, column]
 
 
-def _marginal_variances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """(N,) variances of the label, without the constants' part.
+def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """(N, STATES, STATES) of each frame's state, without the constants' part.
 
     The factor's diagonal blocks hold what the frames before a frame say of its state, those of the factor of the
     mirrored matrix what the frames after it say; both count the frame's own block.
@@ -168,8 +193,7 @@ def _marginal_variances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray
         mirrored[row, : band.shape[1] - row] = band[row, : band.shape[1] - row][::-1]
     before = _squares(factor)
     after = _squares(cholesky_banded(mirrored, lower=True))[::-1, ::-1, ::-1]
-    covariance = np.linalg.inv(before + after - blocks)
-    return np.einsum("nij,i,j->n", covariance, LABEL, LABEL)
+    return np.linalg.inv(before + after - blocks)
 
 
 def _squares(factor: np.ndarray) -> np.ndarray:
