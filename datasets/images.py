@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,26 @@ class FaceCrops:
             return crop_face(read_image(path), self.boxes[row], size, MARGIN, float(self.aspects[row]))
         except DataError as error:
             raise DataError(str(error) if path in str(error) else f"{path}: {error}") from None
+
+
+class ChangedCrops(FaceCrops):
+    """Crops changed once and for all, as training changes images: `crops[row]` → (3, S, S) uint8.
+
+    They are of the network's size already, which the centre crop of evaluation leaves as it is. What chance does to
+    an image depends on the seed, the copy's number and the image's path alone.
+    """
+
+    def __init__(self, crops: FaceCrops, strength: float, seed: int, copy: int):
+        vars(self).update(vars(crops))
+        self.strength, self.seed, self.copy = strength, seed, copy
+        self.transform = augment(crops.image_size, strength)
+
+    def key(self, row: int) -> tuple:
+        return *super().key(row), "changed", self.strength, self.seed, self.copy
+
+    def __getitem__(self, row: int) -> Tensor:
+        image = super().__getitem__(row)
+        return seeded(self.transform, image, self.seed, self.copy, zlib.crc32(os.fsencode(self.paths[row])))
 
 
 def as_tensor(crop: np.ndarray) -> Tensor:

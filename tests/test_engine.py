@@ -89,6 +89,7 @@ class FallsApart:
     """A task whose loss is NaN in the second epoch, or whose validation loss only grows."""
 
     kind = "mtclar"
+    about = {}
 
     def __init__(self, nan_epoch: int):
         self.model, self.nan_epoch, self.validations = Line(), nan_epoch, 0

@@ -4,13 +4,15 @@ import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from datasets.frames import EXPRESSIONS
 from models.emonet import EmoNet, Encoder, rename_published
 from models.mtclar import MTCLAR
+from models.supervised import Supervised, SupervisedHead
 from utils.errors import CheckpointError
 from utils.files import write_whole
 
@@ -52,6 +54,36 @@ def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
     model = MTCLAR(settings["model"]["width"], settings["model"]["fusion"], settings["model"]["dropout"])
     load_model(model, content["model"], path)
     return model.eval(), settings
+
+
+class SupervisedCheckpoint(NamedTuple):
+    """What best.pt of a mtclar_sl.py run holds."""
+
+    model: Supervised
+    settings: dict[str, Any]
+    """The settings that the head was trained under."""
+    encoder_settings: dict[str, Any] | None
+    """The settings that the encoder was trained under; None: published EmoNet."""
+
+
+def load_supervised(path: Path) -> SupervisedCheckpoint:
+    """Encoder and head of a mtclar_sl.py run."""
+    content = read_checkpoint(path, "supervised")
+    if "about" not in content:
+        raise CheckpointError(f"{path}: holds the head without its encoder; name the best.pt beside it")
+    settings, about = content["settings"], content["about"]
+    encoder, head = Encoder(about["width"]), make_head(settings)
+    load_model(encoder, about["encoder"], path)
+    load_model(head, content["model"], path)
+    return SupervisedCheckpoint(Supervised(encoder, head), settings, about["encoder_settings"])
+
+
+def make_head(settings: Mapping[str, Any]) -> SupervisedHead:
+    """The head that settings of mtclar_sl.py, as a dict, describe."""
+    head = settings["head"]
+    if settings["task"] == "expression":
+        return SupervisedHead(len(EXPRESSIONS), dropout=head["dropout"])
+    return SupervisedHead(2, head["tanh"], head["dropout"])
 
 
 def load_model(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

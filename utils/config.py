@@ -5,9 +5,11 @@ before the other settings named in the same place.
 """
 
 import argparse
+import glob
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,35 +18,38 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, CliSettingsSource
 
 from utils.errors import SettingsError, nearest
-from utils.settings import PRESETS, LabelSettings, Settings
+from utils.settings import LabelSettings, ScriptSettings, Settings
+from utils.supervised_settings import PredictSettings, SupervisedSettings
 
 LATEST = "latest"
 COMMAND_LINE = "command line"
 Layer = tuple[str, dict[str, Any]]
 """Where settings were said, and what was said: nested dict."""
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=ScriptSettings)
 
 
 def load_settings(
-    kind: type[AnySettings], script: str, default_file: str, doc: str, argv: list[str] | None = None
+    kind: type[AnySettings], script: str, default_file: str, doc: str, argv: list[str] | None = None,
+    complete: Callable[[AnySettings], AnySettings] = lambda settings: settings,
 ) -> AnySettings:
     """The checked settings of a script. `--help` and `--config FILE` are taken here too.
 
     kind: the settings' class. script: the name of its run folders. default_file: the YAML file used without
-    `--config`. doc: the script's docstring. With train.resume, the settings of that run take the file's place.
+    `--config`. doc: the script's docstring. complete: fills in what depends on what lies in the run folders, such as
+    the newest checkpoint. With train.resume, the settings of that run take the file's place.
     Raises SettingsError naming the file, the key and the nearest valid one.
     """
     layers = read_layers(kind, default_file, doc, argv)
     resumed = _take_resume(layers)
     if resumed == LATEST:
-        settings = merge_layers(kind, layers)
+        settings = complete(merge_layers(kind, layers))
         runs = runs_of(settings.runs / script, settings.name or settings.dataset)
         resumed = next((run for run in runs if _has_settings(run, settings)), None)
         if not resumed:
             return settings
         layers[-1] = COMMAND_LINE, {}  # it has just been compared
     if not resumed:
-        return merge_layers(kind, layers)
+        return complete(merge_layers(kind, layers))
     file = Path(resumed) / "settings.yaml"
     run = str(file), read_yaml(file) | {"runs": str(Path(resumed).parents[1])}
     settings = merge_layers(kind, [run, layers[-1]])
@@ -78,7 +83,7 @@ def _take_resume(layers: list[Layer]) -> str | None:
     return next((str(place) for place in reversed(said) if place), None)
 
 
-def _refuse_changes(run: Settings, settings: Settings) -> None:
+def _refuse_changes(run: ScriptSettings, settings: ScriptSettings) -> None:
     """A run goes on as it began: all but the runtime stays as it was."""
     for name in _fields(type(run)):
         if not name.startswith("runtime.") and _value(run, name) != _value(settings, name):
@@ -90,12 +95,17 @@ def _refuse_changes(run: Settings, settings: Settings) -> None:
 
 def runs_of(folder: Path, name: str = "") -> list[Path]:
     """The run folders in `folder`, of this name if one is given, that hold a checkpoint; the newest first."""
-    runs = [path.parent for path in folder.glob("*/last.pt")]
+    runs = [path for path in folder.glob("*") if checkpoints_of(path, "last.pt")]
     wanted = re.compile(rf"[\d-]+_[\d-]+_{re.escape(name)}(-\d+)?" if name else ".*")
     return sorted((run for run in runs if wanted.fullmatch(run.name)), key=lambda run: run.name, reverse=True)
 
 
-def _has_settings(run: Path, settings: Settings) -> bool:
+def checkpoints_of(run: Path, file: str) -> list[Path]:
+    """The checkpoints of this file name in a run folder: its own, or one a fold."""
+    return [path for path in (run / file, *sorted(run.glob(f"fold_*/{file}"))) if path.exists()]
+
+
+def _has_settings(run: Path, settings: ScriptSettings) -> bool:
     """Whether the run was made under just these settings."""
     try:
         layer = read_yaml(run / "settings.yaml")
@@ -105,16 +115,34 @@ def _has_settings(run: Path, settings: Settings) -> bool:
         return False
 
 
-def checkpoint_path(settings: LabelSettings) -> Path:
-    """The checkpoint that the settings name, or the best one of the newest mtclar.py run (of the same --name)."""
+def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = "mtclar") -> Path:
+    """The checkpoint that the settings name, or the best one of the script's newest run (of the same --name)."""
     if settings.checkpoint:
         return settings.checkpoint
-    folder = settings.runs / "mtclar"
-    runs = runs_of(folder, settings.name)
-    if not runs:
+    folder = settings.runs / script
+    found = [path for run in runs_of(folder, settings.name)[:1] for path in checkpoints_of(run, "best.pt")]
+    if not found:
         named = f" of the name {settings.name}" if settings.name else ""
-        raise SettingsError(f"{folder}: no run{named} yet; train one by `python mtclar.py`, or name a --checkpoint")
-    return runs[0] / "best.pt"
+        raise SettingsError(f"{folder}: no run{named} yet; train one by `python {script}.py`, or name a --checkpoint")
+    return found[0]
+
+
+def with_checkpoint(settings: PredictSettings) -> PredictSettings:
+    """The same settings with the checkpoint said, so that a run can go on with the one it began with."""
+    if settings.emonet:
+        return settings
+    path = checkpoint_path(settings, "mtclar_sl" if settings.predict else "mtclar")
+    return settings.model_copy(update={"checkpoint": path})
+
+
+def newest_match(pattern: Path) -> Path:
+    """The path itself, or where it holds *, the last of those that fit: run folders' names begin with their time."""
+    if "*" not in str(pattern):
+        return pattern
+    found = sorted(glob.glob(str(pattern)))
+    if not found:
+        raise SettingsError(f"{pattern}: nothing fits; train one mtclar.py run a fold (--data.fold N --name foldN)")
+    return Path(found[-1])
 
 
 def trained_layer(checkpoint: Path, trained: dict[str, Any]) -> Layer:
@@ -129,15 +157,30 @@ def label_settings(layers: list[Layer], checkpoint: Path, trained: dict[str, Any
     """
     layer = trained_layer(checkpoint, trained)
     settings = merge_layers(LabelSettings, [layers[0], layer, *layers[1:]])
-    before = merge_layers(LabelSettings, [layer])
-    if settings.data_root.resolve() == before.data_root.resolve():
-        for name in ("seed", "data.fold", "data.validation_share"):
-            if _value(settings, name) != _value(before, name):
-                raise SettingsError(
-                    f"{name} is {_value(before, name)} in {checkpoint}: another split of the same data would test "
-                    f"people that the network was trained on; leave {name} out, or name other data"
-                )
+    refuse_known_people(settings, merge_layers(LabelSettings, [layer]), checkpoint)
     return settings
+
+
+def refuse_known_people(settings: ScriptSettings, before: ScriptSettings, checkpoint: Path, remedy: str = "") -> None:
+    """Raises SettingsError where the test set holds people that a network was trained on.
+
+    before: the settings that the checkpoint's network was trained under. remedy: another way out than to leave the
+    setting as it was there.
+    """
+    same_root = settings.data_root.resolve() == before.data_root.resolve()
+    both_demo = settings.dataset == before.dataset == "demo"
+    if not same_root and not (both_demo and settings.demo.seed == before.demo.seed):
+        return
+    split = ["seed", "data.validation_share"]
+    split += ["data.fold"] if settings.dataset != "affectnet" else []
+    split += ["demo.people", "demo.seed"] if both_demo else []
+    for name in split:
+        if str(_value(settings, name)) != str(_value(before, name)):
+            raise SettingsError(
+                f"{name} is {_value(before, name)} in {checkpoint}, not {_value(settings, name)}: another split of "
+                "the same data would test people that the network was trained on; leave "
+                f"{name} as it was there, name other data{remedy}"
+            )
 
 
 def merge_layers(kind: type[AnySettings], layers: list[Layer]) -> AnySettings:
@@ -145,9 +188,9 @@ def merge_layers(kind: type[AnySettings], layers: list[Layer]) -> AnySettings:
     merged: dict[str, Any] = {}
     for place, layer in layers:
         preset = layer.get("preset")
-        if preset is not None and preset not in PRESETS:
-            raise SettingsError(f"{place}: preset {preset!r} is not one of {', '.join(PRESETS)}")
-        chosen = PRESETS.get(preset, {})
+        if preset is not None and preset not in kind.presets:
+            raise SettingsError(f"{place}: preset {preset!r} is not one of {', '.join(kind.presets)}")
+        chosen = kind.presets.get(preset, {})
         if place != COMMAND_LINE:
             layer = _without_shipped(kind, layer, chosen)
         merged = _overlay(_overlay(merged, chosen), layer)
@@ -180,11 +223,14 @@ def resolved_yaml(settings: BaseSettings) -> str:
 
 def commented_yaml(kind: type[BaseModel], depth: int = 0) -> str:
     """All settings with their defaults, each under its meaning: the text of `config.yaml`."""
-    lines, indent = [], "  " * depth
+    lines, indent, after_section = [], "  " * depth, False
     for name, field in kind.model_fields.items():
-        if isinstance(field.default, BaseModel):
+        is_section = isinstance(field.default, BaseModel)
+        lines += [""] * (is_section or after_section)
+        after_section = is_section
+        if is_section:
             section = type(field.default)
-            lines += ["", f"{indent}{name}:  # {section.__doc__}", commented_yaml(section, depth + 1)]
+            lines += [f"{indent}{name}:  # {section.__doc__}", commented_yaml(section, depth + 1)]
             continue
         value = field.default if not isinstance(field.default, Path) else str(field.default)
         shown = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
@@ -256,4 +302,4 @@ def _explain(kind: type[BaseModel], error: dict[str, Any], places: str) -> str:
 
 
 if __name__ == "__main__":
-    print(commented_yaml(Settings).strip())
+    print(commented_yaml(SupervisedSettings if sys.argv[1:] == ["mtclar_sl"] else Settings).strip())

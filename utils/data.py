@@ -9,12 +9,12 @@ from datasets.affectnet import read_affectnet, split_affectnet
 from datasets.demo import render_demo
 from datasets.frames import Splits, split_by_subject
 from datasets.images import CropCache, FaceCrops
-from utils.settings import Settings
+from utils.settings import ScriptSettings
 
 log = logging.getLogger(__name__)
 
 
-def read_splits(settings: Settings) -> Splits:
+def read_splits(settings: ScriptSettings) -> Splits:
     """The dataset that the settings name, in three parts; the demo set is rendered first where it is not there."""
     data, root = settings.data, settings.data_root
     if settings.dataset == "affectnet":
@@ -25,7 +25,7 @@ def read_splits(settings: Settings) -> Splits:
             demo = settings.demo
             render_demo(root, demo.seed, demo.people, demo.frames, demo.short_frames, hard=demo.hard)
         frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
-        splits = split_by_subject(frames, data.fold, validation_share=data.validation_share, seed=settings.seed)
+        splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
     for name, frames in zip(splits._fields, splits, strict=True):
         log.info("%s: %d images of %d people", name, len(frames), frames["subject"].nunique())
     return splits
@@ -34,7 +34,7 @@ def read_splits(settings: Settings) -> Splits:
 class CropReader:
     """frame table → its face crops, at the size and through the cache that the settings name."""
 
-    def __init__(self, settings: Settings, image_size: int | None = None):
+    def __init__(self, settings: ScriptSettings, image_size: int | None = None):
         data = settings.data
         self.cache = CropCache(data.cache, data.cache_gb * 1e9) if data.cache else None
         self.image_size = image_size or data.image_size

@@ -17,7 +17,7 @@ from utils.checkpoint import load_model, read_checkpoint, save_checkpoint
 from utils.errors import TrainingError
 from utils.run_folder import RunFolder
 from utils.runtime import seed_step
-from utils.settings import Settings, TrainSettings
+from utils.settings import FitSettings, ScriptSettings
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ class Task(Protocol):
 
     kind: str
     model: nn.Module
+    about: dict[str, Any]
+    """What best.pt must hold besides, to be of use alone."""
 
     def steps(self) -> int:
         """Batches of an epoch."""
@@ -62,7 +64,7 @@ class Progress:
     best_epoch: int = -1
 
 
-def fit(task: Task, run: RunFolder, settings: Settings) -> Progress:
+def fit(task: Task, run: RunFolder, settings: ScriptSettings) -> Progress:
     """Trains `task.model` in place, up to `train.epochs`, going on where `last.pt` of the run folder stands.
 
     Writes last.pt after each epoch and best.pt after each better one; the model ends with the weights of best.pt.
@@ -99,7 +101,7 @@ def fit(task: Task, run: RunFolder, settings: Settings) -> Progress:
     return progress
 
 
-def train_epoch(task: Task, optimizer, scheduler, epoch: int, settings: Settings) -> dict[str, float]:
+def train_epoch(task: Task, optimizer, scheduler, epoch: int, settings: ScriptSettings) -> dict[str, float]:
     """One pass over the epoch's batches → mean of each term, and the last learning rate."""
     task.model.train()
     sums: dict[str, Tensor] = {}
@@ -122,7 +124,7 @@ def train_epoch(task: Task, optimizer, scheduler, epoch: int, settings: Settings
     return means | {"learning_rate": optimizer.param_groups[0]["lr"]}
 
 
-def make_scheduler(optimizer: torch.optim.Optimizer, train: TrainSettings, steps: int):
+def make_scheduler(optimizer: torch.optim.Optimizer, train: FitSettings, steps: int):
     """The learning rate's course; `steps`: of an epoch."""
     if train.schedule == "plateau":
         return lr_scheduler.ReduceLROnPlateau(optimizer, **PLATEAU)
@@ -135,7 +137,7 @@ def make_scheduler(optimizer: torch.optim.Optimizer, train: TrainSettings, steps
     return lr_scheduler.OneCycleLR(optimizer, train.lr, total, pct_start=rise, cycle_momentum=False)
 
 
-def _finish_epoch(task, run, optimizer, scheduler, progress: Progress, scores, settings: Settings) -> None:
+def _finish_epoch(task, run, optimizer, scheduler, progress: Progress, scores, settings: ScriptSettings) -> None:
     better = scores["loss"] < progress.best_loss
     if better:
         progress.best_loss, progress.best_epoch = scores["loss"], progress.epoch
@@ -148,7 +150,7 @@ def _finish_epoch(task, run, optimizer, scheduler, progress: Progress, scores, s
         "model": task.model.state_dict(),
     }
     if better:
-        save_checkpoint(run.path / "best.pt", content)
+        save_checkpoint(run.path / "best.pt", content | {"about": task.about})
     rest = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "progress": asdict(progress)}
     save_checkpoint(run.path / "last.pt", content | rest)
 
@@ -162,7 +164,7 @@ def _load(task: Task, run: RunFolder, optimizer, scheduler) -> Progress:
     return Progress(**content["progress"])
 
 
-def _stale(progress: Progress, train: TrainSettings) -> bool:
+def _stale(progress: Progress, train: FitSettings) -> bool:
     return bool(train.patience) and progress.epoch - 1 - progress.best_epoch >= train.patience
 
 

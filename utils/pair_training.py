@@ -39,6 +39,7 @@ class PairTraining:
     """The task that `engine.fit` trains; see there for its methods."""
 
     kind = "mtclar"
+    about: dict[str, str] = {}
 
     def __init__(self, model: MTCLAR, splits: Splits, crops: CropReader, settings: Settings, runtime: Runtime):
         self.model, self.settings, self.runtime, self.crops = model, settings, runtime, crops

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from datasets.images import FaceCrops
-from utils.metrics import confusion_matrix
+from utils.metrics import confusion_matrix, regression_scores
 
 
 def confusion_figure(predicted: np.ndarray, true: np.ndarray, names: tuple[str, ...]) -> Figure:
@@ -42,6 +42,20 @@ def delta_figure(table: pd.DataFrame, scores: dict[str, float]) -> Figure:
         note = "not labelled" if ccc is None else f"CCC {ccc:.3f}, RMSE {scores[f'delta_{axis}_RMSE']:.3f}"
         axes.set(xlabel=f"true Δ{axis}", ylabel=f"predicted Δ{axis}", title=f"Δ{axis}: {note}")
         axes.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
+    return figure
+
+
+def affect_figure(table: pd.DataFrame) -> Figure:
+    """True against predicted valence and arousal, a panel an axis. table: valence_true, valence, …"""
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    for place, axis in enumerate(("valence", "arousal")):
+        axes = figure.add_subplot(1, 2, place + 1)
+        true, predicted = table[f"{axis}_true"], table[axis]
+        scores = regression_scores(predicted, true)
+        axes.plot([-1, 1], [-1, 1], color="0.7", linewidth=1, zorder=0)
+        axes.scatter(true, predicted, s=4, alpha=0.25, linewidths=0, color="tab:blue", rasterized=True)
+        axes.set(xlabel=f"true {axis}", ylabel=f"predicted {axis}", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+        axes.set(title=f"{axis}: CCC {scores['CCC']:.3f}, RMSE {scores['RMSE']:.3f}", aspect="equal")
     return figure
 
 

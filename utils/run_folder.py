@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from datasets.annotations import safe_text
-from utils.config import resolved_yaml
+from utils.config import checkpoints_of, resolved_yaml
 from utils.errors import CheckpointError
 from utils.files import write_text, write_whole
-from utils.settings import Settings
+from utils.settings import ScriptSettings
 
 
 class RunFolder:
@@ -25,13 +25,13 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def open(cls, settings: Settings, script: str) -> "RunFolder":
+    def open(cls, settings: ScriptSettings, script: str) -> "RunFolder":
         """The folder of the run named by `train.resume`, or else a new one."""
         resumed = settings.train.resume
         return cls.resume(resumed) if resumed else cls.create(settings, script)
 
     @classmethod
-    def create(cls, settings: Settings, script: str) -> "RunFolder":
+    def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
         """A new folder that holds the resolved settings; no other run can have got the same."""
         parent = settings.runs / script
         parent.mkdir(parents=True, exist_ok=True)
@@ -49,12 +49,17 @@ class RunFolder:
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":
-        if not (path / "last.pt").exists():
+        if not checkpoints_of(path, "last.pt"):
             raise CheckpointError(
                 f"{path}: holds no last.pt, so there is nothing to go on with; name the run folder of a run that "
                 "finished at least one epoch, or start a new run without train.resume"
             )
         return cls(path)
+
+    def part(self, name: str) -> "RunFolder":
+        """A folder in this one, for one of several trainings."""
+        (self.path / name).mkdir(exist_ok=True)
+        return RunFolder(self.path / name)
 
     @cached_property
     def events(self) -> SummaryWriter:

@@ -1,11 +1,12 @@
 """Every setting of the project: its type, default, range and meaning, each said once.
 
 The docstring below a field is its text in `--help` and in `config.yaml`, which is written from here.
-The defaults train the demo in minutes on a CPU; PAPER holds what the paper did.
+The defaults train the demo in minutes on a CPU; PAPER holds what the paper did. Here: what the scripts share, and
+what mtclar.py and fsl_mtclar.py take; `utils.supervised_settings` has those of mtclar_sl.py.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -100,19 +101,11 @@ class ModelSettings(Section):
     frozen."""
 
 
-class TrainSettings(Section):
-    """Training."""
+class FitSettings(Section):
+    """Training, whatever is trained."""
 
-    pairs: Literal["sampled", "all"] = "all"
-    """sampled: pairs drawn as in the paper. all: every image of a batch is compared with every other one."""
-    batch: int = Field(48, ge=2)
-    """Pairs (sampled) or images (all) of a step."""
-    subjects: int = Field(48, ge=0)
-    """pairs all: people of a batch, with equally many frames each. 0: images drawn at random."""
-    epochs: int = Field(11, ge=1)
+    epochs: int = Field(60, ge=1)
     """Epochs of training."""
-    epoch_size: int = Field(2880, ge=0)
-    """Pairs (sampled) or images (all) of an epoch. 0: as many as there are training images."""
     lr: float = Field(1e-3, gt=0)
     """Learning rate of Adam."""
     weight_decay: float = Field(1e-4, ge=0)
@@ -124,15 +117,30 @@ class TrainSettings(Section):
     """Stop after this many epochs without a better validation loss. 0: never."""
     clip_norm: float = Field(1.0, ge=0)
     """Largest norm of the gradient. 0: not clipped."""
+    resume: Path | None = None
+    """Run folder of an interrupted run to go on with, under its own settings. latest: the newest one of this name
+    and with just these settings, or a new one where there is none."""
+
+
+class TrainSettings(FitSettings):
+    """Training."""
+
+    epochs: int = Field(11, ge=1)
+    """Epochs of training."""
+    pairs: Literal["sampled", "all"] = "all"
+    """sampled: pairs drawn as in the paper. all: every image of a batch is compared with every other one."""
+    batch: int = Field(48, ge=2)
+    """Pairs (sampled) or images (all) of a step."""
+    subjects: int = Field(48, ge=0)
+    """pairs all: people of a batch, with equally many frames each. 0: images drawn at random."""
+    epoch_size: int = Field(2880, ge=0)
+    """Pairs (sampled) or images (all) of an epoch. 0: as many as there are training images."""
     loss_weights: Literal["random", "equal"] = "equal"
     """Weights of the four losses: fresh random ones each step, as in the paper, or equal ones."""
     error_exponent: float = Field(8.0, gt=0)
     """x of w = (epoch / epochs)^x, the share of squared error in the loss of Δ; the rest is concordance."""
     augment: float = Field(0.0, ge=0, le=1)
     """Strength of random affine changes in training, beside mirror images and shifts. 1: as in the paper."""
-    resume: Path | None = None
-    """Run folder of an interrupted run to go on with, under its own settings. latest: the newest one of this name
-    and with just these settings, or a new one where there is none."""
 
 
 class SupportSettings(Section):
@@ -182,10 +190,12 @@ class RuntimeSettings(Section):
     """Compile the encoder by torch.compile: slow to start, then faster."""
 
 
-class Settings(Section, BaseSettings):
-    """MT-CLAR: learn to compare faces, then label videos from a few labelled frames."""
+class ScriptSettings(Section, BaseSettings):
+    """What every script takes."""
 
     model_config = SettingsConfigDict(**STRICT)
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"demo": {}}
+    default_roots: ClassVar[dict[str, str]] = {"demo": "demo", "afewva": "AfewVA", "affectnet": "AffectNet"}
 
     @classmethod
     def settings_customise_sources(cls, settings_cls, init_settings, **others):
@@ -204,6 +214,51 @@ class Settings(Section, BaseSettings):
     """Where run folders go."""
     demo: DemoSettings = DemoSettings()
     data: DataSettings = DataSettings()
+
+    @property
+    def data_root(self) -> Path:
+        return self.data.root or Path("data") / self.default_roots[self.dataset]
+
+
+PAPER = {
+    "data": {"image_size": 256},
+    "model": {"width": 256, "dropout": 0.5, "emonet": "data/emonet/emonet_8.pth"},
+    "train": {
+        "pairs": "sampled",
+        "batch": 256,
+        "subjects": 0,
+        "epochs": 40,
+        "epoch_size": 0,
+        "lr": 1e-4,
+        "weight_decay": 1e-4,
+        "schedule": "plateau",
+        "clip_norm": 0.0,
+        "loss_weights": "random",
+        "error_exponent": 2.0,
+        "augment": 1.0,
+    },
+    "support_set": {"strategy": "every_n", "amount": 20, "rule": "previous"},
+}
+
+
+class VideoSettings(Section):
+    """How a video of the user's own is read."""
+
+    track: str = Field("longest", pattern=r"^(longest|all|\d+)$")
+    """Whose face: longest (the track of most frames), all, or the number of a track."""
+    overlay: bool = False
+    """Also write an MP4 of the video with face box, traces and the moving point of valence and arousal."""
+    detect_every: int = Field(2, ge=1)
+    """Look for faces in every n-th frame; boxes between are interpolated."""
+    fps: float = Field(25.0, gt=0, le=1000)
+    """Frames a second of a folder of frames."""
+
+
+class Settings(ScriptSettings):
+    """MT-CLAR: learn to compare faces, then label videos from a few labelled frames."""
+
+    presets = {"demo": {}, "paper": PAPER}
+
     pairs: PairSettings = PairSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
@@ -225,17 +280,13 @@ class Settings(Section, BaseSettings):
         return self
 
     @property
-    def data_root(self) -> Path:
-        return self.data.root or Path("data") / DEFAULT_ROOTS[self.dataset]
-
-    @property
     def similar_by(self) -> Literal["expression", "neighbourhood"]:
         if self.pairs.similar_by != "auto":
             return self.pairs.similar_by
         return "expression" if self.dataset == "affectnet" else "neighbourhood"
 
 
-class LabelSettings(Settings):
+class LabelSettings(VideoSettings, Settings):
     """What fsl_mtclar.py takes besides; for the command line."""
 
     video: Path | None = None
@@ -244,17 +295,9 @@ class LabelSettings(Settings):
     """The video's support labels: CSV (frame or time, valence, arousal), ELAN (.eaf) or NOVA (.annotation)."""
     tier: str | None = None
     """ELAN: what precedes valence and arousal in the names of the tiers to read."""
-    track: str = Field("longest", pattern=r"^(longest|all|\d+)$")
-    """Whose face: longest (the track of most frames), all, or the number of a track."""
     suggest: int = Field(0, ge=0)
     """Name this many frames of each video whose labels would help most, given those in labels, if any; writes a CSV to
     fill in, which then serves as labels, and a picture of the frames."""
-    overlay: bool = False
-    """Also write an MP4 of the video with face box, traces and the moving point of valence and arousal."""
-    detect_every: int = Field(2, ge=1)
-    """Look for faces in every n-th frame; boxes between are interpolated."""
-    fps: float = Field(25.0, gt=0, le=1000)
-    """Frames a second of a folder of frames."""
     checkpoint: Path | None = None
     """best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run, of the same name if one is given."""
     zero_shot: Path | None = None
@@ -269,27 +312,3 @@ class LabelSettings(Settings):
         elif self.zero_shot:
             raise ValueError("zero_shot is for scoring on a dataset; leave it out with --video")
         return self
-
-
-DEFAULT_ROOTS = {"demo": "demo", "afewva": "AfewVA", "affectnet": "AffectNet"}
-
-PAPER = {
-    "data": {"image_size": 256},
-    "model": {"width": 256, "dropout": 0.5, "emonet": "data/emonet/emonet_8.pth"},
-    "train": {
-        "pairs": "sampled",
-        "batch": 256,
-        "subjects": 0,
-        "epochs": 40,
-        "epoch_size": 0,
-        "lr": 1e-4,
-        "weight_decay": 1e-4,
-        "schedule": "plateau",
-        "clip_norm": 0.0,
-        "loss_weights": "random",
-        "error_exponent": 2.0,
-        "augment": 1.0,
-    },
-    "support_set": {"strategy": "every_n", "amount": 20, "rule": "previous"},
-}
-PRESETS = {"demo": {}, "paper": PAPER}
