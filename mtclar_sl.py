@@ -44,13 +44,12 @@ def train_and_test(settings: PredictSettings) -> None:
 def predict_videos(settings: PredictSettings) -> None:
     """Find and follow faces, encode each once, and write what the head says of every frame."""
     from utils.predict_video import PredictedVideos
-
-    from utils.label_video import find_videos
     from utils.runtime import make_runtime
+    from utils.video_jobs import find_jobs
 
     videos = PredictedVideos(settings, make_runtime(settings.runtime))
-    for video in find_videos(settings.predict):
-        videos.predict(video)
+    for job in find_jobs(settings.predict, None, needed=False):
+        videos.predict(job.video)
     videos.report()
 
 

@@ -4,6 +4,7 @@ import importlib
 import io
 import logging
 import re
+import shutil
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -82,6 +83,25 @@ def finished(script: str, *argv: str) -> tuple[Path, str]:
 @pytest.fixture(scope="session")
 def demo_run(tiny_arguments, tmp_path_factory):
     return finished("mtclar.py", *tiny_arguments, "--runs", str(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture(scope="session")
+def sl_demo(tmp_path_factory) -> Path:
+    """Other people than those of `tiny_demo`."""
+    return render_demo(tmp_path_factory.mktemp("data") / "demo_sl", 100, PEOPLE, FRAMES, SHORT, workers=1)
+
+
+@pytest.fixture(scope="session")
+def sl_arguments(sl_demo, demo_run, tmp_path_factory) -> list[str]:
+    """Command line of a run of mtclar_sl.py of a second; the encoder lies alone in a folder."""
+    encoder = tmp_path_factory.mktemp("encoder") / "best.pt"
+    shutil.copy(demo_run[0] / "best.pt", encoder)
+    return [
+        "--data.root", str(sl_demo), "--demo.people", str(PEOPLE), "--demo.frames", str(FRAMES),
+        "--demo.short_frames", str(SHORT), "--checkpoint", str(encoder),
+        "--train.epochs", "2", "--train.batch", "16", "--data.workers", "0", "--runtime.precision", "float32",
+        "--runtime.device", "cpu", "--data.cache", str(sl_demo.parent / "cache"),
+    ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

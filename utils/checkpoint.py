@@ -66,6 +66,12 @@ class SupervisedCheckpoint(NamedTuple):
     """The settings that the encoder was trained under; None: published EmoNet."""
 
 
+def holds_supervised(path: Path) -> bool:
+    """Whether the file is a checkpoint of mtclar_sl.py."""
+    content = _read(path) if path.exists() else None
+    return isinstance(content, dict) and content.get("kind") == "supervised"
+
+
 def load_supervised(path: Path) -> SupervisedCheckpoint:
     """Encoder and head of a mtclar_sl.py run."""
     content = read_checkpoint(path, "supervised")

@@ -146,8 +146,9 @@ def newest_match(pattern: Path) -> Path:
 
 
 def trained_layer(checkpoint: Path, trained: dict[str, Any]) -> Layer:
-    """What a checkpoint's own settings say of data and network, to label under the conditions of training."""
-    return str(checkpoint), {name: trained[name] for name in ("dataset", "seed", "demo", "data", "pairs", "model")}
+    """What a checkpoint's own settings say of data and network, to work under the conditions of training."""
+    names = ("dataset", "seed", "demo", "data", "pairs", "model")
+    return str(checkpoint), {name: trained[name] for name in names if name in trained}
 
 
 def label_settings(layers: list[Layer], checkpoint: Path, trained: dict[str, Any]) -> LabelSettings:

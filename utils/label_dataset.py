@@ -9,11 +9,9 @@ import torch
 
 from datasets.annotations import AXES
 from datasets.frames import DataError, Splits, require_columns
-from models.emonet import EmoNet
 from models.mtclar import MTCLAR
-from utils.checkpoint import load_emonet
 from utils.data import CropReader
-from utils.embed import BATCH, EmbeddingCache, embed_clips
+from utils.embed import EmbeddingCache, embed_clips
 from utils.fusion import Fusion
 from utils.labelling import (
     FRAME_RATE,
@@ -26,14 +24,13 @@ from utils.labelling import (
     see_clip,
     usable_rules,
 )
-from utils.loading import evaluation_loader, unwrapped
 from utils.runtime import Runtime
 from utils.settings import LabelSettings, SupportSettings
 from utils.suggest import suggest
 from utils.support_set import BASELINES, SUPPORT, label_bins
+from utils.zero_shot import load_estimator, zero_shot
 
 BINS = 10
-EMONET_SIZE = 256
 SUPPORT_CHANCE, BIN_CHANCE = 11, 12  # streams of chance
 
 
@@ -50,7 +47,7 @@ def label_dataset(
     runtime: Runtime,
 ) -> dict[str, pd.DataFrame]:
     """method → table of all frames of the test set: clip, frame, the label, whether it was support, and the truth."""
-    emonet = load_emonet(settings.zero_shot) if settings.zero_shot else None
+    estimator = load_estimator(settings.zero_shot, settings) if settings.zero_shot else None
     named = read_support(settings.support_set.csv) if settings.support_set.csv else None
     test = chosen_clips(splits.test, settings.support_set, named)
     shared = None
@@ -66,23 +63,10 @@ def label_dataset(
             labels = label_by_time(clip.seen.times, anchors, baseline)
             tables.setdefault(baseline, []).append(clip_table(clip, anchors, labels))
     whole = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
-    if emonet:
-        estimates = zero_shot(emonet, test, settings, runtime)
-        whole["EmoNet"] = whole["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
+    if estimator:
+        estimates = zero_shot(estimator, test, settings, runtime)
+        whole[estimator.name] = whole["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
     return whole
-
-
-@torch.inference_mode()
-def zero_shot(emonet: EmoNet, frames: pd.DataFrame, settings: LabelSettings, runtime: Runtime) -> np.ndarray:
-    """What published EmoNet says of each frame by itself, without any support: (N, 2) in [-1, 1]."""
-    emonet = runtime.place(emonet)
-    crops = CropReader(settings, EMONET_SIZE)(frames)
-    parts = []
-    for batch in unwrapped(evaluation_loader(crops, BATCH, settings.data.workers)):
-        with runtime.autocast():
-            found = emonet.estimate(runtime.images(batch))
-        parts.append(torch.stack((found.valence, found.arousal), 1).float().cpu())
-    return torch.cat(parts).clamp(-1, 1).numpy()
 
 
 def chosen_clips(frames: pd.DataFrame, settings: SupportSettings, named: pd.DataFrame | None) -> pd.DataFrame:

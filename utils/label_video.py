@@ -117,7 +117,7 @@ def label_video(model: MTCLAR, seen: FaceVideo, placed: Placed, fusion: Fusion, 
             tables.setdefault(baseline, []).append(_track_table(track, anchors, found))
         for doubt in audit(clip, anchors, fusion):
             doubts.append({"video": seen.video.name, "track": track.number} | doubt_columns(doubt, anchors))
-    whole = {method: _with_empty_frames(pd.concat(parts), seen) for method, parts in tables.items()}
+    whole = {method: with_empty_frames(pd.concat(parts), seen) for method, parts in tables.items()}
     return VideoLabels(whole, pd.DataFrame(doubts))
 
 
@@ -152,7 +152,8 @@ def _track_table(track: Track, anchors: Anchors, labels: Labels) -> pd.DataFrame
     return table.join(track.faces[[*BOX, "score"]])
 
 
-def _with_empty_frames(table: pd.DataFrame, seen: FaceVideo) -> pd.DataFrame:
+def with_empty_frames(table: pd.DataFrame, seen: FaceVideo) -> pd.DataFrame:
+    """The table by frame and track, with a row for each frame of the video that it does not hold."""
     frames = seen.faces.drop_duplicates("frame")[["frame", "time"]]
     empty = frames[~frames["frame"].isin(table["frame"])].assign(support=False)
     whole = pd.concat([table, empty], ignore_index=True).sort_values(["frame", "track"], ignore_index=True)

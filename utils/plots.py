@@ -109,6 +109,18 @@ def trace_figure(clip: str, method: str, tables: dict[str, pd.DataFrame]) -> Fig
     return figure
 
 
+def expression_trace_figure(clip: str, table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
+    """Probabilities of the expressions over a track's frames, one above the other. table: frame, p_<name> …"""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.stackplot(table["frame"], *(table[f"p_{name}"] for name in names), labels=names, step="mid", alpha=0.85)
+    axes.set(xlabel="frame", ylabel="probability", ylim=(0, 1))
+    axes.margins(x=0)
+    axes.set_title(f"clip {clip}", loc="left")
+    figure.legend(loc="outside right center", frameon=False, reverse=True)
+    return figure
+
+
 def plane_figure(table: pd.DataFrame) -> Figure:
     """All labels of a table on the valence-arousal plane, support points on top, truth below where it is known."""
     figure = Figure(figsize=(5.4, 5.2), layout="constrained")

@@ -301,7 +301,8 @@ class LabelSettings(VideoSettings, Settings):
     checkpoint: Path | None = None
     """best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run, of the same name if one is given."""
     zero_shot: Path | None = None
-    """Published EmoNet weights, whose own estimates then join the comparison on a dataset as a baseline."""
+    """Published EmoNet weights, or best.pt of a mtclar_sl.py run, whose own estimates then join the comparison on a
+    dataset as a baseline."""
 
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
