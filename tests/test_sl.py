@@ -32,6 +32,7 @@ from utils.features import FeatureReader, Features, labelled_splits
 from utils.metrics import regression_scores
 from utils.run_folder import RunFolder
 from utils.runtime import make_runtime, seed_step
+from utils.supervised_folds import Fold, prepare_fold
 from utils.supervised_report import HEAD, score_folds, verdict
 from utils.supervised_settings import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
 from utils.supervised_training import SupervisedTraining
@@ -54,6 +55,10 @@ def refused(*argv) -> str:
 
 def load(*argv) -> SupervisedSettings:
     return load_settings(SupervisedSettings, "mtclar_sl", str(ROOT / "mtclar_sl_config.yaml"), "", list(map(str, argv)))
+
+
+def prepare_folds(*argv) -> list[Fold]:
+    return [prepare_fold(fold) for fold in load(*argv).folds()]
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +214,15 @@ def test_interrupted_training_ends_as_the_uninterrupted_one(settings, task, sche
     whole = head_task(settings)
     engine.fit(whole, runs[0], settings)
     cut = head_task(settings)
-    batches, cut.batches = cut.batches, lambda epoch: batches(epoch) if epoch < 2 else (_ for _ in ()).throw(KeyError)
-    with pytest.raises(KeyError):
+    batches = cut.batches
+
+    def interrupted(epoch, *start):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return batches(epoch, *start)
+
+    cut.batches = interrupted
+    with pytest.raises(KeyboardInterrupt):
         engine.fit(cut, runs[1], settings)
     resumed = head_task(settings)
     engine.fit(resumed, RunFolder.resume(runs[1].path), settings)
@@ -275,7 +287,7 @@ def test_five_folds_test_everybody_once(folds_run, sl_demo):
 def test_resuming_a_finished_run_says_the_same(folds_run):
     folder, printed = folds_run
     (folder / "fold_4" / "last.pt").unlink()  # as if it had been interrupted before this fold
-    again, output = learn("--train.resume", folder)
+    again, output = learn("--train.resume", folder / "fold_2")
     assert again == folder and output == printed
     assert len((folder / "fold_4" / "log.jsonl").read_text().splitlines()) == 2
 
@@ -339,14 +351,16 @@ def test_people_of_the_encoders_training_are_never_tested(sl_arguments, tiny_dem
 
 def test_the_encoders_own_split_is_fine_and_each_fold_may_have_an_encoder(sl_arguments, tiny_demo, tmp_path):
     own = ["--dataset", "afewva", "--data.root", tiny_demo, "--runs", tmp_path / "runs"]
-    learn(*sl_arguments, *own, "--data.fold", 0)
+    assert len(prepare_folds(*sl_arguments, *own, "--data.fold", 0)) == 1
     encoder = Path(sl_arguments[sl_arguments.index("--checkpoint") + 1])
     content = torch.load(encoder, weights_only=True)
     for fold in range(5):
         (tmp_path / f"10_fold{fold}").mkdir()
         content["settings"]["data"]["fold"] = fold
         torch.save(content, tmp_path / f"10_fold{fold}" / "best.pt")
-    learn(*sl_arguments, *own, "--checkpoint", tmp_path / "*_fold{fold}" / "best.pt")
+    folds = prepare_folds(*sl_arguments, *own, "--checkpoint", tmp_path / "*_fold{fold}" / "best.pt")
+    assert [fold.encoder.path.parent.name for fold in folds] == [f"10_fold{number}" for number in range(5)]
+    assert len(set(pd.concat([fold.splits.test for fold in folds])["subject"])) == 12
     message = refused("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", tmp_path / "10_fold2" / "best.pt")
     assert "data.fold is 2" in message and "*_fold{fold}" in message
     nowhere = tmp_path / "*" / "no{fold}.pt"
@@ -439,8 +453,9 @@ def test_video_gets_valence_and_arousal(folds_run, clip, tmp_path):
     table = pd.read_csv(folder / "labels.csv")
     assert list(table["frame"]) == list(range(40)) and "support" not in table
     assert table["valence"].notna().sum() >= 27 and table.loc[table["frame"] >= 32, "valence"].isna().all()
-    assert {"clip_overlay.mp4", "clip_track0.png", "clip_plane.png", "clip.eaf", "clip.valence.annotation"} <= {
-        path.name for path in folder.iterdir()}  # fmt: skip
+    names = {path.name for path in folder.iterdir()}
+    assert {"clip_overlay.mp4", "clip_track0.png", "clip_plane.png", "clip.eaf"} <= names
+    assert len(list(folder.glob("clip*.annotation"))) == 2
     assert re.search(r"clip +0 +40 +\d+", printed)
     again = read_labels(folder / "clip.eaf", Timeline(table["frame"].to_numpy(), table["time"].to_numpy()))
     np.testing.assert_allclose(again["valence"], table["valence"].dropna(), atol=1e-5)
@@ -479,13 +494,15 @@ def test_a_head_joins_fsl_mtclar_as_a_baseline(folds_run, expression_run, demo_r
 
 
 def test_published_weights_as_the_encoder(sl_arguments, tmp_path):
-    torch.save(emonet_state(), tmp_path / "emonet_8.pth")
+    published = emonet_state()
+    torch.save(published, tmp_path / "emonet_8.pth")
     argv = sl_arguments[: sl_arguments.index("--checkpoint")] + sl_arguments[sl_arguments.index("--checkpoint") + 2 :]
-    folder, _ = learn(*argv, "--emonet", tmp_path / "emonet_8.pth", "--runs", tmp_path, "--data.fold", 1,
-                      "--data.image_size", 64, "--train.epochs", 1)  # fmt: skip
-    model, settings, encoder_settings = load_supervised(folder / "best.pt")
-    assert encoder_settings is None and settings["data"]["image_size"] == 64
-    assert torch.equal(model.encoder.landmarks.conv.weight, emonet_state()["conv1.weight"])
+    (fold,) = prepare_folds(*argv, "--emonet", tmp_path / "emonet_8.pth", "--data.fold", 1)
+    assert fold.settings.data.image_size == 256 and fold.encoder.settings is None
+    assert not any(parameter.requires_grad for parameter in fold.encoder.network.parameters())
+    about = fold.encoder.about()
+    assert about["width"] == 256 and about["encoder_settings"] is None
+    assert torch.equal(about["encoder"]["emotion.reduce.weight"], published["conv1x1_input_emo_2.weight"])
 
 
 @pytest.mark.skipif(not FACES.exists(), reason="the photographs are not part of the project")

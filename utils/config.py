@@ -36,7 +36,8 @@ def load_settings(
 
     kind: the settings' class. script: the name of its run folders. default_file: the YAML file used without
     `--config`. doc: the script's docstring. complete: fills in what depends on what lies in the run folders, such as
-    the newest checkpoint. With train.resume, the settings of that run take the file's place.
+    the newest checkpoint. With train.resume, the settings of that run take the file's place; a fold's folder stands
+    for its run.
     Raises SettingsError naming the file, the key and the nearest valid one.
     """
     layers = read_layers(kind, default_file, doc, argv)
@@ -50,6 +51,8 @@ def load_settings(
         layers[-1] = COMMAND_LINE, {}  # it has just been compared
     if not resumed:
         return complete(merge_layers(kind, layers))
+    if re.fullmatch(r"fold_\d", Path(resumed).name):
+        resumed = Path(resumed).parent
     file = Path(resumed) / "settings.yaml"
     run = str(file), read_yaml(file) | {"runs": str(Path(resumed).parents[1])}
     settings = merge_layers(kind, [run, layers[-1]])

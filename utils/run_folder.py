@@ -58,8 +58,11 @@ class RunFolder:
 
     def part(self, name: str) -> "RunFolder":
         """A folder in this one, for one of several trainings."""
-        (self.path / name).mkdir(exist_ok=True)
-        return RunFolder(self.path / name)
+        part = RunFolder(self.path / name)
+        part.path.mkdir(exist_ok=True)
+        if not checkpoints_of(part.path, "last.pt"):
+            part.forget_from(0)  # it may have been interrupted between the first log line and the first checkpoint
+        return part
 
     @cached_property
     def events(self) -> SummaryWriter:

@@ -33,7 +33,7 @@ class SupervisedTraining:
         self.train, self.validation = train, validation
         device = train.embeddings.device
         self.values, self.wanted = (
-            torch.from_numpy(self.target.values(part.frames)).to(device) for part in (train, validation)
+            torch.tensor(self.target.values(part.frames), device=device) for part in (train, validation)
         )
         self.classes = SameExpression(train.frames) if settings.balanced else None
         self.validation_weights = class_weights(self.wanted.cpu().numpy()).to(device) if settings.balanced else None
@@ -43,11 +43,11 @@ class SupervisedTraining:
         rows = len(self.train.frames)
         return min(-(-rows // self.settings.train.batch), rows // 2)
 
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        """Rows (B,) of the training features, B about `train.batch`; none is left over."""
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        """Rows (B,) of the training features, B about `train.batch`; none is left over. start: steps to pass over."""
         rng, rows = np.random.default_rng([self.settings.seed, TRAINING, epoch]), len(self.train.frames)
         drawn = self.classes.draw(rows, rng) if self.classes else rng.permutation(rows)
-        for part in np.array_split(drawn, self.steps()):
+        for part in np.array_split(drawn, self.steps())[start:]:
             yield torch.from_numpy(part).to(self.values.device)
 
     def loss(self, batch: Tensor, epoch: int) -> dict[str, Tensor]:
