@@ -25,4 +25,4 @@ lint: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv data/demo data/cache
+	rm -rf .venv data/demo data/demo_sl data/cache

@@ -12,9 +12,10 @@ sure it is. On a dataset, every rule is scored beside what time alone gives: the
 from label to label.
 """
 
-from utils.config import checkpoint_path, label_settings, merge_layers, read_layers
+from utils.config import merge_layers, read_layers
 from utils.script import run_script
 from utils.settings import LabelSettings
+from utils.trained import checkpoint_path, label_settings
 
 
 def main() -> None:

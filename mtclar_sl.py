@@ -10,9 +10,10 @@ The encoder of a mtclar.py run turns each face into an embedding, once. A head o
 embeddings of the training people, and is scored on people never seen beside a linear regression on the same.
 """
 
-from utils.config import load_settings, with_checkpoint
+from utils.config import load_settings
 from utils.script import run_script
 from utils.supervised_settings import PredictSettings
+from utils.trained import with_checkpoint
 
 
 def main() -> None:

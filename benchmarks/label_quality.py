@@ -28,7 +28,7 @@ from models.mtclar import MTCLAR
 from utils.audit import audit
 from utils.calibration import fit_on_clips, fusion_for_dataset
 from utils.checkpoint import load_mtclar
-from utils.config import checkpoint_path, label_settings, merge_layers
+from utils.config import merge_layers
 from utils.data import CropReader, read_splits
 from utils.embed import EmbeddingCache, embed
 from utils.fusion import Fusion
@@ -38,6 +38,7 @@ from utils.runtime import Runtime, make_runtime
 from utils.scoring import score_methods
 from utils.settings import LabelSettings
 from utils.support_set import BASELINES, FUSED
+from utils.trained import checkpoint_path, label_settings
 
 PEOPLE, FRAMES = 24, 60
 BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels a clip

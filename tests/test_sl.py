@@ -24,19 +24,20 @@ from models.supervised import Supervised, SupervisedHead
 from utils import engine
 from utils.baselines import logistic_answer, ridge_answer
 from utils.checkpoint import load_supervised
-from utils.config import commented_yaml, load_settings, merge_layers, with_checkpoint
+from utils.config import commented_yaml, load_settings, merge_layers
 from utils.data import CropReader, read_splits
 from utils.embed import EmbeddingCache
-from utils.errors import SettingsError
+from utils.errors import CheckpointError, SettingsError
 from utils.features import FeatureReader, Features, labelled_splits
 from utils.metrics import regression_scores
 from utils.run_folder import RunFolder
 from utils.runtime import make_runtime, seed_step
-from utils.supervised_folds import Fold, prepare_fold
+from utils.supervised_folds import Fold, prepare_fold, run_fold
 from utils.supervised_report import HEAD, score_folds, verdict
 from utils.supervised_settings import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
 from utils.supervised_training import SupervisedTraining
 from utils.targets import TARGETS, class_weights
+from utils.trained import with_checkpoint
 
 ROOT = Path(__file__).parents[1]
 FACES = ROOT.parent / "shared" / "data" / "faces"
@@ -290,6 +291,16 @@ def test_resuming_a_finished_run_says_the_same(folds_run):
     again, output = learn("--train.resume", folder / "fold_2")
     assert again == folder and output == printed
     assert len((folder / "fold_4" / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_run_goes_on_with_the_encoder_it_began_with_alone(sl_arguments, tmp_path):
+    (fold,) = prepare_folds(*sl_arguments, "--data.fold", 0, "--runs", tmp_path)
+    run, runtime = RunFolder.create(fold.settings, "mtclar_sl"), make_runtime(fold.settings.runtime)
+    first = run_fold(fold, run, runtime)
+    pd.testing.assert_frame_equal(run_fold(fold, run, runtime)[HEAD], first[HEAD])
+    fold.encoder.network.emotion.reduce.bias += 1
+    with pytest.raises(CheckpointError, match="features of other weights"):
+        run_fold(fold, run, runtime)
 
 
 def test_expressions_are_scored_and_class_absent_from_training_is_said(expression_run, sl_arguments, tmp_path):

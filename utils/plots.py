@@ -99,7 +99,8 @@ def trace_figure(clip: str, method: str, tables: dict[str, pd.DataFrame]) -> Fig
         if f"{axis}_low" in chosen:
             band = chosen[f"{axis}_low"], chosen[f"{axis}_high"]
             axes.fill_between(frame, *band, color="tab:blue", alpha=0.18, linewidth=0, label="90 % interval")
-        axes.plot(frame[support], chosen[axis][support], "o", color="tab:orange", markersize=6, label="support")
+        if support.any():
+            axes.plot(frame[support], chosen[axis][support], "o", color="tab:orange", markersize=6, label="support")
         axes.set(ylabel=axis, ylim=(-1.05, 1.05))
         axes.grid(color="0.92")
         axes.set_title(f"clip {clip}" if place == 0 else "", loc="left")
@@ -129,7 +130,8 @@ def plane_figure(table: pd.DataFrame) -> Figure:
         axes.scatter(table["valence_true"], table["arousal_true"], s=9, color="0.75", linewidths=0, label="truth")
     axes.scatter(table["valence"], table["arousal"], s=5, color="tab:blue", alpha=0.4, linewidths=0, label="labels")
     known = table[table["support"]]
-    axes.scatter(known["valence"], known["arousal"], s=14, color="tab:orange", linewidths=0, label="support")
+    if len(known):
+        axes.scatter(known["valence"], known["arousal"], s=14, color="tab:orange", linewidths=0, label="support")
     axes.axhline(0, color="0.85", zorder=0)
     axes.axvline(0, color="0.85", zorder=0)
     for x, y, corner in ((-1, 1, "angry, afraid"), (1, 1, "excited"), (-1, -1, "sad, tired"), (1, -1, "calm")):

@@ -55,7 +55,7 @@ class PredictedVideos:
             self.run.save_table("labels.csv", pd.concat(self.tables).drop(columns="support"))
             self._write_outputs(seen, table)
         except DataError as error:
-            self.problems.append(str(error))
+            self.problems.append(str(error) if str(video) in str(error) else f"{video}: {error}")
             return
         if seen.video.truncated:
             print(f"{video}: {seen.video.truncated.decoded} of {seen.video.truncated.expected} frames could be decoded")
@@ -105,8 +105,9 @@ def prediction_table(labels: pd.DataFrame) -> str:
         total = labels.loc[labels["video"] == video, "frame"].nunique()
         row = {"video": video, "track": track, "frames": total, "with face": len(part)}
         if "expression" in part:
-            row |= (part["expression"].value_counts(normalize=True)).to_dict()
+            row |= part["expression"].value_counts(normalize=True).map("{:.0%}".format).to_dict()
         else:
-            row |= {f"{axis} {name}": getattr(part[axis], name)() for axis in AXES for name in ("mean", "min", "max")}
+            of_axes = part[list(AXES)].agg(["mean", "min", "max"])
+            row |= {f"{axis} {name}": of_axes.loc[name, axis] for axis in AXES for name in of_axes.index}
         rows.append(row)
-    return pd.DataFrame(rows).fillna(0.0).to_string(index=False, float_format="{:+.2f}".format)
+    return pd.DataFrame(rows).fillna("").to_string(index=False, float_format="{:+.2f}".format)

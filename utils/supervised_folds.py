@@ -1,17 +1,20 @@
 """One fold of MT-CLAR + SL: encoder and data, features, the head's training, and what it says of the test set."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+import torch
 
 from datasets.frames import Splits
 from models.supervised import Supervised
 from utils.baselines import baseline_answers
-from utils.checkpoint import make_head
+from utils.checkpoint import make_head, read_checkpoint
 from utils.data import CropReader, read_splits
 from utils.embed import EmbeddingCache
 from utils.encoders import FrozenEncoder, load_encoder
 from utils.engine import fit
+from utils.errors import CheckpointError
 from utils.features import FeatureReader, labelled_splits
 from utils.run_folder import RunFolder
 from utils.runtime import Runtime, seed_step
@@ -41,6 +44,7 @@ def prepare_fold(settings: SupervisedSettings) -> Fold:
 def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataFrame]:
     """Trains a head, or goes on where `run` stands → method → table of the test rows, as `Target.table` gives it."""
     settings, encoder, splits = fold
+    _refuse_other_encoder(run.path / "best.pt", encoder)
     seed_step(settings.seed)
     model = runtime.place(Supervised(encoder.network, make_head(settings.model_dump())))
 
@@ -56,6 +60,16 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
     answers |= baseline_answers(settings.task, train, validation, test, settings.balanced)
     target, number = TARGETS[settings.task], int(settings.data.fold)
     return {method: _with_fold(target.table(test.frames, answer), number) for method, answer in answers.items()}
+
+
+def _refuse_other_encoder(best: Path, encoder: FrozenEncoder) -> None:
+    """A run goes on with the encoder it began with, whatever now lies at its path."""
+    if not best.exists():
+        return
+    before, now = read_checkpoint(best, SupervisedTraining.kind)["about"]["encoder"], encoder.about()["encoder"]
+    if not all(torch.equal(before[name], tensor) for name, tensor in now.items()):
+        raise CheckpointError(f"{best}: was trained on features of other weights than {encoder.path} now holds; "
+                              "put those back, or start a new run")  # fmt: skip
 
 
 def _with_fold(table: pd.DataFrame, number: int) -> pd.DataFrame:

@@ -72,7 +72,7 @@ class ValenceArousal:
     def values(self, frames: pd.DataFrame) -> np.ndarray:
         return frames[list(AXES)].to_numpy(np.float32)
 
-    def loss(self, out: Tensor, values: Tensor, error_share: float, class_weights: None) -> dict[str, Tensor]:
+    def loss(self, out: Tensor, values: Tensor, error_share: float, class_weights: Tensor | None) -> dict[str, Tensor]:
         terms = {axis: dynamic_loss(out[:, place], values[:, place], error_share) for place, axis in enumerate(AXES)}
         return terms | {"loss": sum(terms.values()) / len(terms)}
 

@@ -10,7 +10,7 @@ import torch
 from models.emonet import EmoNet
 from models.supervised import Supervised
 from utils.checkpoint import holds_supervised, load_emonet, load_supervised
-from utils.config import merge_layers, refuse_known_people, trained_layer
+from utils.config import merge_layers
 from utils.data import CropReader
 from utils.encoders import EMONET_SIZE
 from utils.errors import CheckpointError
@@ -18,6 +18,7 @@ from utils.loading import evaluation_loader, unwrapped
 from utils.runtime import Runtime
 from utils.settings import LabelSettings, Settings
 from utils.supervised_settings import SupervisedSettings
+from utils.trained import refuse_known_people, trained_layer
 
 BATCH = 64  # images
 
