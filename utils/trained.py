@@ -75,5 +75,5 @@ def refuse_known_people(settings: ScriptSettings, before: ScriptSettings, checkp
             raise SettingsError(
                 f"{name} is {value_of(before, name)} in {checkpoint}, not {value_of(settings, name)}: another split of "
                 "the same data would test people that the network was trained on; leave "
-                f"{name} as it was there, name other data{remedy}"
+                f"{name} as it was there, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
             )
