@@ -25,8 +25,8 @@ from datasets.demo_face import HAIR_STYLES, Person, Pose
 from datasets.demo_paint import Painter, tone
 from datasets.frames import DataError
 
-FORMAT = 1  # raise it whenever the same parameters would give other bytes
-LONG_EVERY = 10  # one clip in so many is a long one
+FORMAT = 2  # raise it whenever the same parameters would give other bytes
+LONG_EVERY = 5  # one clip in so many is a long one
 NOISE_SIGMA = 6.0  # grey levels
 IDENTITY, LABELS, POSES, PIXELS = range(4)  # random streams of a person
 
@@ -41,7 +41,7 @@ def render_demo(root, seed=0, people=900, frames=48, short_frames=8, size=128, h
     """Renders the demo set into the folder `root`, unless it is there already -> its Path.
 
     seed: another seed makes other people. people: clips, one person each. frames: of the first clip and every
-    tenth one after it; short_frames: of the others, since many people teach more than many frames of each.
+    fifth one after it; short_frames: of the others, since many people teach more than many frames of each.
     size: side of the pictures in pixels. hard: stronger personal gain and offset, occluders, blur and side
     light. workers: processes, all cores when None; their number does not change a byte.
     """

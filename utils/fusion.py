@@ -26,7 +26,7 @@ COVERAGE = 0.90
 NORMAL = 1.6449  # standard deviations on each side that hold COVERAGE of a normal distribution
 TRUST, LARGEST = 8, 9.0  # labels that the fit is worth against a clip's own; a slip counts as three deviations
 PIECE = 240  # frames; longer validation clips are fitted in pieces
-SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6))
+SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6), (uniform_k, 12))
 START = TraceModel(wander=0.05, bend=0.7, bend_seconds=1.1, liveliness=0.5, drift=0.1, drift_seconds=0.3, offset=0.3,
                    gain=0.1, noise=0.1, residual=0.03)  # fmt: skip
 PULL = 1e-3  # towards START, in nats a frame and squared log-ratio: what few clips cannot tell stays there

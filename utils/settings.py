@@ -36,7 +36,7 @@ class DemoSettings(Section):
     people: int = Field(900, ge=10)
     """How many people to render, one clip each."""
     frames: int = Field(48, ge=2)
-    """Frames of a long clip; one in ten is."""
+    """Frames of a long clip; one in five is."""
     short_frames: int = Field(8, ge=2)
     """Frames of the other clips."""
     seed: int = Field(0, ge=0)
