@@ -47,8 +47,8 @@ def label_test_clips(model, checkpoint, settings, runtime) -> None:
     splits, crops = read_splits(settings), CropReader(settings)
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
     fusion = fusion_for_dataset(model, splits.validation, crops, cache, checkpoint, settings, runtime)
-    tables = label_dataset(model, splits, crops, cache, fusion, settings, runtime)
-    report_labels(tables, settings.support_set, run)
+    tables, doubts = label_dataset(model, splits, crops, cache, fusion, settings, runtime)
+    report_labels(tables, doubts, settings.support_set, run)
 
 
 def label_own_videos(model, checkpoint, settings, runtime) -> None:

@@ -19,6 +19,11 @@ class TrainingError(UserError):
     """Training cannot go on: a loss that is not finite, say."""
 
 
+def about_file(error: UserError, path) -> str:
+    """The error's message, with the path before it where it does not name it."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
 def nearest(name: str, valid: list[str]) -> str:
     """`; did you mean X?`, or an empty string where nothing is near."""
     found = difflib.get_close_matches(name, valid, 1, 0.5)

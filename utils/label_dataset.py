@@ -10,6 +10,7 @@ import torch
 from datasets.annotations import AXES
 from datasets.frames import DataError, Splits, require_columns
 from models.mtclar import MTCLAR
+from utils.audit import audit, doubt_columns
 from utils.data import CropReader
 from utils.embed import EmbeddingCache, embed_clips
 from utils.fusion import Fusion
@@ -45,8 +46,10 @@ class DatasetClip(NamedTuple):
 def label_dataset(
     model: MTCLAR, splits: Splits, crops: CropReader, cache: EmbeddingCache, fusion: Fusion, settings: LabelSettings,
     runtime: Runtime,
-) -> dict[str, pd.DataFrame]:
-    """method → table of all frames of the test set: clip, frame, the label, whether it was support, and the truth."""
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """method → table of all frames of the test set: clip, frame, the label, whether it was support, and the truth;
+    and a row a support label that the others of its clip contradict.
+    """
     estimator = load_estimator(settings.zero_shot, settings) if settings.zero_shot else None
     named = read_support(settings.support_set.csv) if settings.support_set.csv else None
     test = chosen_clips(splits.test, settings.support_set, named)
@@ -54,6 +57,7 @@ def label_dataset(
     if settings.support_set.strategy == "train_bins":
         shared = training_anchors(model, splits.train, crops, cache, settings, runtime)
     tables: dict[str, list[pd.DataFrame]] = {}
+    doubts: list[dict] = []
     for number, clip in enumerate(read_clips(model, test, crops, cache, settings, runtime)):
         anchors = shared or clip_anchors(clip, number, settings, named, fusion)
         for rule in usable_rules(anchors.have_time):
@@ -62,11 +66,13 @@ def label_dataset(
         for baseline in BASELINES:
             labels = label_by_time(clip.seen.times, anchors, baseline)
             tables.setdefault(baseline, []).append(clip_table(clip, anchors, labels))
+        found = audit(clip.seen, anchors, fusion)
+        doubts += [{"clip": clip.name} | doubt_columns(doubt, anchors) for doubt in found]
     whole = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
     if estimator:
         estimates = zero_shot(estimator, test, settings, runtime)
         whole[estimator.name] = whole["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
-    return whole
+    return whole, pd.DataFrame(doubts)
 
 
 def chosen_clips(frames: pd.DataFrame, settings: SupportSettings, named: pd.DataFrame | None) -> pd.DataFrame:

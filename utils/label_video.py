@@ -16,6 +16,7 @@ from utils.agreement import annotator_agreement
 from utils.audit import audit, doubt_columns
 from utils.calibration import fusion_for_videos
 from utils.embed import weights_key
+from utils.errors import about_file
 from utils.face_video import FaceVideo, Track, read_face_video
 from utils.files import write_whole
 from utils.fusion import Fusion
@@ -58,7 +59,7 @@ class LabelledVideos:
             self._keep(seen, placed, found)
             write_video_outputs(self.run, seen, found.tables, self.settings)
         except DataError as error:
-            self.errors.append(str(error))
+            self.errors.append(about_file(error, job.video))
             return
         if seen.video.truncated:
             self.notes.append(f"{job.video}: {seen.video.truncated.decoded} of {seen.video.truncated.expected} frames "

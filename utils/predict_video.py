@@ -13,7 +13,7 @@ from datasets.nova import write_nova
 from datasets.tracks import BOX
 from utils.checkpoint import load_supervised
 from utils.embed import weights_key
-from utils.errors import SettingsError
+from utils.errors import SettingsError, about_file
 from utils.face_video import FaceVideo, read_face_video
 from utils.files import write_whole
 from utils.label_video import with_empty_frames
@@ -55,7 +55,7 @@ class PredictedVideos:
             self.run.save_table("labels.csv", pd.concat(self.tables).drop(columns="support"))
             self._write_outputs(seen, table)
         except DataError as error:
-            self.problems.append(str(error) if str(video) in str(error) else f"{video}: {error}")
+            self.problems.append(about_file(error, video))
             return
         if seen.video.truncated:
             print(f"{video}: {seen.video.truncated.decoded} of {seen.video.truncated.expected} frames could be decoded")

@@ -29,15 +29,19 @@ def report_pairs(test: PairTest, model: MTCLAR, runtime: Runtime, run: RunFolder
     return scores
 
 
-def report_labels(tables: dict[str, pd.DataFrame], settings: SupportSettings, run: RunFolder) -> pd.DataFrame:
+def report_labels(
+    tables: dict[str, pd.DataFrame], doubts: pd.DataFrame, settings: SupportSettings, run: RunFolder
+) -> pd.DataFrame:
     """Scores every method's labels; writes labels.csv (of the rule chosen), scores.csv, figures; prints the table.
 
-    tables: as `label_dataset` gives them.
+    tables, doubts: as `label_dataset` gives them.
     """
     chosen = tables[settings.rule]
     scores = score_methods(tables, settings.score_support)
     run.save_table("labels.csv", chosen)
     run.save_table("scores.csv", scores)
+    if len(doubts):
+        run.save_table("audit.csv", doubts)
     plots = [run.save_figure(f"plane_{settings.rule}.png", plane_figure(chosen))]
     for clip in chosen["clip"].value_counts(sort=True).index[: settings.plots]:
         parts = {method: table[table["clip"] == clip] for method, table in tables.items()}
@@ -49,6 +53,8 @@ def report_labels(tables: dict[str, pd.DataFrame], settings: SupportSettings, ru
     print(f"{alone} clips have one support frame, where the straight line is level\n" if alone else "")
     print(method_table(scores))
     print(interval_line(scores))
+    if len(doubts):
+        print(f"{len(doubts)} support labels that the others of their clip contradict: audit.csv")
     print(f"\nrun folder  {run.path}\nplot        {plots[-1]}")
     return scores
 

@@ -14,6 +14,7 @@ from datasets.video import Video
 from models.mtclar import MTCLAR
 from utils.calibration import fusion_for_videos
 from utils.embed import weights_key
+from utils.errors import about_file
 from utils.face_video import FaceVideo, read_face_video
 from utils.labelling import fuse, fuse_unlabelled, see_clip
 from utils.plots import frame_sheet
@@ -52,7 +53,7 @@ class SuggestedFrames:
             self.run.save_table(f"{seen.video.name}_to_label.csv", template(found, labels))
             self.run.save_figure(f"{seen.video.name}_to_label.png", contact_sheet(seen, found))
         except DataError as error:
-            self.errors.append(str(error))
+            self.errors.append(about_file(error, job.video))
 
     def report(self) -> None:
         """The closing table. Raises DataError where a video was passed over."""
