@@ -20,8 +20,18 @@ EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; lic
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """content: tensors and plain values, nested in dicts and lists."""
-    write_whole(path, lambda temporary: torch.save(dict(content), temporary))
+    """content: tensors and plain values, nested in dicts and lists; the same content gives the same bytes."""
+
+    def write(temporary: Path) -> None:
+        try:
+            with temporary.open("wb") as file:  # given a path, torch.save would write the path's name into the file
+                torch.save(dict(content), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, say
+                raise error.__context__ from None
+            raise
+
+    write_whole(path, write)
 
 
 def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def load_settings(
     resumed = _take_resume(layers)
     if resumed == LATEST:
         settings = complete(merge_layers(kind, layers))
-        runs = runs_of(settings.runs / script, settings.name or settings.dataset)
+        place = settings.runs / script, settings.name or settings.dataset
+        runs = runs_of(*place, "last.pt") + runs_of(*place, "settings.yaml")  # the latter may hold no checkpoint yet
         resumed = next((run for run in runs if _has_settings(run, settings)), None)
         if not resumed:
             return settings
@@ -95,9 +96,9 @@ def _refuse_changes(run: ScriptSettings, settings: ScriptSettings) -> None:
             )
 
 
-def runs_of(folder: Path, name: str = "") -> list[Path]:
-    """The run folders in `folder`, of this name if one is given, that hold a checkpoint; the newest first."""
-    runs = [path for path in folder.glob("*") if checkpoints_of(path, "last.pt")]
+def runs_of(folder: Path, name: str = "", file: str = "best.pt") -> list[Path]:
+    """The run folders in `folder`, of this name if one is given, that hold this file; the newest first."""
+    runs = [path for path in folder.glob("*") if checkpoints_of(path, file)]
     wanted = re.compile(rf"[\d-]+_[\d-]+_{re.escape(name)}(-\d+)?" if name else ".*")
     return sorted((run for run in runs if wanted.fullmatch(run.name)), key=lambda run: run.name, reverse=True)
 

@@ -117,6 +117,8 @@ class FitSettings(Section):
     """Stop after this many epochs without a better validation loss. 0: never."""
     clip_norm: float = Field(1.0, ge=0)
     """Largest norm of the gradient. 0: not clipped."""
+    save_minutes: float = Field(10.0, ge=0)
+    """Save last.pt whenever so many minutes have passed within an epoch, too. 0: only after epochs."""
     resume: Path | None = None
     """Run folder of an interrupted run to go on with, under its own settings. latest: the newest one of this name
     and with just these settings, or a new one where there is none."""
