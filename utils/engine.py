@@ -78,8 +78,8 @@ def fit(task: Task, run: RunFolder, settings: ScriptSettings) -> Progress:
                 scores = _validate(task, state, run, held)
                 _finish_epoch(task, state, run, scores)
                 held.raise_pending()
-    except Interrupted:
-        log.info("to go on: python %s --train.resume %s", sys.argv[0], run.whole)
+    except Interrupted as interruption:
+        interruption.advice = f"to go on: python {sys.argv[0]} --train.resume {run.whole}"
         raise
     load_model(task.model, read_checkpoint(run.best, task.kind)["model"], run.best)
     return progress

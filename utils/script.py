@@ -31,7 +31,7 @@ def run_script(main: Callable[[], None]) -> None:
             raise
         _fail(StorageError.of(error.filename or "a file", error))
     except KeyboardInterrupt as error:
-        print(f"interrupted; {GO_ON}", file=sys.stderr)
+        print(f"interrupted; {getattr(error, 'advice', '') or GO_ON}", file=sys.stderr)
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
 
 

@@ -12,7 +12,10 @@ TWICE = 1.0  # seconds: launchers pass on the Ctrl-C that the terminal has sent 
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user or the system asks the program to end. Scripts exit with 128 + `number`, as shells do."""
+    """The user or the system asks the program to end. Scripts say `advice`, if it is set, and exit with 128 + `number`,
+    as shells do."""
+
+    advice = ""
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -21,7 +24,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def terminate_orderly() -> Iterator[None]:
-    """Within, SIGTERM raises Interrupted, so that temporary files are removed; SIGINT raises KeyboardInterrupt anyway."""
+    """Within, SIGTERM raises Interrupted, as SIGINT raises KeyboardInterrupt: temporary files are removed."""
     with _handler(_interrupt, (signal.SIGTERM,)):
         yield
 
@@ -75,9 +78,17 @@ class HeldSignals:
 
 
 def leave_to_the_parent() -> None:
-    """For worker processes: signals go to the whole group, and whoever started the workers ends them."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """For worker processes: signals often go to the whole group, but only the parent's own SIGTERM ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # Linux: it tells who has sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def _interrupt(number: int, _) -> None:
