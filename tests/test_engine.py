@@ -121,6 +121,14 @@ def assert_same_run(one: RunFolder, other: RunFolder):
     assert read_log(one) == read_log(other) and [line["epoch"] for line in read_log(one)] == [0, 1, 2]
 
 
+@pytest.fixture
+def as_in_a_terminal():
+    """Ctrl-C works, also where the tests themselves run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -128,7 +136,7 @@ def send(number: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step, epoch, done", [(0, 0, 1), (1, 0, 2), (2, 1, 1)])
 def test_a_signal_ends_the_run_after_the_step_with_all_saved(
-    settings_of, whole_run, tmp_path, number, step, epoch, done
+    settings_of, whole_run, tmp_path, as_in_a_terminal, number, step, epoch, done
 ):
     settings = settings_of(tmp_path)
     cut = RunFolder.create(settings, "mtclar")
@@ -157,7 +165,7 @@ def test_a_signal_ends_a_validation_at_once_with_the_epochs_steps_saved(
     assert_same_run(whole_run("all", "onecycle"), cut)
 
 
-def test_a_second_signal_does_not_wait(monkeypatch):
+def test_a_second_signal_does_not_wait(monkeypatch, as_in_a_terminal):
     monkeypatch.setattr("utils.signals.TWICE", 0)
     with HeldSignals() as held:
         send(signal.SIGINT)
@@ -165,6 +173,14 @@ def test_a_second_signal_does_not_wait(monkeypatch):
         with pytest.raises(Interrupted):
             send(signal.SIGINT)
             pytest.fail("went on")
+
+
+def test_an_ignored_signal_stays_ignored(as_in_a_terminal):
+    """nohup, and shells for what they start in the background, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with HeldSignals() as held:
+        send(signal.SIGINT)
+        assert held.pending is None
 
 
 def test_going_on_within_an_epoch_loads_no_image_of_the_steps_before(tiny_settings, monkeypatch):

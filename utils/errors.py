@@ -7,8 +7,8 @@ STORAGE_REMEDIES = {
     errno.ENOSPC: "make room on its disk, or name a folder on another one",
     errno.EDQUOT: "your quota is used up: delete something, or name a folder on another disk",
     errno.EROFS: "its disk is read-only: name a folder on another one",
-    errno.EACCES: "you may not write there: name another folder, or change its permissions",
-    errno.EPERM: "you may not write there: name another folder, or change its permissions",
+    errno.EACCES: "you have no right to it: name another folder, or change its permissions",
+    errno.EPERM: "you have no right to it: name another folder, or change its permissions",
     errno.ENOENT: "its folder is gone: restore it, or name another one",
 }
 
@@ -29,9 +29,9 @@ class StorageError(UserError):
     """A file that cannot be written: the disk is full, or the folder is not the user's to write in."""
 
     @classmethod
-    def of(cls, path: object, error: OSError) -> "StorageError":
+    def of(cls, path: object, error: OSError, what: str = "cannot be written") -> "StorageError":
         remedy = STORAGE_REMEDIES.get(error.errno, "check the folder and its disk")
-        return cls(f"{path}: cannot be written ({error.strerror or error}); {remedy}; what was there before is intact")
+        return cls(f"{path}: {what} ({error.strerror or error}); {remedy}; what was there before is intact")
 
 
 class TrainingError(UserError):

@@ -29,7 +29,7 @@ def run_script(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno not in STORAGE_REMEDIES or error.errno == errno.ENOENT:
             raise
-        _fail(StorageError.of(error.filename or "a file", error))
+        _fail(StorageError.of(error.filename or "a file", error, "cannot be used"))
     except KeyboardInterrupt as error:
         print(f"interrupted; {getattr(error, 'advice', '') or GO_ON}", file=sys.stderr)
         sys.exit(128 + getattr(error, "number", signal.SIGINT))
