@@ -13,6 +13,7 @@ face is where the landmarks are.
 import json
 import math
 import reprlib
+import warnings
 from itertools import chain
 from pathlib import Path
 
@@ -214,10 +215,12 @@ def _read_expressions(root: Path, file: str | Path | None) -> dict[tuple[str, in
     file = Path(file).expanduser() if file is not None else root / "expressions.csv"
     check_header(file)
     try:
-        table = pd.read_csv(
-            file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", compression=None
-        )
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
+            table = pd.read_csv(
+                file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", compression=None
+            )
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors
         raise DataError(f"{file}: cannot be read as CSV ({error}); give clip,frame,expression") from error
     require_columns(table.columns, ("clip", "frame", "expression"), file)
     codes = {}

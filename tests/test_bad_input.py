@@ -250,6 +250,7 @@ TABLE = [
         expressions("009,0,1\n")),
     Bad("expression that is no code", REFUSED, r"expressions\.csv row 3: expression 'joy' is not a code",
         expressions("000,1,joy\n")),
+    Bad("row longer than the header", REFUSED, r"expressions\.csv: cannot be read as CSV", expressions("000,1,1,7\n")),
     Bad("face without expression", LEFT_OUT, r"left out 1 row: expression is not a number, first: training.csv row 3",
         affectnet(affectnet_row(expression=""))),
     Bad("no face in the image", LEFT_OUT, r"left out 1 row: no face \(expression code 10\)",

@@ -1,5 +1,6 @@
 """SIGINT (Ctrl-C) and SIGTERM: work that must not be cut in two is finished first, then the program ends."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -86,7 +87,8 @@ def leave_to_the_parent() -> None:
 
 
 def _end_with_the_parent() -> None:
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+    parent = multiprocessing.parent_process()  # not os.getppid(): that may be a fork server
+    while parent and signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent.pid:
         pass
     os._exit(0)
 
