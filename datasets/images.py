@@ -42,7 +42,7 @@ class CropCache:
     def read(self, path: Path) -> np.ndarray | None:
         try:
             return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except Exception:  # none there, or a damaged one, for which numpy declares no errors: it is cut anew
             return None
 
     def write(self, path: Path, crop: np.ndarray) -> None:

@@ -26,12 +26,15 @@ import utils.script
 from datasets.afewva import read_afewva
 from datasets.affectnet import read_affectnet
 from datasets.faces import crop_face, read_image
+from datasets.images import CropCache
 from datasets.labels import read_labels
-from datasets.video import open_video
+from datasets.video import open_video, safe_name
 from models.mtclar import MTCLAR
 from utils.checkpoint import load_emonet, load_mtclar, save_checkpoint
 from utils.config import load_settings, resolved_yaml
+from utils.embed import load_arrays
 from utils.errors import UserError
+from utils.script import printable
 from utils.settings import Settings
 
 REFUSED, LEFT_OUT = "refused", "left out"
@@ -395,6 +398,24 @@ def test_bad_input(bad, tmp_path, capsys, caplog, monkeypatch):
         with pytest.raises(UserError):
             bad.read(lenient, False)
     assert not list(tmp_path.rglob("exploded.txt"))
+
+
+def test_caches_run_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cache, payload = CropCache(tmp_path, 1e9), np.array([Payload()], object)
+    place = cache.path((0,))
+    place.parent.mkdir()
+    np.save(place, payload, allow_pickle=True)
+    np.savez(tmp_path / "embeddings.npz", embeddings=payload)
+    assert cache.read(place) is None and load_arrays(tmp_path / "embeddings.npz") is None
+    assert not (tmp_path / "exploded.txt").exists()
+
+
+def test_names_from_files_are_safe_where_they_go():
+    for name in ("../../x", "a/b", "CON\n\0", "-rf", ".hidden", "名" * 200, ""):
+        safe = safe_name(name)
+        assert re.fullmatch(r"[\w-][\w.-]*", safe) and len(safe.encode()) <= 100
+    assert printable("a\x1b[2Jb\u202ec\nd") == "a\\x1b[2Jb\\u202ec\nd"
 
 
 def test_the_table_is_of_at_least_forty_kinds():
