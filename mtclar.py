@@ -43,12 +43,12 @@ def main() -> None:
         start_from_emonet(model.encoder, settings.model.emonet)
     model = runtime.place(model)
 
+    # Pairs of people never seen in training, drawn once from the seed, and before a day's work: there may be none.
+    test = PairTest(splits.test, settings.pairs.test, TEST, crops, settings)
+
     # Cross-entropy on similarity, cosine-embedding loss on the embeddings, MSE and CCC on both differences.
     task = PairTraining(model, splits, crops, settings, runtime)
     fit(task, run, settings)
-
-    # Pairs of people never seen in training, drawn once from the seed.
-    test = PairTest(splits.test, settings.pairs.test, TEST, crops, settings)
     report_pairs(test, model, runtime, run)
 
     # How far labelling may trust this network, from the clips of the validation people; kept beside best.pt.

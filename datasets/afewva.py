@@ -12,6 +12,8 @@ face is where the landmarks are.
 
 import json
 import math
+import reprlib
+import warnings
 from itertools import chain
 from pathlib import Path
 
@@ -19,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from datasets.faces import landmark_box
-from datasets.frames import EXPRESSIONS, PIXEL_ASPECT, DataError, FrameBuilder, require_columns
+from datasets.frames import EXPRESSIONS, PIXEL_ASPECT, DataError, FrameBuilder, check_header, require_columns
 
 LAYOUT = "<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json, the frames (.png, .jpg) beside it"
 LANDMARKS = 68
 LABEL_LIMIT = 10
+MAX_JSON_BYTES = 64 << 20
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -99,7 +102,7 @@ def _is_frame(path: Path) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= 18  # in 64 bits
 
 
 def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
@@ -110,12 +113,13 @@ def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
     if not isinstance(frames, dict):
         raise DataError(f"{file}: 'frames' must be an object from frame id to its labels; restore the file")
     if not isinstance(actor, str) or not actor.strip():
-        raise DataError(f"{file}: 'actor' must name a person, not {actor!r}; splits keep each actor together")
+        found = reprlib.repr(actor)
+        raise DataError(f"{file}: 'actor' must name a person, not {found}; splits keep each actor together")
     images = _frame_images(folder)
     rows = []
     for key, labels in frames.items():
         if not _is_number(key):
-            raise DataError(f"{file}: frame id {key!r} is not a whole number; correct it")
+            raise DataError(f"{file}: frame id {reprlib.repr(key)} is not a whole number; correct it")
         row = _read_frame(labels, f"{file}, frame {key}")
         where = f"{file.name} frame {key}"
         if int(key) not in images:
@@ -131,16 +135,21 @@ def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
 def _read_frame(labels, where: str) -> dict:
     """Valence, arousal and landmark box of one frame of the JSON."""
     if not isinstance(labels, dict):
-        raise DataError(f"{where}: must be an object with valence, arousal and landmarks, not {labels!r}")
+        raise DataError(f"{where}: must be an object with valence, arousal and landmarks, not {_shown(labels)}")
     row = {}
     for axis in ("valence", "arousal"):
         value = labels.get(axis)
         if type(value) is not int or abs(value) > LABEL_LIMIT:  # bool is an int, but no label
-            raise DataError(f"{where}: {axis} is {json.dumps(value)}; must be a whole number from "
+            raise DataError(f"{where}: {axis} is {_shown(value)}; must be a whole number from "
                             f"-{LABEL_LIMIT} to {LABEL_LIMIT}: correct or delete the frame")  # fmt: skip
         row[axis] = value / LABEL_LIMIT
     box = landmark_box(_landmarks(labels.get("landmarks"), where))
     return row | dict(zip(("left", "top", "right", "bottom"), box, strict=True))
+
+
+def _shown(value) -> str:
+    """A value of the JSON as an error quotes it: bounded."""
+    return reprlib.repr(value) if isinstance(value, (list, dict)) else json.dumps(value)[:60]
 
 
 def _landmarks(points, where: str) -> np.ndarray:
@@ -150,7 +159,10 @@ def _landmarks(points, where: str) -> np.ndarray:
         raise DataError(f"{where}: {count} landmarks, expected {LANDMARKS}; restore or delete the frame")
     are_pairs = all(isinstance(point, list) and len(point) == 2 for point in points)
     if are_pairs and {int, float}.issuperset(map(type, chain.from_iterable(points))):
-        landmarks = np.array(points, np.float64)
+        try:
+            landmarks = np.array(points, np.float64)
+        except OverflowError:  # JSON's whole numbers have no limit
+            landmarks = np.array([np.inf])
         if np.isfinite(landmarks).all():  # JSON's 1e999 is read as infinity
             return landmarks
     raise DataError(f"{where}: a landmark is not a pair of numbers [x, y]; restore or delete the frame")
@@ -177,15 +189,19 @@ def _read_json(file: Path) -> dict:
         if len(entries) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise DataError(f"{file}: key {twice!r} is given more than once; delete all but one")
+            raise DataError(f"{file}: key {reprlib.repr(twice)} is given more than once; delete all but one")
         return entries
 
     try:
+        if file.stat().st_size > MAX_JSON_BYTES:
+            raise DataError(f"{file}: larger than {MAX_JSON_BYTES >> 20} MB, no labels of one clip; restore the file")
         text = file.read_text(encoding="utf-8-sig")
         document = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_twice)
     except json.JSONDecodeError as error:
         raise DataError(f"{file}, line {error.lineno}: broken JSON ({error.msg}); restore it") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits, a list within 100,000 others
         raise DataError(f"{file}: cannot be read ({error}); restore the file") from error
     if not isinstance(document, dict):
         raise DataError(f"{file}: must be an object with 'actor' and 'frames'; restore the file")
@@ -197,9 +213,14 @@ def _read_expressions(root: Path, file: str | Path | None) -> dict[tuple[str, in
     if file is None and not (root / "expressions.csv").is_file():
         return {}
     file = Path(file).expanduser() if file is not None else root / "expressions.csv"
+    check_header(file)
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
+            table = pd.read_csv(
+                file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", compression=None
+            )
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors
         raise DataError(f"{file}: cannot be read as CSV ({error}); give clip,frame,expression") from error
     require_columns(table.columns, ("clip", "frame", "expression"), file)
     codes = {}

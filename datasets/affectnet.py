@@ -7,8 +7,10 @@ Two releases are read, told apart by what lies at the root:
   ``annotations/<id>_{exp,val,aro,lnd}.npy``.
 """
 
+import csv
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from datasets.faces import box_from_detection, landmark_box
-from datasets.frames import EXPRESSIONS, DataError, FrameBuilder, Splits, require_columns
+from datasets.frames import EXPRESSIONS, DataError, FrameBuilder, Splits, check_header, require_columns
 
 CSV_FOLDERS = ("", "Manually_Annotated_file_lists")
 IMAGE_FOLDERS = ("", "images", "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
@@ -34,11 +36,13 @@ LAYOUT = (
 UNUSED_CODES = {8: "no expression (expression code 8)", 9: "uncertain (expression code 9)",
                 10: "no face (expression code 10)"}  # fmt: skip
 NOT_LABELLED = -2.0
+MAX_NOTE_BYTES = 1 << 16
 CROP_SIZE = 224
 """Side of an AffectNet-8 image in pixels."""
 
 _BOX = ["left", "top", "right", "bottom"]
 _COORDINATES = 2 * 68
+_BREAKS_ROWS = re.compile(r"[\r\n\0]")
 _CHUNK = 20_000  # rows of a CSV held as text at a time: 20 MB
 
 
@@ -201,6 +205,7 @@ def _read_csv(root: Path, file: Path, clean: bool, strict: bool) -> pd.DataFrame
 
 def _csv_chunks(file: Path) -> Iterator[pd.DataFrame]:
     """The CSV as text, ``_CHUNK`` rows at a time."""
+    check_header(file)
     text = {"dtype": object, "keep_default_na": False, "index_col": False, "skip_blank_lines": False}
     try:
         with pd.read_csv(file, chunksize=_CHUNK, encoding="utf-8-sig", **text) as reader:
@@ -268,10 +273,11 @@ def _csv_boxes(chunk: pd.DataFrame) -> np.ndarray:
 def _parse_landmarks(texts: np.ndarray) -> np.ndarray:
     """(N,) strings "x;y;x;y;…" -> landmark boxes (N, 4); NaN where there are not 136 numbers."""
     boxes = np.full((len(texts), 4), np.nan)
-    whole = np.array([text.count(";") == _COORDINATES - 1 and "\n" not in text for text in texts], bool)
+    whole = np.array([text.count(";") == _COORDINATES - 1 and not _BREAKS_ROWS.search(text) for text in texts], bool)
     if whole.any():
         # pandas parses numbers three times as fast as numpy.fromstring
-        table = pd.read_csv(io.StringIO("\n".join(texts[whole])), sep=";", header=None, low_memory=False)
+        table = pd.read_csv(io.StringIO("\n".join(texts[whole])), sep=";", header=None, low_memory=False,
+                            quoting=csv.QUOTE_NONE, skip_blank_lines=False)  # fmt: skip
         if not all(dtype.kind in "if" for dtype in table.dtypes):
             table = table.apply(pd.to_numeric, errors="coerce")
         points = table.to_numpy(np.float64).T.reshape(_COORDINATES // 2, 2, -1)
@@ -319,9 +325,9 @@ def _read_notes(folder: Path, key: str, has_landmarks: bool) -> list[float]:
 def _load(file: Path, size: int) -> np.ndarray:
     """Numbers of a .npy file as (size,) float64, strings converted; NaN where they are missing or others."""
     try:
-        values = np.load(file, allow_pickle=False)
-        if values.size == size and values.dtype.kind in "iufSU":
+        values = np.load(file, allow_pickle=False) if file.stat().st_size <= MAX_NOTE_BYTES else None
+        if isinstance(values, np.ndarray) and values.size == size and values.dtype.kind in "iufSU":
             return values.astype(np.float64).reshape(-1)
-    except (OSError, ValueError, EOFError):
+    except Exception:  # numpy declares no errors for damaged files
         pass
     return np.full(size, np.nan)

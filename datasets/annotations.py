@@ -30,7 +30,7 @@ import pandas as pd
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from datasets.frames import DataError, require_columns
+from datasets.frames import MAX_COLUMNS, DataError, require_columns
 
 AXES = ("valence", "arousal")
 AFEWVA_LIMIT = 10
@@ -39,8 +39,8 @@ MAX_TEXT_BYTES = 16 << 20
 MAX_XML_BYTES = 32 << 20
 MAX_XML_ELEMENTS = 500_000
 MAX_XML_DEPTH = 32
-MAX_COLUMNS = 200
 MAX_TRACK = 999_999_999
+MAX_DIGITS = 60
 
 _CSV_COLUMNS = ("frame", "time", *AXES, "annotator", "track")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
@@ -136,7 +136,7 @@ class Label(NamedTuple):
 def parse_number(text: str, what: str, where: str) -> float:
     """A finite number, or a DataError that says what is wrong with it."""
     text = text.strip()
-    if _NUMBER.fullmatch(text) and math.isfinite(value := float(text)):
+    if len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) and math.isfinite(value := float(text)):
         return value
     if _DECIMAL_COMMA.fullmatch(text):
         raise DataError(f"{where}: {what} {shown(text)} has a decimal comma; write {shown(text.replace(',', '.'))}")

@@ -8,7 +8,9 @@
 A person depends on (seed, index) alone: more people or more frames leave the identities as they are.
 """
 
+import contextlib
 import csv
+import errno
 import json
 import math
 import multiprocessing
@@ -24,6 +26,7 @@ import numpy as np
 from datasets.demo_face import HAIR_STYLES, Person, Pose
 from datasets.demo_paint import Painter, tone
 from datasets.frames import DataError
+from utils.errors import StorageError
 
 FORMAT = 2  # raise it whenever the same parameters would give other bytes
 LONG_EVERY = 5  # one clip in so many is a long one
@@ -53,17 +56,24 @@ def render_demo(root, seed=0, people=900, frames=48, short_frames=8, size=128, h
                          f"size ({size}) 32 or more")
     if _parameters_in(root) == wanted:
         return root
+    try:
+        _build(root, wanted, workers)
+    except OSError as error:
+        raise StorageError.of(root, error) from error
+    return root
+
+
+def _build(root, wanted, workers):
+    """Renders into a folder beside `root`, which appears under its name when all is there."""
     root.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     building.chmod(0o755)
     try:
         _render_people(building, wanted, workers)
         (building / "demo.json").write_text(json.dumps(wanted, indent=1) + "\n")
-        if _parameters_in(root) != wanted:  # another process may have been quicker
-            _move_into_place(building, root)
+        _move_into_place(building, root, wanted)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return root
 
 
 def _parameters_in(root):
@@ -80,15 +90,19 @@ def _parameters_in(root):
                      "name another folder for the demo set, or move this one away")
 
 
-def _move_into_place(building, root):
-    """Puts the finished folder at `root`; an older demo set or an empty folder there gives way."""
-    if root.exists():
+def _move_into_place(building, root, wanted):
+    """Puts the finished folder at `root`, unless another process was quicker; an older demo set there gives way."""
+    while _parameters_in(root) != wanted:
+        try:
+            os.rename(building, root)  # succeeds where there is nothing, or an empty folder
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         old = Path(tempfile.mkdtemp(prefix=f".{root.name}-old-", dir=root.parent))
-        os.replace(root, old / "demo")
-        os.replace(building, root)
+        with contextlib.suppress(FileNotFoundError):  # the other one moves it away, too
+            os.rename(root, old / "demo")
         shutil.rmtree(old)
-    else:
-        os.replace(building, root)
 
 
 def _render_people(folder, parameters, workers):
@@ -146,7 +160,7 @@ if hasattr(cv2, "IMWRITE_PNG_FILTER"):
 
 def _write_png(path, picture):
     if not cv2.imwrite(str(path), picture, PNG_SETTINGS):
-        raise OSError(f"{path} could not be written: is the disk full?")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def expression_of(valence, arousal):

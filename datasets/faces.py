@@ -6,16 +6,24 @@ right, bottom), the extent of the 68 facial landmarks: from the eyebrows to the 
 jaw to the other.
 """
 
+import io
 import math
+import os
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from datasets.frames import DataError
 
 CROP_DIVISOR = 1.1
 """EmoNet's square has the side (width + height) / 1.1 of the landmark box."""
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+MAX_PIXELS = 8192 * 8192
+MAX_IMAGE_BYTES = 256 << 20
 
 FOREHEAD_SHARE = 0.25
 """Share of a detector's rectangle, from its top, that lies above the eyebrows.
@@ -35,22 +43,42 @@ rectangle, 1.3 times as high as wide, keeps nine tenths of its width.
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as (H, W, 3) uint8 RGB; grey becomes RGB, transparency is dropped.
+    """Read a PNG, JPEG, BMP or WebP as (H, W, 3) uint8 RGB; grey becomes RGB, transparency is dropped.
 
     Raises:
-        DataError: the file is missing or is no image that OpenCV decodes.
+        DataError: the file is missing, is no such image, or declares more than ``MAX_PIXELS``.
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise DataError(f"{path}: is no file; put the image there or drop its row")
+        if os.path.getsize(path) > MAX_IMAGE_BYTES:
+            raise DataError(f"{path}: larger than {MAX_IMAGE_BYTES >> 20} MB; make it smaller or drop its row")
         data = np.fromfile(path, np.uint8)  # imread fails on non-ASCII paths on Windows
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); restore it or drop its row") from error
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if _declared_pixels(data, path) else None
     except cv2.error:
         image = None
     if image is None:
         raise DataError(f"{path}: not an image that can be decoded; restore it or drop its row")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _declared_pixels(data: np.ndarray, path: str | Path) -> int:
+    """Pixels that an image's header declares, before any is decoded; 0 where there is no such header."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its limit is not ours
+            with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+                pixels = header.width * header.height
+    except Image.DecompressionBombError:
+        pixels = MAX_PIXELS + 1
+    except Exception:  # Pillow's readers declare no errors
+        return 0
+    if pixels > MAX_PIXELS:
+        raise DataError(f"{path}: declares more than {MAX_PIXELS:,} pixels; make it smaller or drop its row")
+    return pixels
 
 
 def landmark_box(landmarks: np.ndarray) -> np.ndarray:

@@ -35,6 +35,9 @@ EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"
 
 PIXEL_ASPECT = "pixel_aspect"
 
+MAX_COLUMNS = 200
+MAX_HEADER = 1 << 16  # bytes
+
 _TYPES = {
     "path": str, "clip": str, "frame": np.int64, "subject": str,
     "valence": np.float32, "arousal": np.float32, "expression": np.int64,
@@ -77,6 +80,19 @@ def require_columns(present: Iterable[str], required: Iterable[str], file: Path)
         near = difflib.get_close_matches(name, present, n=1, cutoff=0.6)
         found = f"rename its column {near[0]!r}" if near else f"add it; its columns are {', '.join(present)}"
         raise DataError(f"{file}: column {name!r} is missing: {found}")
+
+
+def check_header(file: Path) -> None:
+    """Raise DataError unless a CSV begins with a header of bounded size: parsers keep a list of the columns."""
+    try:
+        if not file.is_file():
+            raise DataError(f"{file}: cannot be read as CSV (no such file); check the path")
+        with file.open("rb") as content:
+            line = content.readline(MAX_HEADER + 1)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read as CSV ({error.strerror}); restore the file") from error
+    if len(line) > MAX_HEADER or max(map(line.count, (b",", b";", b"\t"))) >= MAX_COLUMNS:
+        raise DataError(f"{file}: its first line is no header of at most {MAX_COLUMNS} columns; restore the file")
 
 
 @dataclass

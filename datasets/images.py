@@ -4,7 +4,7 @@ import copy
 import hashlib
 import logging
 import os
-import tempfile
+import shutil
 import zlib
 from pathlib import Path
 
@@ -17,9 +17,12 @@ from torch.utils.data import Dataset, get_worker_info
 from datasets.faces import crop_face, read_image
 from datasets.frames import PIXEL_ASPECT, DataError
 from datasets.transforms import MARGIN, augment, centre, crop_size, seeded
+from utils.errors import StorageError
+from utils.files import write_whole
 
 log = logging.getLogger(__name__)
 
+LEFT_FREE = 1e9  # bytes
 
 class CropCache:
     """Crops on disk, keyed by file, size and box: one small file each, so that runs can share it and fill it at once.
@@ -39,25 +42,33 @@ class CropCache:
     def read(self, path: Path) -> np.ndarray | None:
         try:
             return np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except Exception:  # none there, or a damaged one, for which numpy declares no errors: it is cut anew
             return None
 
     def write(self, path: Path, crop: np.ndarray) -> None:
-        if self.room is None:
-            used = sum(file.stat().st_size for file in self.folder.glob("*/*.npy"))
-            worker = get_worker_info()
-            self.room = (self.limit - used) / (worker.num_workers if worker else 1)
-        if crop.nbytes > self.room:
-            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-                np.save(file, crop, allow_pickle=False)
-            os.replace(file.name, path)
+            if self.room is None:
+                self.room = self._find_room()
+            if crop.nbytes > self.room:
+                return
+            write_whole(path, lambda temporary: _save(temporary, crop), durable=False)  # a broken one is cut anew
             self.room -= crop.nbytes
-        except OSError as error:
+        except (OSError, StorageError) as error:
             log.warning("face crops are not cached any more: %s", error)
             self.room = 0
+
+    def _find_room(self) -> float:
+        """Bytes that this process may add; the disk keeps room for checkpoints."""
+        used = sum(file.stat().st_size for file in self.folder.glob("*/*.npy"))
+        free = shutil.disk_usage(self.folder).free - LEFT_FREE
+        worker = get_worker_info()
+        return min(self.limit - used, free) / (worker.num_workers if worker else 1)
+
+
+def _save(path: Path, crop: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, crop, allow_pickle=False)
 
 
 class FaceCrops:

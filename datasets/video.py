@@ -36,6 +36,9 @@ worked out from the duration.
 """
 
 
+MAX_DIGITS = 15  # of a frame number, in the name of an image
+MAX_NAME = 100  # bytes; file systems take 255, and endings are added
+
 LONGEST_DAMAGE = 250
 """Frames in a row that may fail to decode before the rest of the file is given up."""
 
@@ -84,7 +87,8 @@ class Video(ABC):
 
 def safe_name(text: str) -> str:
     """What of a name is safe as a file name."""
-    return re.sub(r"[^\w.-]+", "_", text).strip("._") or "video"
+    safe = re.sub(r"[^\w.-]+", "_", text).encode()[:MAX_NAME].decode(errors="ignore")
+    return safe.strip("._") or "video"
 
 
 def open_video(path: str | Path, fps: float = DEFAULT_FPS) -> Video:
@@ -103,7 +107,7 @@ def open_video(path: str | Path, fps: float = DEFAULT_FPS) -> Video:
         raise DataError(f"fps = {fps}: give frames per second, above 0 and at most {HIGHEST_FPS:g}")
     if path.is_dir():
         return FrameFolder(path, fps)
-    if not path.exists():
+    if not path.is_file():
         raise DataError(f"{path}: no such file or folder; check the path")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise DataError(f"{path}: a single image; give a video file, or the folder that holds the frames")
@@ -201,6 +205,8 @@ def _numbered_images(folder: Path) -> dict[int, Path]:
         digits = re.findall(r"[0-9]+", file.stem)
         if not digits:
             raise DataError(f"{file}: no frame number in its name; rename it like 00012.png, or move it away")
+        if len(digits[-1]) > MAX_DIGITS:
+            raise DataError(f"{file}: {digits[-1]} is too large a frame number; rename it like 00012.png")
         number = int(digits[-1])
         if number in files:
             raise DataError(f"{file}: frame {number} is also {files[number].name}; keep one of them")

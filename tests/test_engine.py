@@ -1,7 +1,12 @@
 """Training: what a run writes, that it can be interrupted anywhere, and how it stops."""
 
+import functools
 import json
 import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,33 +15,49 @@ from torch import nn
 from models.mtclar import MTCLAR
 from utils import engine
 from utils.checkpoint import load_model, read_checkpoint, save_checkpoint
-from utils.config import merge_layers
+from utils.config import load_settings, merge_layers
 from utils.data import CropReader, read_splits
 from utils.errors import CheckpointError, TrainingError
-from utils.files import write_whole
 from utils.pair_training import PairTraining
 from utils.run_folder import RunFolder
 from utils.runtime import make_runtime, seed_step
 from utils.settings import Settings
+from utils.signals import HeldSignals, Interrupted
+from utils.training_state import make_scheduler
 
 
-def train(settings: Settings, run: RunFolder, stop_before: int | None = None) -> MTCLAR:
-    """As mtclar.py does. stop_before: raise KeyboardInterrupt in the middle of this epoch."""
+def make_task(settings: Settings) -> PairTraining:
     runtime = make_runtime(settings.runtime)
     seed_step(settings.seed)
     model = runtime.place(MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout))
-    task = PairTraining(model, read_splits(settings), CropReader(settings), settings, runtime)
-    batches = task.batches
+    return PairTraining(model, read_splits(settings), CropReader(settings), settings, runtime)
 
-    def interrupted(epoch):
-        for step, batch in enumerate(batches(epoch)):
-            if epoch == stop_before and step == 1:
-                raise KeyboardInterrupt
-            yield batch
 
-    task.batches = interrupted
+def train(settings: Settings, run: RunFolder, stop: Callable[[int, int], None] = lambda epoch, step: None) -> MTCLAR:
+    """As mtclar.py does. stop: called with epoch and step before each step, to raise or send what it will."""
+    task = make_task(settings)
+    loss, steps = task.loss, iter(range(10**6))
+
+    def interrupted(batch, epoch):
+        stop(epoch, next(steps))
+        return loss(batch, epoch)
+
+    task.loss = interrupted
     engine.fit(task, run, settings)
-    return model
+    return task.model
+
+
+def at(place: int, happening: Callable[[], None]) -> Callable[[int, int], None]:
+    """Something that happens at one step, counted over all epochs."""
+    return lambda epoch, step: happening() if step == place else None
+
+
+def break_off():
+    raise KeyboardInterrupt
+
+
+def read_log(run: RunFolder) -> list[dict]:
+    return [json.loads(line) | {"seconds": 0} for line in (run.path / "log.jsonl").open()]
 
 
 def changed(settings: Settings, **train) -> Settings:
@@ -48,23 +69,135 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(PairTraining, "figures", lambda task: {})
 
 
+@pytest.fixture(scope="module")
+def settings_of(tiny_arguments):
+    """Settings of three epochs of two steps, with all that chance can do."""
+
+    def make(runs: Path, pairs: str = "all", schedule: str = "onecycle", **train) -> Settings:
+        settings = load_settings(Settings, "mtclar", "config.yaml", "", [*tiny_arguments, "--runs", str(runs)])
+        settings.model.dropout = 0.5
+        return changed(settings, pairs=pairs, schedule=schedule, epochs=3, loss_weights="random", **train)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole_run(settings_of, tmp_path_factory):
+    """best.pt, last weights and log of the uninterrupted run, by kind of pairs and schedule."""
+
+    @functools.cache
+    def make(pairs: str, schedule: str):
+        settings = settings_of(tmp_path_factory.mktemp("whole"), pairs, schedule)
+        run = RunFolder.create(settings, "mtclar")
+        train(settings, run)
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("save_minutes", [0, 1e-9])
 @pytest.mark.parametrize(
     "pairs, schedule", [("all", "onecycle"), ("sampled", "plateau"), ("all", "step"), ("sampled", "cosine")]
 )
-def test_interrupted_run_ends_as_the_uninterrupted_one(tiny_settings, pairs, schedule):
-    settings = changed(tiny_settings, pairs=pairs, schedule=schedule, epochs=3, loss_weights="random")
-    settings.model.dropout = 0.5
-    whole_run, cut_run = (RunFolder.create(settings, "mtclar") for _ in range(2))
-    whole = train(settings, whole_run).state_dict()
-    with pytest.raises(KeyboardInterrupt):
-        train(settings, cut_run, stop_before=2)
-    torch.rand(5)  # whatever else happened in between
-    resumed = train(settings, RunFolder.resume(cut_run.path)).state_dict()
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-    lines = [[json.loads(line) for line in (run.path / "log.jsonl").open()] for run in (whole_run, cut_run)]
-    for one, other in zip(*lines, strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
-    assert [line["epoch"] for line in lines[0]] == [0, 1, 2]
+def test_interrupted_run_ends_as_the_uninterrupted_one(
+    settings_of, whole_run, tmp_path, pairs, schedule, save_minutes
+):
+    settings = settings_of(tmp_path, pairs, schedule, save_minutes=save_minutes)
+    cut = RunFolder.create(settings, "mtclar")
+    for step in (1, 0, 2):  # in the middle of an epoch, before anything is done, and in the next epoch
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, cut, at(step, break_off))
+        torch.rand(5)  # whatever else happened in between
+    assert read_checkpoint(cut.last, "mtclar")["progress"]["step"] == (1 if save_minutes else 0)
+    train(settings, RunFolder.resume(cut.path))
+    assert_same_run(whole_run(pairs, schedule), cut)
+
+
+def assert_same_run(one: RunFolder, other: RunFolder):
+    for name in ("last", "best"):
+        a, b = (read_checkpoint(getattr(run, name), "mtclar") for run in (one, other))
+        assert a["epoch"] == b["epoch"] and a.get("scores") == b.get("scores")
+        assert all(torch.equal(a["model"][key], b["model"][key]) for key in a["model"])
+    assert read_log(one) == read_log(other) and [line["epoch"] for line in read_log(one)] == [0, 1, 2]
+
+
+@pytest.fixture
+def as_in_a_terminal():
+    """Ctrl-C works, also where the tests themselves run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step, epoch, done", [(0, 0, 1), (1, 0, 2), (2, 1, 1)])
+def test_a_signal_ends_the_run_after_the_step_with_all_saved(
+    settings_of, whole_run, tmp_path, as_in_a_terminal, number, step, epoch, done
+):
+    settings = settings_of(tmp_path)
+    cut = RunFolder.create(settings, "mtclar")
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as ended:
+        train(settings, cut, at(step, lambda: send(number)))
+    assert ended.value.number == number and signal.getsignal(number) is before
+    assert ended.value.advice.endswith(f"--train.resume {cut.path}")
+    progress = read_checkpoint(cut.last, "mtclar")["progress"]
+    assert (progress["epoch"], progress["step"]) == (epoch, done)
+    if number == signal.SIGTERM:
+        train(settings, RunFolder.resume(cut.path))
+        assert_same_run(whole_run("all", "onecycle"), cut)
+
+
+def test_a_signal_ends_a_validation_at_once_with_the_epochs_steps_saved(
+    settings_of, whole_run, tmp_path, monkeypatch
+):
+    settings = settings_of(tmp_path)
+    cut = RunFolder.create(settings, "mtclar")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(PairTraining, "validate", lambda task: (send(signal.SIGTERM), pytest.fail("went on")))
+        train(settings, cut)
+    assert read_checkpoint(cut.last, "mtclar")["progress"]["step"] == 2 and not cut.best.exists()
+    train(settings, RunFolder.resume(cut.path))
+    assert_same_run(whole_run("all", "onecycle"), cut)
+
+
+def test_a_second_signal_does_not_wait(monkeypatch, as_in_a_terminal):
+    monkeypatch.setattr("utils.signals.TWICE", 0)
+    with HeldSignals() as held:
+        send(signal.SIGINT)
+        assert held.pending == signal.SIGINT
+        with pytest.raises(Interrupted):
+            send(signal.SIGINT)
+            pytest.fail("went on")
+
+
+def test_an_ignored_signal_stays_ignored(as_in_a_terminal):
+    """nohup, and shells for what they start in the background, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with HeldSignals() as held:
+        send(signal.SIGINT)
+        assert held.pending is None
+
+
+def test_going_on_within_an_epoch_loads_no_image_of_the_steps_before(tiny_settings, monkeypatch):
+    task = make_task(changed(tiny_settings, epoch_size=32))
+    batches = list(task.batches(1))
+    asked = []
+    monkeypatch.setattr(task.loader, "load", lambda plan: asked.extend(plan) or iter([b.images for b in batches[3:]]))
+    (rest,) = task.batches(1, 3)
+    assert [item[:2] for item in asked] == [(1, 3)]
+    assert torch.equal(rest.first, batches[3].first)
+    assert torch.equal(rest.targets.delta_valence, batches[3].targets.delta_valence)
+
+
+def test_images_of_later_steps_do_not_depend_on_where_an_epoch_goes_on(tiny_settings):
+    task = make_task(changed(tiny_settings, epoch_size=32, augment=1))
+    for whole, rest in zip(list(task.batches(1))[2:], task.batches(1, 2), strict=True):
+        assert torch.equal(whole.images, rest.images)
 
 
 def test_loss_falls_and_weights_move_with_the_seed_alone(tiny_settings):
@@ -97,8 +230,8 @@ class FallsApart:
     def steps(self):
         return 3
 
-    def batches(self, epoch):
-        return [None] * 3
+    def batches(self, epoch, start=0):
+        return [None] * (3 - start)
 
     def loss(self, batch, epoch):
         bad = math.nan if epoch == self.nan_epoch else 1.0
@@ -132,7 +265,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tiny_settings):
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 19, 20, 21, 40])
 def test_one_cycle_of_any_length(tiny_settings, steps):
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))], 1e-3)
-    scheduler = engine.make_scheduler(optimizer, changed(tiny_settings, epochs=1).train, steps)
+    scheduler = make_scheduler(optimizer, changed(tiny_settings, epochs=1).train, steps)
     rates = []
     for _ in range(steps):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -149,9 +282,56 @@ def test_early_stopping_ends_with_the_best_weights(tiny_settings):
     assert read_checkpoint(run.path / "best.pt", "mtclar")["epoch"] == 1
 
 
+class Steep(torch.autograd.Function):
+    """Finite forwards, infinite backwards: the square root at 0, say."""
+
+    @staticmethod
+    def forward(_, weight):
+        return weight.clone()
+
+    @staticmethod
+    def backward(_, gradient):
+        return gradient * math.inf
+
+
+@pytest.mark.parametrize("clip_norm", [0, 1])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_touches_a_weight(tiny_settings, clip_norm):
+    settings = changed(tiny_settings, clip_norm=clip_norm, save_minutes=1e-9)
+    run, task, steps = RunFolder.create(settings, "mtclar"), FallsApart(nan_epoch=-1), iter(range(9))
+
+    def loss(batch, epoch):
+        weight = task.model.weight
+        return {"loss": Steep.apply(weight) if next(steps) == 1 else weight**2}
+
+    task.loss = loss
+    with pytest.raises(TrainingError, match=r"gradient is not finite in epoch 1, step 2 \(loss .*gradient norm inf"):
+        engine.fit(task, run, settings)
+    last = read_checkpoint(run.last, "mtclar")
+    assert last["progress"]["step"] == 1 and torch.equal(last["model"]["weight"], task.model.weight.detach())
+
+
 def test_resuming_where_nothing_is(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no last.pt"):
+    with pytest.raises(CheckpointError, match="holds no settings.yaml"):
         RunFolder.resume(tmp_path)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(settings_of, whole_run, tmp_path):
+    settings = settings_of(tmp_path)
+    cut = RunFolder.create(settings, "mtclar")
+    cut.log_epoch(0, {"loss": 1.0}, {})
+    save_checkpoint(cut.best, {"kind": "mtclar"})  # best.pt is written before last.pt
+    (cut.path / ".last.pt.x1.tmp").write_text("half a checkpoint")
+    train(settings, RunFolder.resume(cut.path))
+    assert_same_run(whole_run("all", "onecycle"), cut)
+    assert not list(cut.path.glob(".*"))
+
+
+def test_a_checkpoint_without_the_state_of_training_is_no_place_to_go_on_from(tiny_settings):
+    run = RunFolder.create(changed(tiny_settings, epochs=1), "mtclar")
+    train(changed(tiny_settings, epochs=1), run)
+    run.last.write_bytes(run.best.read_bytes())
+    with pytest.raises(CheckpointError, match="last.pt: holds no state of training.*start a new run"):
+        train(tiny_settings, RunFolder.resume(run.path))
 
 
 def test_checkpoint_of_another_architecture_is_refused(tmp_path):
@@ -181,20 +361,3 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="could run code"):
         read_checkpoint(tmp_path / "best.pt", "mtclar")
     assert not (tmp_path / "exploded.txt").exists()
-
-
-def test_files_appear_whole_or_not_at_all(tmp_path):
-    (tmp_path / "a.txt").write_text("before")
-
-    def half(path):
-        path.write_text("hal")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError):
-        write_whole(tmp_path / "a.txt", half)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "before"
-
-
-def test_two_runs_of_one_second_do_not_share_a_folder(tiny_settings):
-    paths = {RunFolder.create(tiny_settings, "mtclar").path for _ in range(4)}
-    assert len(paths) == 4 and all((path / "settings.yaml").exists() for path in paths)

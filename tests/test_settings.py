@@ -73,13 +73,16 @@ def test_latest_is_the_newest_run_of_this_name_and_these_settings(tmp_path):
         folder.mkdir(parents=True)
         settings = load("--runs", str(tmp_path), "--name", name, "--train.epochs", str(epochs))
         (folder / "settings.yaml").write_text(resolved_yaml(settings))
-        if number < 5:  # the last one has no checkpoint yet
+        if number < 5:  # the last one has no checkpoint yet: older ones with one go before it
             (folder / "last.pt").write_text("")
     (runs / "2026-01-09_10-00-00_a").mkdir()
     (runs / "2026-01-09_10-00-00_a" / "last.pt").write_text("")
     (runs / "2026-01-09_10-00-00_a" / "settings.yaml").write_text("of: another version")
     found = [load(*argv, name, "--train.epochs", "3").train.resume for name in ("a", "b", "c")]
     assert found == [runs / "2026-01-03_10-00-00_a", runs / "2026-01-02_10-00-00_b", None]
+    (runs / "2026-01-03_10-00-00_a" / "last.pt").unlink()
+    (runs / "2026-01-01_10-00-00_a" / "last.pt").unlink()
+    assert load(*argv, "a", "--train.epochs", "3").train.resume == runs / "2026-01-06_10-00-00_a"  # killed early
     assert load(*argv, "a", "--train.epochs", "4").train.resume == runs / "2026-01-05_10-00-00_a"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,24 @@ from models.mtclar import MTCLAR
 from models.supervised import Supervised, SupervisedHead
 from utils.errors import CheckpointError
 from utils.files import write_whole
+from utils.settings import ModelSettings
 
 EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; licence CC BY-NC-ND)"
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """content: tensors and plain values, nested in dicts and lists."""
-    write_whole(path, lambda temporary: torch.save(dict(content), temporary))
+    """content: tensors and plain values, nested in dicts and lists; the same content gives the same bytes."""
+
+    def write(temporary: Path) -> None:
+        try:
+            with temporary.open("wb") as file:  # given a path, torch.save would write the path's name into the file
+                torch.save(dict(content), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # a full disk, say
+                raise error.__context__ from None
+            raise
+
+    write_whole(path, write)
 
 
 def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
@@ -50,9 +62,18 @@ def digest(path: Path) -> str:
 def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
     """The network of a checkpoint of mtclar.py, and the settings that it was trained under."""
     content = read_checkpoint(path, "mtclar")
-    settings = content["settings"]
-    model = MTCLAR(settings["model"]["width"], settings["model"]["fusion"], settings["model"]["dropout"])
-    load_model(model, content["model"], path)
+    try:
+        settings = content["settings"]
+        chosen = ModelSettings.model_validate(settings["model"])
+        state = content["model"]
+        missing = {"dataset", "seed", "demo", "data", "pairs"} - set(settings)
+        if missing:
+            raise KeyError(min(missing))
+    except (LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: lacks the settings or weights of a run ({reason}); train it anew") from None
+    model = MTCLAR(chosen.width, chosen.fusion, chosen.dropout)
+    load_model(model, state, path)
     return model.eval(), settings
 
 
@@ -94,6 +115,8 @@ def make_head(settings: Mapping[str, Any]) -> SupervisedHead:
 
 def load_model(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Strict: every tensor of the model, in its shape, and no other. Raises CheckpointError naming the first few."""
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: holds no weights where they should be; name a file that does")
     _check_names_and_shapes(model.state_dict(), state, path)
     model.load_state_dict(state)
 
@@ -128,15 +151,30 @@ def start_from_emonet(encoder: Encoder, path: Path) -> None:
 
 def _read(path: Path) -> Any:
     try:
+        _refuse_bombs(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: refused: it is broken, or loading it could run code ({reason})") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch.load declares no errors
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: is not a file of weights, or is broken ({reason})") from None
+
+
+def _refuse_bombs(path: Path) -> None:
+    """torch.save does not compress, so what claims to unpack to more than its file is not from there."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    if not zipfile.is_zipfile(path):  # published weights may be in PyTorch's older format
+        return
+    with zipfile.ZipFile(path) as content:
+        entries = content.infolist()
+    if any(entry.compress_type for entry in entries) or sum(e.file_size for e in entries) > path.stat().st_size:
+        raise CheckpointError(f"{path}: refused: it is compressed, which no checkpoint of PyTorch is")
 
 
 def _check_names_and_shapes(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:

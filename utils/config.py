@@ -6,6 +6,7 @@ before the other settings named in the same place.
 
 import argparse
 import re
+import reprlib
 import sys
 import textwrap
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from utils.supervised_settings import SupervisedSettings
 
 LATEST = "latest"
 COMMAND_LINE = "command line"
+MAX_YAML_BYTES = 1 << 20
 Layer = tuple[str, dict[str, Any]]
 """Where settings were said, and what was said: nested dict."""
 AnySettings = TypeVar("AnySettings", bound=ScriptSettings)
@@ -43,7 +45,8 @@ def load_settings(
     resumed = _take_resume(layers)
     if resumed == LATEST:
         settings = complete(merge_layers(kind, layers))
-        runs = runs_of(settings.runs / script, settings.name or settings.dataset)
+        place = settings.runs / script, settings.name or settings.dataset
+        runs = runs_of(*place, "last.pt") + runs_of(*place, "settings.yaml")  # the latter may hold no checkpoint yet
         resumed = next((run for run in runs if _has_settings(run, settings)), None)
         if not resumed:
             return settings
@@ -95,9 +98,9 @@ def _refuse_changes(run: ScriptSettings, settings: ScriptSettings) -> None:
             )
 
 
-def runs_of(folder: Path, name: str = "") -> list[Path]:
-    """The run folders in `folder`, of this name if one is given, that hold a checkpoint; the newest first."""
-    runs = [path for path in folder.glob("*") if checkpoints_of(path, "last.pt")]
+def runs_of(folder: Path, name: str = "", file: str = "best.pt") -> list[Path]:
+    """The run folders in `folder`, of this name if one is given, that hold this file; the newest first."""
+    runs = [path for path in folder.glob("*") if checkpoints_of(path, file)]
     wanted = re.compile(rf"[\d-]+_[\d-]+_{re.escape(name)}(-\d+)?" if name else ".*")
     return sorted((run for run in runs if wanted.fullmatch(run.name)), key=lambda run: run.name, reverse=True)
 
@@ -137,11 +140,17 @@ def merge_layers(kind: type[AnySettings], layers: list[Layer]) -> AnySettings:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MAX_YAML_BYTES + 1)
+        if len(text) > MAX_YAML_BYTES:
+            raise SettingsError(f"{path}: larger than {MAX_YAML_BYTES >> 10} KB; name a YAML file of settings")
+        content = yaml.load(text.decode("utf-8-sig"), _SettingsLoader)
+    except SettingsError:
+        raise
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); name a YAML file of settings") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # beside YAMLError, whatever Python's own types raise: a date of 2001-99-99, say
+        reason = " ".join(str(error).split())[:300]
         raise SettingsError(f"{path}: is not valid YAML: {reason}") from None
     if content is None:
         return {}
@@ -171,6 +180,22 @@ def commented_yaml(kind: type[BaseModel], depth: int = 0) -> str:
         meaning = textwrap.wrap(field.description, 100, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         lines += [*meaning, f"{indent}{name}: {shown}"]
     return "\n".join(lines)
+
+
+class _SettingsLoader(yaml.SafeLoader):
+    """YAML without aliases, which can stand for more than memory holds, and without keys given twice."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are refused", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -232,7 +257,7 @@ def _explain(kind: type[BaseModel], error: dict[str, Any], places: str) -> str:
         return f"{places}: there is no setting {name}{nearest(name, list(_fields(kind)))}"
     if not name:
         return f"{places}: {error['msg'].removeprefix('Value error, ')}"
-    return f"{places}: {name}: {error['msg']}, got {error['input']!r}"
+    return f"{places}: {name}: {error['msg']}, got {reprlib.repr(error['input'])}"
 
 
 if __name__ == "__main__":

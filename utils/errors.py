@@ -1,6 +1,16 @@
 """The errors that are the user's to mend: each message names what is wrong, where, and the remedy."""
 
 import difflib
+import errno
+
+STORAGE_REMEDIES = {
+    errno.ENOSPC: "make room on its disk, or name a folder on another one",
+    errno.EDQUOT: "your quota is used up: delete something, or name a folder on another disk",
+    errno.EROFS: "its disk is read-only: name a folder on another one",
+    errno.EACCES: "you have no right to it: name another folder, or change its permissions",
+    errno.EPERM: "you have no right to it: name another folder, or change its permissions",
+    errno.ENOENT: "its folder is gone: restore it, or name another one",
+}
 
 
 class UserError(ValueError):
@@ -13,6 +23,15 @@ class SettingsError(UserError):
 
 class CheckpointError(UserError):
     """A file of weights that cannot be read, or that belongs to another network."""
+
+
+class StorageError(UserError):
+    """A file that cannot be written: the disk is full, or the folder is not the user's to write in."""
+
+    @classmethod
+    def of(cls, path: object, error: OSError, what: str = "cannot be written") -> "StorageError":
+        remedy = STORAGE_REMEDIES.get(error.errno, "check the folder and its disk")
+        return cls(f"{path}: {what} ({error.strerror or error}); {remedy}; what was there before is intact")
 
 
 class TrainingError(UserError):

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.frames import DataError
 from datasets.images import EvaluationImages, FaceCrops
+from utils.signals import leave_to_the_parent
 
 
 def evaluation_loader(crops: FaceCrops, batch: int, workers: int) -> DataLoader:
@@ -49,4 +50,5 @@ def unwrapped(loader: DataLoader) -> Iterator[Tensor]:
 
 
 def _start_worker(_: int) -> None:
+    leave_to_the_parent()
     cv2.setNumThreads(0)

@@ -52,10 +52,10 @@ class PairTraining:
     def steps(self) -> int:
         return max(1, round((self.settings.train.epoch_size or len(self.frames)) / self.settings.train.batch))
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         rng = np.random.default_rng([self.settings.seed, TRAINING, epoch])
-        plan = self._plan(rng)
-        images = self.loader.load([(epoch, step, rows) for step, (rows, _, _) in enumerate(plan)])
+        plan = self._plan(rng)[start:]
+        images = self.loader.load([(epoch, step, rows) for step, (rows, _, _) in enumerate(plan, start)])
         for (rows, first, second), batch in zip(plan, images, strict=True):
             pairs = rows[first], rows[second]
             targets = pair_targets(self.frames, *pairs, self.likeness.similar(*pairs))

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from datasets.annotations import AXES
+from datasets.video import safe_name
 from models.mtclar import MTCLAR
 from utils.metrics import SCORES
 from utils.pair_training import PairTest
@@ -45,7 +46,7 @@ def report_labels(
     plots = [run.save_figure(f"plane_{settings.rule}.png", plane_figure(chosen))]
     for clip in chosen["clip"].value_counts(sort=True).index[: settings.plots]:
         parts = {method: table[table["clip"] == clip] for method, table in tables.items()}
-        plots.append(run.save_figure(f"clip_{clip}.png", trace_figure(clip, settings.rule, parts)))
+        plots.append(run.save_figure(f"clip_{safe_name(clip)}.png", trace_figure(clip, settings.rule, parts)))
     support = chosen["support"]
     alone = (chosen.groupby("clip")["support"].sum() == 1).sum()
     print(f"\n{len(chosen)} frames of {chosen['clip'].nunique()} clips, {support.sum()} of them support "

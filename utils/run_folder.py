@@ -1,11 +1,15 @@
 """The folder that a run writes: settings, a JSON line per epoch, TensorBoard events, checkpoints, tables, plots."""
 
+import contextlib
+import itertools
 import json
+import logging
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,16 +17,26 @@ from torch.utils.tensorboard import SummaryWriter
 
 from datasets.annotations import safe_text
 from utils.config import checkpoints_of, resolved_yaml
-from utils.errors import CheckpointError
-from utils.files import write_text, write_whole
+from utils.errors import CheckpointError, StorageError
+from utils.files import remove_unfinished, write_text, write_whole
 from utils.settings import ScriptSettings
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+log = logging.getLogger(__name__)
 
 
 class RunFolder:
     """`<runs>/<script>/<time>_<name>/`, made new, or an interrupted run's to go on in."""
 
     def __init__(self, path: Path):
-        self.path = path
+        self.path, self.last, self.best, self.log = (path / name for name in ("", "last.pt", "best.pt", "log.jsonl"))
+        self.whole = path  # of the run that this folder is, or is a part of
+        settings = path / "settings.yaml"
+        self._lock = _lock(settings) if settings.exists() else None
 
     @classmethod
     def open(cls, settings: ScriptSettings, script: str) -> "RunFolder":
@@ -33,35 +47,35 @@ class RunFolder:
     @classmethod
     def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
         """A new folder that holds the resolved settings; no other run can have got the same."""
-        parent = settings.runs / script
-        parent.mkdir(parents=True, exist_ok=True)
         name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
-        for number in range(1, 1000):
-            path = parent / (name if number == 1 else f"{name}-{number}")
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                continue
-        run = cls(path)
+        path = _new_folder(settings.runs / script, name)
         write_text(path / "settings.yaml", resolved_yaml(settings))
-        return run
+        return cls(path)
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":
-        if not checkpoints_of(path, "last.pt"):
+        """An interrupted run's folder, to go on in; from the start, where it was killed before its first checkpoint."""
+        if not (path / "settings.yaml").exists():
             raise CheckpointError(
-                f"{path}: holds no last.pt, so there is nothing to go on with; name the run folder of a run that "
-                "finished at least one epoch, or start a new run without train.resume"
+                f"{path}: holds no settings.yaml, so it is no run to go on with; name the folder of one, or start a "
+                "new run without train.resume"
             )
-        return cls(path)
+        run = cls(path)
+        remove_unfinished(path)
+        if not checkpoints_of(path, "last.pt"):
+            log.info("%s: holds no last.pt yet; it starts from the beginning", path)
+        return run
 
     def part(self, name: str) -> "RunFolder":
-        """A folder in this one, for one of several trainings."""
-        part = RunFolder(self.path / name)
-        part.path.mkdir(exist_ok=True)
-        if not checkpoints_of(part.path, "last.pt"):
-            part.forget_from(0)  # it may have been interrupted between the first log line and the first checkpoint
+        """A folder in this one, for one of several trainings of this run."""
+        path = self.path / name
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError.of(path, error) from error
+        remove_unfinished(path)
+        part = RunFolder(path)
+        part.whole = self.path
         return part
 
     @cached_property
@@ -70,21 +84,31 @@ class RunFolder:
 
     def forget_from(self, epoch: int) -> None:
         """Drops log lines from this epoch on: an interrupted run may have written more than its checkpoint holds."""
-        log = self.path / "log.jsonl"
-        lines = log.read_text().splitlines() if log.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["epoch"] < epoch]
-        write_text(log, "".join(line + "\n" for line in kept))
-        self.events = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch)
+        kept = [line for line in self._log_lines() if _epoch_of(line) < epoch]
+        write_text(self.log, "".join(line + "\n" for line in kept))
+        with self._writing_events():
+            self.events = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch)
 
     def log_epoch(self, epoch: int, scores: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
         """One JSON line, and the same numbers to TensorBoard under their names, with the figures."""
-        with (self.path / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"epoch": epoch, **scores}) + "\n")
-        for name, value in scores.items():
-            self.events.add_scalar(name, value, epoch)
-        for name, figure in figures.items():
-            self.events.add_figure(name, figure, epoch)
-        self.events.flush()
+        lines = [*self._log_lines(), json.dumps({"epoch": epoch, **scores})]
+        write_text(self.log, "".join(line + "\n" for line in lines))
+        with self._writing_events():
+            for name, value in scores.items():
+                self.events.add_scalar(name, value, epoch)
+            for name, figure in figures.items():
+                self.events.add_figure(name, figure, epoch)
+            self.events.flush()
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+
+    @contextlib.contextmanager
+    def _writing_events(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError.of(self.path / "tensorboard", error) from error
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         path = self.path / name
@@ -102,3 +126,42 @@ class RunFolder:
         path = self.path / name
         write_text(path, json.dumps(content, indent=2) + "\n")
         return path
+
+
+def _epoch_of(line: str) -> float:
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, LookupError, TypeError):  # not from here, or cut off
+        return math.inf
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """`<parent>/<name>`, or `<name>-2` and so on where others were quicker."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise StorageError.of(parent, error) from error
+
+
+def _lock(file: Path) -> IO[bytes] | None:
+    """Keeps a run to one process. The lock ends with the process, however that ends; its workers do not inherit it."""
+    if fcntl is None:
+        return None
+    handle = file.open("r+b")
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        handle.close()
+        raise CheckpointError(
+            f"{file.parent}: another process is at work on this run; wait for it or end it, or start a new run "
+            "without train.resume"
+        ) from None
+    except OSError:  # a file system without locks
+        handle.close()
+        return None
+    return handle

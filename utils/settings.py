@@ -63,7 +63,7 @@ class DataSettings(Section):
     """affectnet: leave out images whose expression and valence/arousal contradict each other."""
     strict: bool = False
     """Stop at the first row that cannot serve, instead of leaving such rows out and counting them."""
-    image_size: int = Field(64, ge=64, multiple_of=64)
+    image_size: int = Field(64, ge=64, le=4096, multiple_of=64)
     """Side in pixels of the square that the network sees. Published weights: 256."""
     cache: Path | None = Path("data/cache")
     """Folder for face crops, so that a film frame is decoded once. null: no cache."""
@@ -90,7 +90,7 @@ class PairSettings(Section):
 class ModelSettings(Section):
     """The Siamese network."""
 
-    width: int = Field(64, ge=16, multiple_of=16)
+    width: int = Field(64, ge=16, le=1024, multiple_of=16)
     """Channels of the encoder; the heads shrink with it. 256: as published; 64: quick to train from scratch."""
     fusion: Literal["concat", "absolute", "multiply"] = "concat"
     """How two embeddings become one vector."""
@@ -117,6 +117,8 @@ class FitSettings(Section):
     """Stop after this many epochs without a better validation loss. 0: never."""
     clip_norm: float = Field(1.0, ge=0)
     """Largest norm of the gradient. 0: not clipped."""
+    save_minutes: float = Field(10.0, ge=0)
+    """Save last.pt whenever so many minutes have passed within an epoch, too. 0: only after epochs."""
     resume: Path | None = None
     """Run folder of an interrupted run to go on with, under its own settings. latest: the newest one of this name
     and with just these settings, or a new one where there is none."""
