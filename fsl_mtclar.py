@@ -7,9 +7,9 @@
     python fsl_mtclar.py --video clip.mp4 --suggest 5       which frames to label (next: with --labels)
 
 Each frame is encoded once. The network then says how far a frame's valence and arousal lie above those of its anchor,
-a labelled frame: label = anchor's label + difference; the rule `fused` weighs all anchors against time, and knows how
-sure it is. On a dataset, every rule is scored beside what time alone gives: the last label held, and the straight line
-from label to label.
+a labelled frame: label = anchor's label + difference; the rule `fused` draws a trace through all labelled frames, led
+by what the network sees in between, and knows how sure it is. On a dataset, every rule is scored beside what time
+alone gives: the last label held, and the straight line from label to label.
 """
 
 from utils.config import merge_layers, read_layers

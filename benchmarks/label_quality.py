@@ -27,7 +27,7 @@ from datasets.afewva import read_afewva
 from datasets.demo import render_demo
 from models.mtclar import MTCLAR
 from utils.audit import audit
-from utils.calibration import fit_on_clips, fusion_for_dataset
+from utils.calibration import fit_on_clips, fusion_for_dataset, long_clips
 from utils.checkpoint import load_mtclar
 from utils.config import merge_layers
 from utils.data import CropReader, read_splits
@@ -83,7 +83,8 @@ def main() -> None:
         scores += [score(trained, clips, *support).assign(set=kind.name) for support in kind.supports()]
         if kind is normal:
             blind = see_frames(untrained, frames)
-            scores.append(score(untrained, blind, "every_n", 20).assign(set="random weights"))
+            for amount in (10, 20, 40):
+                scores.append(score(untrained, blind, "every_n", amount).assign(set="random weights"))
             found = audit_scores(trained, clips)
     table = pd.concat(scores, ignore_index=True)
     table.to_csv(arguments.folder / "label_quality.csv", index=False)
@@ -124,7 +125,7 @@ def read_networks(arguments: argparse.Namespace) -> tuple[Network, Network]:
     blind = runtime.place(MTCLAR(settings.model.width, settings.model.fusion).eval())
     unseen = Network(blind, fusion, runtime, settings)
     return Network(model, fusion, runtime, settings), unseen._replace(
-        fusion=fit_on_clips(see_frames(unseen, splits.validation))
+        fusion=fit_on_clips(see_frames(unseen, long_clips(splits.validation)))
     )
 
 
@@ -179,34 +180,41 @@ def audit_scores(network: Network, clips: list[DatasetClip]) -> str:
         labels = clip.frames[list(AXES)].to_numpy(np.float64)[places]
         wrong, axis = rng.integers(ONE_IN), rng.integers(2)
         labels[wrong, axis] += -SLIP if labels[wrong, axis] > 0 else SLIP
-        doubts = {doubt.anchor for doubt in audit(clip.seen, anchors_at(clip, places, labels), network.fusion)}
-        right, listed = right + (wrong in doubts), listed + len(doubts)
+        doubts = audit(clip.seen, anchors_at(clip, places, labels), network.fusion)
+        right += any((doubt.anchor, doubt.axis) == (wrong, AXES[axis]) for doubt in doubts)
+        listed += len(doubts)
     return f"precision {right / max(listed, 1):.2f}, recall {right / len(clips):.2f} ({len(clips)} clips)"
 
 
 def wide(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a support-set: RMSE of each method, valence / arousal, and the intervals of `fused`."""
+    """A row a support-set, valence / arousal: RMSE of each method; of `fused` also CCC, intervals, its RMSE as a share
+    of the straight line's and of the best of straight line, hold and previous, and whether its CCC is the best.
+    """
     rows = []
     for (strategy, amount), part in scores.groupby(["strategy", "amount"], sort=False):
         part = part.set_index("method")
-        row = {"support": f"{strategy} {amount}", "labels": part["labels"].iloc[0]}
-        for method in part.index:
-            row[method] = "/".join(f"{part.loc[method, f'{axis}_RMSE']:.3f}" for axis in AXES)
-        for name, column in (("CCC", "CCC"), ("coverage", "coverage"), ("width", "width")):
-            row[name] = "/".join(f"{part.loc[FUSED, f'{axis}_{column}']:.3f}" for axis in AXES)
-        ratio = [part.loc[FUSED, f"{axis}_RMSE"] / part.loc["linear", f"{axis}_RMSE"] for axis in AXES]
-        row["of line"] = "/".join(f"{value:.2f}" for value in ratio)
+        row = {"support": f"{strategy} {amount}"} | {method: _both(part, method, "RMSE") for method in part.index}
+        row |= {name: _both(part, FUSED, name) for name in ("CCC", "coverage", "width")}
+        for name, others in (("of line", ["linear"]), ("of best", ["linear", "hold", "previous"])):
+            shares = (part.loc[FUSED, f"{axis}_RMSE"] / part.loc[others, f"{axis}_RMSE"].min() for axis in AXES)
+            row[name] = "/".join(f"{share:.2f}" for share in shares)
+        row["best CCC"] = "/".join(part[f"{axis}_CCC"].idxmax() for axis in AXES)
         rows.append(row)
     return pd.DataFrame(rows).set_index("support")
 
 
+def _both(part: pd.DataFrame, method: str, name: str) -> str:
+    return "/".join(f"{part.loc[method, f'{axis}_{name}']:.3f}" for axis in AXES)
+
+
 def saved_labels(scores: pd.DataFrame) -> pd.DataFrame:
     """How many suggested labels reach the error of so many even ones: mean RMSE of both axes, between budgets by
-    the straight line in the logarithms."""
+    the straight line in the logarithms; NaN where no number of them tried does."""
     fused = scores[scores["method"] == FUSED]
     error = fused.assign(error=np.sqrt((fused["valence_RMSE"] ** 2 + fused["arousal_RMSE"] ** 2) / 2))
     even, asked = (error[error["strategy"] == name].sort_values("amount") for name in ("uniform_k", "suggested"))
-    needed = np.exp(np.interp(-np.log(even["error"]), -np.log(asked["error"]), np.log(asked["amount"])))
+    reached = np.minimum.accumulate(asked["error"].to_numpy())
+    needed = np.exp(np.interp(-np.log(even["error"]), -np.log(reached), np.log(asked["amount"]), right=np.nan))
     return pd.DataFrame({
         "even labels": even["amount"], "error": even["error"], "suggested labels needed": needed,
         "share": needed / even["amount"].to_numpy(),

@@ -52,6 +52,20 @@ def clip(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def two_people(tmp_path_factory) -> Path:
+    """An MP4 of 30 frames at 20 a second: two faces side by side."""
+    path = tmp_path_factory.mktemp("video") / "two.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (480, 240))
+    for _ in range(30):
+        left, right = (draw_face(Person(hair=hair), 0.1, 0.1, size=220)[0] for hair in ("side", "bob"))
+        canvas = np.full((240, 480, 3), 90, np.uint8)
+        canvas[10:230, 10:230], canvas[10:230, 250:470] = left, right
+        writer.write(canvas)
+    writer.release()
+    return path
+
+
 def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n40,0.1,0.6\n") -> Path:
     path.write_text(rows)
     return path
@@ -187,6 +201,28 @@ def test_fused_labels_of_a_video_have_intervals_that_close_at_the_labels(quick, 
         assert (width[table["support"]] == 0).all() and (width[~table["support"]] > 0).all()
 
 
+def test_fusion_is_fitted_once_and_kept_beside_the_checkpoint(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.calibration.SHORTEST", 5)
+    monkeypatch.setattr("utils.calibration.FEWEST", 2)
+    checkpoint = shutil.copy(quick[1], tmp_path / "best.pt")
+    arguments = ["--checkpoint", checkpoint, *quick[2:], "--support_set.amount", 3]
+    first, printed = label(*arguments)
+    written = (tmp_path / "fusion.json").read_bytes()
+    monkeypatch.setattr("utils.calibration.fit_fusion", None)  # it would be called
+    second, again = label(*arguments)
+    assert (tmp_path / "fusion.json").read_bytes() == written and b'"clips": 2' in written
+    assert (first / "labels.csv").read_bytes() == (second / "labels.csv").read_bytes()
+    assert "90 % intervals" in printed and printed.splitlines()[:4] == again.splitlines()[:4]
+
+
+def test_labels_on_one_track_label_the_other_through_it(quick, two_people, tmp_path):
+    labels = labels_file(tmp_path / "labels.csv", "frame,track,valence,arousal\n3,0,0.5,-0.2\n20,0,-0.4,0.1\n")
+    folder, _ = label(*quick, "--video", two_people, "--labels", labels, "--track", "all")
+    table = pd.read_csv(folder / "labels.csv").dropna(subset="track")
+    other = table[table["track"] == 1]
+    assert len(other) > 20 and other[["valence", "arousal_low"]].notna().all(axis=None) and not other["support"].any()
+
+
 def test_suggested_frames_filled_in_are_labels(quick, clip, tmp_path):
     folder, printed = label(*quick, "--video", clip, "--suggest", 3)
     table = pd.read_csv(folder / "clip_to_label.csv")
@@ -281,15 +317,8 @@ def test_truncated_video_is_labelled_as_far_as_it_decodes(quick, tmp_path):
     assert 10 < len(table) < 30 and table["valence"].notna().all()
 
 
-def test_two_people_need_a_track_or_a_choice(quick, tmp_path):
-    path = tmp_path / "two.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (480, 240))
-    for _ in range(30):
-        left, right = (draw_face(Person(hair=hair), 0.1, 0.1, size=220)[0] for hair in ("side", "bob"))
-        canvas = np.full((240, 480, 3), 90, np.uint8)
-        canvas[10:230, 10:230], canvas[10:230, 250:470] = left, right
-        writer.write(canvas)
-    writer.release()
+def test_two_people_need_a_track_or_a_choice(quick, two_people, tmp_path):
+    path = two_people
     labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal,track\n3,0.2,0.3,0\n9,-0.5,0.1,1\n")
     folder, _ = label(*quick, "--video", path, "--labels", labels, "--track", "all", "--overlay")
     table = pd.read_csv(folder / "labels.csv")

@@ -5,12 +5,25 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from models.mtclar import MTCLAR
 from utils.agreement import annotator_agreement, label_error
 from utils.audit import audit
 from utils.errors import CheckpointError
-from utils.fusion import NORMAL, UNFITTED, Clip, Fusion, fit_fusion, read_fusion, save_fusion
-from utils.labelling import Anchors, SeenClip, fuse_unlabelled, fused_labels, supports
+from utils.fusion import NORMAL, UNFITTED, Clip, Fusion, deviations, fit_fusion, read_fusion, save_fusion
+from utils.labelling import (
+    Anchors,
+    SeenClip,
+    fuse,
+    fuse_unlabelled,
+    fused_labels,
+    mean_difference,
+    see_clip,
+    supports,
+)
+from utils.runtime import make_runtime
+from utils.settings import RuntimeSettings
 from utils.smoother import LEVEL, Posterior, Support, TraceModel, liveliness
 from utils.suggest import expected_error, suggest
 
@@ -126,15 +139,18 @@ def test_fit_takes_long_clips_and_missing_labels(rng):
 
 def test_fusion_is_kept_with_the_weights_it_was_fitted_for(tmp_path):
     checkpoint = tmp_path / "best.pt"
-    fusion = Fusion((MODEL, MODEL._replace(noise=0.3)), (1.6, 1.7), 9)
-    assert read_fusion(checkpoint, "a") is None
-    save_fusion(checkpoint, "a", fusion)
-    assert read_fusion(checkpoint, "a") == fusion and read_fusion(checkpoint, "b") is None
+    fusion = Fusion((MODEL, MODEL._replace(noise=0.3)), (1.6, 1.7), 9, "demo")
+    checkpoint.write_bytes(b"weights")
+    assert read_fusion(checkpoint) is None
+    save_fusion(checkpoint, fusion)
+    assert read_fusion(checkpoint) == fusion
     content = json.loads((tmp_path / "fusion.json").read_text())
     content["valence"]["model"]["noise"] = float("nan")
     (tmp_path / "fusion.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="fusion.json.*delete it"):
-        read_fusion(checkpoint, "a")
+        read_fusion(checkpoint)
+    checkpoint.write_bytes(b"other weights")
+    assert read_fusion(checkpoint) is None
 
 
 def seen_clip(clip: Clip) -> SeenClip:
@@ -215,6 +231,13 @@ def test_annotators_agreement_and_their_error(rng):
     np.testing.assert_allclose(label_error(apart), 0.4, rtol=0.15)
 
 
+def test_a_third_annotator_of_few_frames_hides_nothing(rng):
+    both = two_annotators(rng, 0.1)
+    third = both[both["annotator"] == "a"].head(1).assign(annotator="")
+    found, before = annotator_agreement(pd.concat([both, third])), annotator_agreement(both)
+    assert found["CCC"].tolist() == before["CCC"].tolist() and found["ICC(A,1)"].isna().all()
+
+
 def test_one_annotator_or_few_shared_frames_give_no_agreement(rng):
     both = two_annotators(rng, 0.1, 2)
     assert annotator_agreement(both).empty and annotator_agreement(both[both["annotator"] == "a"]).empty
@@ -227,8 +250,65 @@ def test_constant_labels_of_annotators_have_no_intraclass_correlation():
     assert np.isnan(found.loc["valence", "ICC(A,1)"]) and np.isfinite(found.loc["arousal", "ICC(A,1)"])
 
 
-def test_unfitted_widths_are_those_of_a_normal_distribution():
-    assert UNFITTED.widths == (NORMAL, NORMAL) and UNFITTED.clips == 0
+def test_constant_labels_give_a_fit_that_can_be_kept_and_read(rng, tmp_path):
+    times = np.arange(30) / 25
+    fusion = fit_fusion([Clip(times, np.zeros((30, 2)), np.full((30, 2), 0.5)) for _ in range(4)])
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    save_fusion(tmp_path / "best.pt", fusion)
+    assert read_fusion(tmp_path / "best.pt") == fusion and min(fusion.widths) >= NORMAL / 2
+
+
+def test_an_axis_without_labels_stays_as_it_started(rng):
+    clips = [clip._replace(labels=clip.labels * (1, np.nan)) for clip in made_clips(rng, 4, 30, 0.1)]
+    fusion = fit_fusion(clips)
+    assert fusion.widths[1] == NORMAL and fusion.models[1] == pytest.approx(UNFITTED.models[1])
+
+
+def test_declared_errors_of_labels_do_not_widen_the_rest(rng, sharp):
+    ratios = []
+    for clip in made_clips(rng, 20, 60, 0.05):
+        anchors = anchors_of(clip, list(range(1, 60, 4)), 0.2)
+        anchors.labels[:] += rng.normal(0, 0.2, anchors.labels.shape)
+        posteriors = posteriors_of(clip, anchors, sharp)
+        known = np.sqrt(posteriors[0].variance + sharp.models[0].residual ** 2)
+        ratios.append(deviations(sharp.models[0], posteriors[0])[0] / known[0])
+    assert 0.8 < np.mean(ratios) < 1.15
+
+
+def test_audit_finds_two_slips_among_many_at_once(rng, sharp):
+    (clip,) = made_clips(rng, 1, 120, 0.05)
+    anchors = anchors_of(clip, list(range(3, 120, 6)))
+    anchors.labels[4, 1] += 0.6
+    anchors.labels[14, 0] -= 0.6
+    found = {(doubt.anchor, doubt.axis) for doubt in audit(seen_clip(clip), anchors, sharp)}
+    assert found == {(4, "arousal"), (14, "valence")}
+
+
+def test_labelled_frames_are_not_suggested(rng):
+    (clip,) = made_clips(rng, 1, 6, 0.1)
+    some = posteriors_of(clip, anchors_of(clip, [0, 2, 4], 0.3))
+    assert sorted(one.place for one in suggest(some, 5)) == [1, 3, 5]
+    assert suggest(posteriors_of(clip, anchors_of(clip, list(range(6)))), 2) == []
+
+
+def test_foreign_labels_shift_the_view(rng):
+    model, runtime = MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32"))
+    times, others = np.arange(20) / 25, torch.randn(3, 256)
+    clip = see_clip(model, runtime, torch.randn(20, 256), times)
+    foreign = Anchors(others, np.full((3, 2), 0.4), np.zeros((3, 2)), np.full(3, np.nan), np.arange(3), np.full(3, -1))
+    found = fuse(model, runtime, clip, foreign, UNFITTED)
+    view = 0.4 + mean_difference(model, runtime, clip.embeddings, others)
+    wanted = Posterior(UNFITTED.models[1], times, view[:, 1], NOBODY)
+    np.testing.assert_allclose(found[1].mean, wanted.mean)
+
+
+def test_mean_difference_in_parts_is_the_same(monkeypatch):
+    model, runtime = MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32"))
+    frames, others = torch.randn(30, 256), torch.randn(4, 256)
+    whole = mean_difference(model, runtime, frames, others)
+    monkeypatch.setattr("utils.labelling.CHUNK", 1)
+    np.testing.assert_allclose(mean_difference(model, runtime, frames, others), whole, atol=1e-5)
+    np.testing.assert_allclose(mean_difference(model, runtime, frames, frames[:1])[0], 0, atol=1e-6)
 
 
 def test_a_clip_whose_labels_surprise_gets_wider_intervals(rng, sharp):

@@ -1,5 +1,7 @@
 """Support labels that the others contradict: slips of a hand, wrong frames, a changed mind."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -7,9 +9,12 @@ import numpy as np
 from datasets.annotations import AXES
 from utils.fusion import NORMAL, Fusion
 from utils.labelling import Anchors, SeenClip, supports
+from utils.smoother import Posterior, Support
 
 LIMIT = 3.5  # standard deviations from what the other labels lead to expect
 SET_ASIDE = 1e3  # error of a label that no longer counts
+
+Traces = Callable[[list[Support]], list[Posterior]]  # of a clip, given any support, an entry an axis
 
 
 class Doubt(NamedTuple):
@@ -28,18 +33,25 @@ class Doubt(NamedTuple):
 def audit(clip: SeenClip, anchors: Anchors, fusion: Fusion) -> list[Doubt]:
     """Labels of the clip's own anchors far from what the others say, the worst first; a row a label and axis.
 
-    Each label is compared with what all the others lead to expect. The worst one is set aside, and the rest compared
-    again, since one wrong label makes its neighbours look wrong too.
+    Each label is compared with what all the others lead to expect. One that is further off than its neighbours is set
+    aside, and the rest compared again, since a wrong label makes its neighbours look wrong too.
     """
+    return contradicted(anchors, fusion, partial(fusion.posteriors, clip.times, clip.view))
+
+
+def contradicted(anchors: Anchors, fusion: Fusion, posteriors: Traces) -> list[Doubt]:
+    """The same, where `posteriors` gives the clip's traces for any support."""
     if not anchors.inside or len(anchors.places) < 2:
         return []
     errors = anchors.errors.copy()
     while True:
-        sizes, expected = _disagreement(clip, anchors, errors, fusion)
-        kept = np.where(errors.max(1) < SET_ASIDE, sizes.max(1), 0)
-        if kept.max() <= LIMIT:
+        sizes, expected = _disagreement(anchors, errors, fusion, posteriors)
+        kept = np.where(errors < SET_ASIDE, sizes, 0)
+        around = np.pad(kept, ((1, 1), (0, 0)))
+        worst = (kept > LIMIT) & (kept >= around[:-2]) & (kept >= around[2:])
+        if not worst.any():
             break
-        errors[kept.argmax()] = SET_ASIDE
+        errors[worst] = SET_ASIDE
     found = [
         Doubt(place, AXES[axis], anchors.labels[place, axis], expected[place, axis], sizes[place, axis])
         for place, axis in zip(*np.nonzero(sizes > LIMIT), strict=True)
@@ -56,12 +68,11 @@ def doubt_columns(doubt: Doubt, anchors: Anchors) -> dict[str, object]:
 
 
 def _disagreement(
-    clip: SeenClip, anchors: Anchors, errors: np.ndarray, fusion: Fusion
+    anchors: Anchors, errors: np.ndarray, fusion: Fusion, posteriors: Traces
 ) -> tuple[np.ndarray, np.ndarray]:
     """(A, 2) distance of each label from what the others say, in standard deviations; (A, 2) what they say."""
     given = [support._replace(errors=errors[:, axis]) for axis, support in enumerate(supports(anchors))]
-    posteriors = fusion.posteriors(clip.times, clip.view, given)
-    means, variances = zip(*(posterior.left_out() for posterior in posteriors), strict=True)
+    means, variances = zip(*(posterior.left_out() for posterior in posteriors(given)), strict=True)
     residuals, widths = np.array([model.residual for model in fusion.models]), np.array(fusion.widths)
     spread = np.stack(variances, 1) + residuals**2
     deviations = np.sqrt(spread * (widths / NORMAL) ** 2 + anchors.errors**2)

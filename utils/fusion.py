@@ -3,7 +3,8 @@
 A clip's *view* is what the network alone makes of it: how far each frame lies above the others, an axis a column. The
 view is the evidence of `utils.smoother`, whose few parameters are fitted here to the validation clips, so that the true
 labels of the frames between a clip's support frames become as likely as can be. A network without value leaves a large
-noise, and the labels then follow time alone. The intervals are corrected on the same clips to their nominal coverage.
+noise, and the labels then follow time alone. The widths of the intervals are those that hold 90 % of the frames of
+clips left out of the fit: cross-conformal, over all frames of all clips and of several support-sets.
 """
 
 import json
@@ -16,15 +17,19 @@ import torch
 from torch import Tensor
 
 from datasets.annotations import AXES
+from utils.checkpoint import digest
 from utils.errors import CheckpointError
 from utils.files import write_text
 from utils.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, liveliness
 from utils.support_set import every_n, uniform_k
 
 FILE = "fusion.json"
+FORMAT = 1  # raise it whenever the same parameters would give other labels
 COVERAGE = 0.90
 NORMAL = 1.6449  # standard deviations on each side that hold COVERAGE of a normal distribution
 TRUST, LARGEST = 8, 9.0  # labels that the fit is worth against a clip's own; a slip counts as three deviations
+NARROWEST = NORMAL / 2  # no fit is so good that its intervals may be narrower than this
+FOLDS = 2  # of clips, for the widths
 PIECE = 240  # frames; longer validation clips are fitted in pieces
 SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6), (uniform_k, 12))
 START = TraceModel(wander=0.05, bend=0.7, bend_seconds=1.1, liveliness=0.5, drift=0.1, drift_seconds=0.3, offset=0.3,
@@ -52,6 +57,8 @@ class Fusion(NamedTuple):
     """Standard deviations on each side of an interval that holds 90 % of the true labels."""
     clips: int
     """How many it was fitted to; 0: not fitted, so the intervals are not calibrated."""
+    source: str = ""
+    """The data that it was fitted to."""
 
     def posteriors(self, times: np.ndarray, view: np.ndarray, supports: list[Support]) -> list[Posterior]:
         """A clip's traces of valence and arousal; times (N,) in seconds, view (N, 2), a Support an axis."""
@@ -78,7 +85,8 @@ def deviations(model: TraceModel, posterior: Posterior) -> np.ndarray:
     if len(said) < 2:
         return known
     means, variances = posterior.left_out()
-    surprise = np.minimum((said - means) ** 2 / (variances + model.residual**2), LARGEST)
+    expected = variances + model.residual**2 + posterior.support.errors**2
+    surprise = np.minimum((said - means) ** 2 / expected, LARGEST)
     return known * np.sqrt((TRUST + surprise.sum()) / (TRUST + len(said)))
 
 
@@ -91,34 +99,34 @@ def fit_fusion(clips: list[Clip]) -> Fusion:
     return Fusion(tuple(model for model, _ in fitted), tuple(width for _, width in fitted), len(clips))
 
 
-def read_fusion(checkpoint: Path, weights: str) -> Fusion | None:
-    """What was fitted for these weights, from the file beside the checkpoint; None where it is for others.
+def read_fusion(checkpoint: Path) -> Fusion | None:
+    """What was fitted for these weights, from the file beside the checkpoint; None where it is of others.
 
-    weights: the key of `embed.weights_key`. Raises CheckpointError for a file that is none of ours.
+    Raises CheckpointError for a file that is none of ours.
     """
     path = checkpoint.parent / FILE
     if not path.exists():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["weights"] != weights:
+        if (content["weights"], content["format"]) != (digest(checkpoint), FORMAT):
             return None
         models = tuple(TraceModel(**content[axis]["model"]) for axis in AXES)
         widths = tuple(float(content[axis]["width"]) for axis in AXES)
         if not all(np.isfinite(value) and value > 0 for model in models for value in (*model, *widths)):
             raise ValueError("its numbers must be positive")
-        return Fusion(models, widths, int(content["clips"]))
+        return Fusion(models, widths, int(content["clips"]), str(content["source"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete it, and it is fitted again") from None
 
 
-def save_fusion(checkpoint: Path, weights: str, fusion: Fusion) -> None:
+def save_fusion(checkpoint: Path, fusion: Fusion) -> None:
     """Writes what `read_fusion` reads."""
     axes = {
         axis: {"model": model._asdict(), "width": width}
         for axis, model, width in zip(AXES, fusion.models, fusion.widths, strict=True)
     }
-    content = {"weights": weights, "clips": fusion.clips, **axes}
+    content = {"weights": digest(checkpoint), "format": FORMAT, "source": fusion.source, "clips": fusion.clips, **axes}
     write_text(checkpoint.parent / FILE, json.dumps(content, indent=2) + "\n")
 
 
@@ -139,33 +147,44 @@ class _Task(NamedTuple):
 
 
 def _fit_axis(clips: list[Clip], axis: int) -> tuple[TraceModel, float]:
-    tasks = list(_tasks(clips, axis))
-    start = torch.tensor(START, dtype=torch.float64).log()
-    logs = start.clone().requires_grad_()
+    """The parameters from all clips; the width from errors on clips that the parameters there were not fitted to."""
+    tasks = [list(_tasks(clip, axis)) for clip in clips]
+    model = _fit_model(sum(tasks, []), START)
+    ratios = []
+    for part in range(FOLDS):
+        others = sum((found for number, found in enumerate(tasks) if number % FOLDS != part), [])
+        apart = _fit_model(others, model)
+        ratios += [_error_ratios(apart, task) for found in tasks[part::FOLDS] for task in found]
+    width = float(np.quantile(np.concatenate(ratios), COVERAGE)) if ratios else NORMAL
+    return model, max(width, NARROWEST)
+
+
+def _fit_model(tasks: list["_Task"], start: TraceModel) -> TraceModel:
+    """Makes the true labels of the open frames likely, by gradient; START where there is nothing to fit to."""
+    first, pulled = (torch.tensor(model, dtype=torch.float64).log() for model in (start, START))
+    logs = first.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([logs], max_iter=40, line_search_fn="strong_wolfe")
-    frames = sum(len(task.open) for task in tasks)
+    frames = max(1, sum(len(task.open) for task in tasks))
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         model = TraceModel(*logs.exp())
-        loss = sum(_surprise(model, task) for task in tasks) / frames + PULL * (logs - start).square().sum()
+        loss = sum(_surprise(model, task) for task in tasks) / frames + PULL * (logs - pulled).square().sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    model = TraceModel(*logs.detach().exp().clamp(*BOUNDS).tolist())
-    return model, _interval_width(model, tasks)
+    found = logs.detach().exp()
+    return TraceModel(*found.clamp(*BOUNDS).tolist()) if found.isfinite().all() else START
 
 
-def _tasks(clips: list[Clip], axis: int) -> Iterator[_Task]:
-    for clip in clips:
-        known = np.isfinite(clip.labels[:, axis])
-        pieces = np.array_split(np.flatnonzero(known), -(-known.sum() // PIECE) or 1)
-        for rows in pieces:
-            for choose, amount in SUPPORTS:
-                support = choose(rows, amount, None)
-                if len(support) < len(rows):
-                    yield _task(clip, rows, support, axis)
+def _tasks(clip: Clip, axis: int) -> Iterator[_Task]:
+    known = np.flatnonzero(np.isfinite(clip.labels[:, axis]))
+    for rows in np.array_split(known, -(-len(known) // PIECE) or 1):
+        for choose, amount in SUPPORTS:
+            support = choose(rows, amount, None)
+            if len(support) < len(rows):
+                yield _task(clip, rows, support, axis)
 
 
 def _task(clip: Clip, rows: np.ndarray, support: np.ndarray, axis: int) -> _Task:
@@ -186,14 +205,11 @@ def _surprise(model: TraceModel, task: _Task) -> Tensor:
     return (error.square() / variance + variance.log()).sum() / 2
 
 
-def _interval_width(model: TraceModel, tasks: list[_Task]) -> float:
-    """Split-conformal: the COVERAGE quantile of |error| / standard deviation."""
-    ratios = []
-    for task in tasks:
-        view, labels, places = task.view.numpy(), task.labels.numpy(), task.support.numpy()
-        posterior = Posterior(model, task.times, view, Support(places, labels[places], np.zeros(len(places))))
-        ratios.append((np.abs(posterior.mean - labels) / deviations(model, posterior))[task.open])
-    return float(np.quantile(np.concatenate(ratios), COVERAGE))
+def _error_ratios(model: TraceModel, task: _Task) -> np.ndarray:
+    """|error| / standard deviation of the open frames, as labelling has them."""
+    view, labels, places = task.view.numpy(), task.labels.numpy(), task.support.numpy()
+    posterior = Posterior(model, task.times, view, Support(places, labels[places], np.zeros(len(places))))
+    return (np.abs(posterior.mean - labels) / deviations(model, posterior))[task.open.numpy()]
 
 
 def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from utils.errors import about_file
 from utils.face_video import FaceVideo, Track, read_face_video
 from utils.files import write_whole
 from utils.fusion import Fusion
-from utils.labelling import Anchors, Labels, label_by_time, label_clip, see_clip, usable_rules
+from utils.labelling import Anchors, Labels, label_by_time, label_clip, see_clip
 from utils.overlay import write_overlay
 from utils.plots import plane_figure, trace_figure
 from utils.run_folder import RunFolder
@@ -54,7 +54,8 @@ class LabelledVideos:
             seen = read_face_video(job.video, self.model, self.weights, self.cache, self.settings, self.runtime)
             labels = read_labels(job.labels, seen.timeline, self.settings.tier)
             placed = place_labels(labels, seen, self.settings.support_set.annotator_error)
-            found = label_video(self.model, seen, placed, self.fusion, self.runtime)
+            rule = self.settings.support_set.rule
+            found = label_video(self.model, seen, placed, rule, self.fusion, self.runtime)
             self.run = self.run or RunFolder.create(self.settings, "fsl_mtclar")
             self._keep(seen, placed, found)
             write_video_outputs(self.run, seen, found.tables, self.settings)
@@ -103,16 +104,17 @@ class VideoLabels(NamedTuple):
     """A row a support label that the others contradict: video, track, and the columns of `audit.doubt_columns`."""
 
 
-def label_video(model: MTCLAR, seen: FaceVideo, placed: Placed, fusion: Fusion, runtime: Runtime) -> VideoLabels:
-    """Labels the chosen tracks by every method, and audits their support-sets."""
+def label_video(
+    model: MTCLAR, seen: FaceVideo, placed: Placed, rule: str, fusion: Fusion, runtime: Runtime
+) -> VideoLabels:
+    """Labels the chosen tracks by this rule and by the baselines, and audits their support-sets."""
     tables: dict[str, list[pd.DataFrame]] = {}
     doubts = []
     for track in seen.tracks:
         clip = see_clip(model, runtime, track.embeddings, track.faces["time"].to_numpy())
         anchors = anchors_of(track, seen, placed.means)
-        for rule in usable_rules(True):
-            found = label_clip(model, runtime, clip, anchors, rule, fusion)
-            tables.setdefault(rule, []).append(_track_table(track, anchors, found))
+        found = label_clip(model, runtime, clip, anchors, rule, fusion)
+        tables.setdefault(rule, []).append(_track_table(track, anchors, found))
         for baseline in BASELINES:
             found = label_by_time(clip.times, anchors, baseline)
             tables.setdefault(baseline, []).append(_track_table(track, anchors, found))

@@ -60,7 +60,7 @@ class Labels(NamedTuple):
     """Labels of a clip's N frames."""
 
     values: np.ndarray
-    """(N, 2) valence and arousal in [-1, 1]; at support frames what the person said."""
+    """(N, 2) valence and arousal in [-1, 1]; at support frames what the person said, where that is exact."""
     anchor: np.ndarray
     """(N,) the anchor that served; -1 where several did."""
     margins: np.ndarray | None = None
@@ -93,13 +93,16 @@ def see_clip(model: MTCLAR, runtime: Runtime, embeddings: Tensor, times: np.ndar
 @torch.inference_mode()
 def mean_difference(model: MTCLAR, runtime: Runtime, frames: Tensor, others: Tensor) -> np.ndarray:
     """(N, 2): how far each frame lies above the mean of the others, antisymmetric: (Δ(a, b) - Δ(b, a)) / 2."""
-    with runtime.autocast():
-        there, back = model.compare_all(frames, others), model.compare_all(others, frames)
-    means = [
-        (getattr(there, axis).float().mean(1) - getattr(back, axis).float().mean(0)) / 2
-        for axis in ("delta_valence", "delta_arousal")
-    ]  # fmt: skip
-    return torch.stack(means, 1).cpu().numpy().astype(np.float64)
+    parts = []
+    for some in frames.split(max(1, CHUNK * REFERENCES // len(others))):
+        with runtime.autocast():
+            there, back = model.compare_all(some, others), model.compare_all(others, some)
+        means = [
+            (getattr(there, axis).float().mean(1) - getattr(back, axis).float().mean(0)) / 2
+            for axis in ("delta_valence", "delta_arousal")
+        ]  # fmt: skip
+        parts.append(torch.stack(means, 1).cpu())
+    return torch.cat(parts).numpy().astype(np.float64)
 
 
 def label_clip(
@@ -123,8 +126,9 @@ def label_clip(
 def fuse(model: MTCLAR, runtime: Runtime, clip: SeenClip, anchors: Anchors, fusion: Fusion) -> list[Posterior]:
     """The clip's traces of valence and of arousal, given all its anchors.
 
-    Anchors of the clip are labels of its trace. Those of other people or videos only shift the view: what they say
-    of a frame is right but for the offset and the other errors of the evidence.
+    Anchors of the clip are labels of its trace; what the network sees of them is in the view, as of every frame. Those
+    of other people or videos only shift the view: what they say of a frame is right but for the offset and the other
+    errors of the evidence.
     """
     if anchors.inside:
         return fusion.posteriors(clip.times, clip.view, supports(anchors))

@@ -100,8 +100,8 @@ def trace_figure(clip: str, method: str, tables: dict[str, pd.DataFrame]) -> Fig
             band = chosen[f"{axis}_low"], chosen[f"{axis}_high"]
             axes.fill_between(frame, *band, color="tab:blue", alpha=0.18, linewidth=0, label="90 % interval")
         if support.any():
-            said = tables.get("linear", chosen)  # it goes through what the person said
-        axes.plot(frame[support], said[axis][said["support"]], "o", color="tab:orange", markersize=6, label="support")
+            said = tables.get("linear", chosen)[axis][support.to_numpy()]  # it goes through what the person said
+            axes.plot(frame[support], said, "o", color="tab:orange", markersize=6, label="support")
         axes.set(ylabel=axis, ylim=(-1.05, 1.05))
         axes.grid(color="0.92")
         axes.set_title(f"clip {clip}" if place == 0 else "", loc="left")

@@ -25,7 +25,8 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
                 for name in SCORES:
                     row[f"{axis}_{name}"] = np.mean([one[name] for one in found if one] or [np.nan])
                 if f"{axis}_low" in table:
-                    row |= {f"{axis}_{name}": value for name, value in interval_scores(scored, axis).items()}
+                    inside = pd.DataFrame([interval_scores(part, axis) for part in parts]).mean()
+                    row |= {f"{axis}_{name}": value for name, value in inside.items()}
             rows.append(row)
     return pd.DataFrame(rows)
 

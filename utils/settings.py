@@ -156,7 +156,7 @@ class SupportSettings(Section):
     """n of every_n; frames of a clip for the others; train_bins: frames of each of ten bins."""
     rule: Literal["previous", "nearest", "mean", "weighted", "fused"] = "fused"
     """Which anchors serve a frame: the latest (paper), the closest in time, all alike, or all by likeness and time;
-    fused: a Gaussian process that weighs what all anchors say against time, with intervals."""
+    fused: a Gaussian process in time through all of them, led by what the network sees in between, with intervals."""
     annotator_error: float = Field(0.0, ge=0, le=1)
     """Standard deviation of a person's label. 0: labels are exact, unless several annotators differ."""
     score_support: bool = False
@@ -298,7 +298,7 @@ class LabelSettings(VideoSettings, Settings):
     tier: str | None = None
     """ELAN: what precedes valence and arousal in the names of the tiers to read."""
     suggest: int = Field(0, ge=0)
-    """Name this many frames of each video whose labels would help most, given those in labels, if any; writes a CSV to
+    """Name this many frames of each track whose labels would help most, given those in labels, if any; writes a CSV to
     fill in, which then serves as labels, and a picture of the frames."""
     checkpoint: Path | None = None
     """best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run, of the same name if one is given."""

@@ -5,9 +5,10 @@
     a person    y(t) = f(t) + error                             at the support frames
 
 a(t) is large where the evidence moves and small where it rests: labels of a quiet stretch are quiet. offset and gain
-are constants of the clip, unknown, zero on average. All parts are Gaussian, so that the posterior of f is exact. Each
-frame's state (wander, bend, bend's slope, drift) depends on the last frame's alone, so the precision matrix of all
-states is banded, and one Cholesky factor of it gives mean and variance of every frame.
+are constants of the clip, unknown, zero on average. With a(t), and the evidence that the gain multiplies, taken as
+given, all parts are Gaussian, and the posterior of f is exact. Each frame's state (wander, bend, bend's slope, drift)
+depends on the last frame's alone, so the precision matrix of all states is banded, and one Cholesky factor of it gives
+mean and variance of every frame.
 """
 
 from typing import NamedTuple
@@ -83,12 +84,12 @@ class Posterior:
         self.variance = np.einsum("nij,ni,nj->n", covariances, self.label, self.label) + self._from_constants()
         self.support, self.label_variance = support, 1 / per_label
 
-    def covariance(self, places: np.ndarray) -> np.ndarray:
-        """(N, C): of the label at every frame with the label at C places."""
+    def covariance(self, places: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """(R, C): of the label at R rows (default: every frame) with the label at C places."""
         ones = np.zeros((len(self.mean), STATES, len(places)))
         ones[places, :, np.arange(len(places))] = self.label[places]
         columns = self._of_label(self._solve(ones.reshape(-1, len(places))))
-        return columns + self.response @ self.constants @ self.response[places].T
+        return columns[rows] + self.response[rows] @ self.constants @ self.response[places].T
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean (A,) and variance (A,) of the label at each support frame, given all the other support labels."""

@@ -6,8 +6,9 @@ import numpy as np
 
 from utils.smoother import Posterior
 
-CANDIDATES = 256  # frames considered, evenly spread over the clip; more change little
+CANDIDATES = 256  # frames considered, evenly spread over those without a label
 POINTS = 2048  # frames over which the expected error is averaged
+BLOCK = 32  # columns of the covariance at once
 
 
 class Suggestion(NamedTuple):
@@ -27,17 +28,18 @@ def expected_error(posteriors: list[Posterior]) -> float:
 
 
 def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float] = (0.0, 0.0)) -> list[Suggestion]:
-    """Up to `count` frames, the most useful first, each chosen as if those before it had been labelled.
+    """Up to `count` frames without a label, the most useful first, each chosen as if those before it had been labelled.
 
     posteriors: of valence and of arousal, given the labels so far. errors: standard deviations of a person's label.
     A label at frame q takes cov(t, q)² / (var(q) + error²) off the variance at t.
     """
-    frames = len(posteriors[0].mean)
-    places = _spread(frames, CANDIDATES)
+    frames = np.arange(len(posteriors[0].mean))
+    places = _spread(np.setdiff1d(frames, posteriors[0].support.places), CANDIDATES)
     points = np.union1d(places, _spread(frames, POINTS))
     inside = np.searchsorted(points, places)
-    shared = [posterior.covariance(places)[points] for posterior in posteriors]
+    shared = [_covariance(posterior, places, points) for posterior in posteriors]
     variances = [posterior.variance[points] for posterior in posteriors]
+    taken = np.zeros(len(places), bool)
     found: list[Suggestion] = []
     for _ in range(min(count, len(places))):
         before = np.mean(variances)
@@ -45,8 +47,8 @@ def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float]
             np.square(columns).sum(0) / (variance[inside] + error**2 + 1e-9)
             for columns, variance, error in zip(shared, variances, errors, strict=True)
         )  # fmt: skip
-        gains[[place.place == places for place in found] and np.isin(places, [one.place for one in found])] = -1
-        best = int(np.argmax(gains))
+        best = int(np.where(taken, -1, gains).argmax())
+        taken[best] = True
         for axis, error in enumerate(errors):
             column = shared[axis][:, best].copy()
             scale = variances[axis][inside[best]] + error**2 + 1e-9
@@ -56,6 +58,14 @@ def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float]
     return found
 
 
-def _spread(frames: int, count: int) -> np.ndarray:
-    """Up to `count` places, evenly over `frames`."""
-    return np.unique(np.linspace(0, frames - 1, min(frames, count)).round().astype(int))
+def _covariance(posterior: Posterior, places: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(points, places), a few columns at a time: each needs all frames."""
+    if not len(places):
+        return np.empty((len(points), 0))
+    blocks = np.array_split(places, -(-len(places) // BLOCK))
+    return np.concatenate([posterior.covariance(block, points) for block in blocks], 1)
+
+
+def _spread(frames: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` of the frames, evenly."""
+    return frames[np.unique(np.linspace(0, len(frames) - 1, min(len(frames), count)).round().astype(int))]

@@ -48,6 +48,8 @@ class SuggestedFrames:
             seen = read_face_video(job.video, self.model, self.weights, self.cache, self.settings, self.runtime)
             labels = read_labels(job.labels, seen.timeline, self.settings.tier) if job.labels else None
             found = self._suggestions(seen, labels)
+            if found.empty:
+                raise DataError("every frame that shows the face has a label; there is nothing left to suggest")
             self.run = self.run or RunFolder.create(self.settings, "fsl_mtclar")
             self.tables.append(found.assign(video=seen.video.name))
             self.run.save_table(f"{seen.video.name}_to_label.csv", template(found, labels))
@@ -89,15 +91,23 @@ def template(found: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:
     """The labels so far, and a row to fill in for each suggestion: what `read_labels` reads."""
     table = found[["frame", "track"]].assign(valence=np.nan, arousal=np.nan)
     if labels is not None:
-        table = pd.concat([labels[["frame", "track", *AXES, "annotator"]], table])
+        names = labels["annotator"].unique()
+        table["annotator"] = names[0] if len(names) == 1 else ""
+        said = labels[["frame", "track", *AXES, "annotator"]].round(dict.fromkeys(AXES, 4))
+        table = pd.concat([said, table])
     return table.sort_values("frame", kind="stable", ignore_index=True)
 
 
 def contact_sheet(seen: FaceVideo, found: pd.DataFrame):
     """The suggested frames in order of use, with the face box."""
     pictures = read_frames(seen.video, set(found["frame"]))
+    scale = min(1.0, SHEET_WIDTH / seen.video.size[0])
+    several = found["track"].nunique() > 1
     return frame_sheet([
-        (_boxed(pictures[row.frame], row), f"{row.order}. frame {row.frame}, {row.time:.2f} s")
+        (
+            _boxed(pictures[row.frame], row, scale),
+            f"{row.order}. frame {row.frame}, {row.time:.2f} s" + f", track {row.track}" * several,
+        )
         for row in found.itertuples()
     ])  # fmt: skip
 
@@ -107,15 +117,13 @@ def read_frames(video: Video, wanted: set[int]) -> dict[int, np.ndarray]:
     found, last = {}, max(wanted)
     for frame, _, image in video:
         if frame in wanted:
-            found[frame] = image
+            scale = min(1.0, SHEET_WIDTH / image.shape[1])
+            found[frame] = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         if frame >= last:
             break
     return found
 
 
-def _boxed(image: np.ndarray, row) -> np.ndarray:
-    left, top, right, bottom = (int(round(getattr(row, edge))) for edge in BOX)
-    width = max(2, image.shape[1] // 200)
-    boxed = cv2.rectangle(image.copy(), (left, top), (right, bottom), (255, 190, 60), width)
-    scale = min(1.0, SHEET_WIDTH / image.shape[1])
-    return cv2.resize(boxed, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def _boxed(image: np.ndarray, row, scale: float) -> np.ndarray:
+    left, top, right, bottom = (int(round(getattr(row, edge) * scale)) for edge in BOX)
+    return cv2.rectangle(image.copy(), (left, top), (right, bottom), (255, 190, 60), 2)

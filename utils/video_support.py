@@ -19,7 +19,7 @@ class Placed(NamedTuple):
     """Labels of a video, put to the tracks that they mean."""
 
     single: pd.DataFrame
-    """A row a label: track, frame, annotator, valence, arousal."""
+    """A row a label: track, frame, annotator, valence, arousal, and where it stands (file and row)."""
     means: pd.DataFrame
     """A row a labelled (track, frame): annotators averaged, and the standard deviations of the means."""
 
@@ -42,10 +42,16 @@ def place_labels(labels: pd.DataFrame, seen: FaceVideo, annotator_error: float =
                 f"{label.where}: frame {label.frame} shows tracks {', '.join(map(str, sorted(wanted)))}; "
                 "say in a column `track` whom the label means, or choose one by --track"
             )
-        rows += [(track, label.frame, label.annotator, label.valence, label.arousal) for track in wanted & chosen]
-    single = pd.DataFrame(rows, columns=["track", "frame", "annotator", *AXES])
+        for track in wanted & chosen:
+            rows.append((track, label.frame, label.annotator, label.valence, label.arousal, label.where))
+    single = pd.DataFrame(rows, columns=["track", "frame", "annotator", *AXES, "where"])
     if single.empty:
         raise DataError("none of the labels is of a chosen track; choose another one by --track")
+    twice = single[single.duplicated(["track", "frame", "annotator"], keep=False)]
+    if len(twice):
+        first, second = twice["where"].iloc[:2]
+        raise DataError(f"{second}: frame {twice['frame'].iloc[0]} of this face already has a label, {first}; delete "
+                        "one, or name annotators")  # fmt: skip
     groups = single.groupby(["track", "frame"])
     means, counts = groups[list(AXES)].mean(), groups.size().to_numpy()
     error = np.maximum(label_error(single), annotator_error)
