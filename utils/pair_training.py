@@ -47,6 +47,8 @@ class PairTraining:
         self.likeness = make_likeness(splits.train, settings)
         images = TrainingImages(crops(splits.train), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
+        if runtime.backend == "compile":
+            model.encoder.compile()
         self.validation = PairTest(splits.validation, settings.pairs.validation, VALIDATION, crops, settings)
 
     def steps(self) -> int:
