@@ -32,8 +32,8 @@ from torch import Tensor
 from benchmarks.measure import alone, machine, matrix_peak, seconds
 from datasets.demo import render_demo
 from models.mtclar import MTCLAR
+from utils.backends import BackEnds
 from utils.checkpoint import save_checkpoint
-from utils.encoding import Encoders
 from utils.files import write_text
 from utils.labelling import Anchors, label_clip, see_clip
 from utils.losses import PairTargets, pair_losses
@@ -110,7 +110,7 @@ def encoder(backend: str, folder: str, width: int = WIDTH, size: int = SIZE):
     """Model, runtime and `encode` of a back end; a converted network goes to `folder`."""
     runtime = make_runtime(RuntimeSettings(backend=backend))
     model = network(runtime, width)
-    return model, runtime, Encoders(Path(folder), f"random {width}", runtime).make(backend, model, size)
+    return model, runtime, BackEnds(Path(folder), f"random {width}", runtime).make(backend, model, size)
 
 
 # Encoder ----------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def read(tmp_path, monkeypatch):
     CountingDetector.asked, CountingDetector.stop = 0, None
     monkeypatch.setattr("utils.face_video.FaceDetector", CountingDetector)
     monkeypatch.setattr("utils.face_video.PART", PART)
-    monkeypatch.setattr("utils.encoding.BATCH", BATCH)
+    monkeypatch.setattr("utils.backends.BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))
     checkpoint = tmp_path / "best.pt"
     checkpoint.write_bytes(b"weights")

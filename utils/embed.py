@@ -12,7 +12,7 @@ from torch import Tensor
 from datasets.images import FaceCrops
 from datasets.pairs import Pairs
 from models.mtclar import MTCLAR, Comparison
-from utils.encoding import Eager, Encode, Encoders
+from utils.backends import BackEnds, Eager, Encode
 from utils.files import write_whole
 from utils.loading import evaluation_loader, unwrapped
 from utils.runtime import Runtime
@@ -55,7 +55,7 @@ class EmbeddingCache:
 
     def __init__(self, folder: Path, checkpoint: Path, runtime: Runtime):
         self.folder, self.runtime, self.weights = folder, runtime, weights_key(checkpoint, runtime)
-        self.encoders = Encoders(folder, self.weights, runtime)
+        self.back_ends = BackEnds(folder, self.weights, runtime)
 
     def path(self, crops: FaceCrops, back_end: str) -> Path:
         key = hashlib.sha256(f"{self.weights} {back_end}".encode())
@@ -74,10 +74,10 @@ class EmbeddingCache:
 def embed_clips(model, clips: list[FaceCrops], cache: EmbeddingCache, runtime: Runtime, workers: int) -> list[Tensor]:
     """Embeddings (N, 256) of each clip, from the cache where they are there; the others are encoded in one go."""
     size = clips[0].image_size
-    chosen = cache.encoders.choose(model, sum(map(len, clips)), size)
+    chosen = cache.back_ends.choose(model, sum(map(len, clips)), size)
     found = [cache.read(clip, chosen) for clip in clips]
     if any(embeddings is None for embeddings in found):
-        encode = cache.encoders.make(chosen, model, size)
+        encode = cache.back_ends.make(chosen, model, size)
         if encode.name != chosen:
             found = [cache.read(clip, encode.name) for clip in clips]
     missing = [number for number, embeddings in enumerate(found) if embeddings is None]

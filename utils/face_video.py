@@ -23,8 +23,8 @@ from datasets.tracks import BOX, FaceDetector, choose_tracks, face_crops, track_
 from datasets.transforms import MARGIN, centre
 from datasets.video import IMAGE_SUFFIXES, Truncation, Video, open_video
 from models.mtclar import MTCLAR
+from utils.backends import Encode
 from utils.embed import EmbeddingCache, load_arrays, save_arrays
-from utils.encoding import Encode
 from utils.settings import LabelSettings
 from utils.threads import ahead
 
@@ -66,10 +66,10 @@ def read_face_video(path: Path, model: MTCLAR, cache: EmbeddingCache, settings: 
     faces = _cached_faces(video, cache.folder / _digest(key), settings.detect_every)
     chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
     size = settings.data.image_size
-    name = cache.encoders.choose(model, len(chosen), size)
+    name = cache.back_ends.choose(model, len(chosen), size)
     parts = _parts(chosen, cache.folder, f"{key} {cache.weights} {name} {size} {MARGIN}")
     if any(load_arrays(part.path) is None for part in parts):
-        encode = cache.encoders.make(name, model, size)
+        encode = cache.back_ends.make(name, model, size)
         if encode.name != name:
             parts = _parts(chosen, cache.folder, f"{key} {cache.weights} {encode.name} {size} {MARGIN}")
         _encode_missing(video, parts, encode, size)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.mtclar import MTCLAR
-from utils.encoding import PAYS, Eager, Encoders, OpenVINO, batch_size
+from utils.backends import PAYS, BackEnds, Eager, OpenVINO, batch_size
 from utils.errors import SettingsError
 from utils.runtime import make_runtime
 from utils.settings import RuntimeSettings
@@ -38,35 +38,35 @@ def truth(model):
 
 
 @pytest.fixture(params=["eager", "compile", "openvino"])
-def encoders(request, tmp_path, monkeypatch) -> Encoders:
+def back_ends(request, tmp_path, monkeypatch) -> BackEnds:
     if request.param == "openvino":
         pytest.importorskip("openvino")
     monkeypatch.setattr("utils.runtime.Runtime.can_compile", True)
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))  # traced, but not for minutes
-    return Encoders(tmp_path, "weights", runtime(request.param))
+    return BackEnds(tmp_path, "weights", runtime(request.param))
 
 
 def relative(found, truth):
     return (found - truth).norm() / truth.norm()
 
 
-def test_each_back_end_encodes_every_image_alike(encoders, model, truth, monkeypatch):
-    monkeypatch.setattr("utils.encoding.BATCH", 4)  # so that the last batch is not full
-    name = encoders.choose(model, 1, SIZE)
-    encode = encoders.make(name, model, SIZE)
-    assert encode.name == name == encoders.runtime.backend and encode.batch == 4
+def test_each_back_end_encodes_every_image_alike(back_ends, model, truth, monkeypatch):
+    monkeypatch.setattr("utils.backends.BATCH", 4)  # so that the last batch is not full
+    name = back_ends.choose(model, 1, SIZE)
+    encode = back_ends.make(name, model, SIZE)
+    assert encode.name == name == back_ends.runtime.backend and encode.batch == 4
     found = encode(CROPS)
     assert found.dtype == torch.float32 and relative(found, truth) < 1e-4
     assert torch.equal(encode(CROPS[4:5]), found[4:5])  # whatever stands beside it
-    assert encoders.make(name, model, SIZE) is encode
+    assert back_ends.make(name, model, SIZE) is encode
 
 
 @pytest.mark.parametrize("backend", ["eager", "openvino"])
 def test_bfloat16_is_within_tolerance(backend, model, truth, tmp_path):
     if backend == "openvino":
         pytest.importorskip("openvino")
-    encoders = Encoders(tmp_path, "weights", runtime(backend, "bfloat16"))
-    assert relative(encoders.make(backend, model, SIZE)(CROPS), truth) < 0.02
+    back_ends = BackEnds(tmp_path, "weights", runtime(backend, "bfloat16"))
+    assert relative(back_ends.make(backend, model, SIZE)(CROPS), truth) < 0.02
 
 
 def test_frozen_network_encodes_as_before(truth, model, tmp_path):
@@ -83,7 +83,7 @@ def test_converted_network_is_kept_and_a_broken_one_is_made_anew(model, truth, t
     OpenVINO(model, runtime(), SIZE, path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["network.bin", "network.xml"]
     with monkeypatch.context() as patch:
-        patch.setattr("utils.encoding._convert", None)
+        patch.setattr("utils.backends._convert", None)
         assert relative(OpenVINO(model, runtime(), SIZE, path)(CROPS), truth) < 1e-4
     for file, kept in (("network.bin", 1000), ("network.xml", 1000)):
         (path.parent / file).write_bytes((path.parent / file).read_bytes()[:kept])
@@ -95,12 +95,12 @@ def test_auto_chooses_by_the_length_of_the_job(tmp_path, model, monkeypatch):
     packages = {"openvino": True}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: packages.get(name))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
-    encoders, share = Encoders(tmp_path, "weights", runtime()), (256 / SIZE * 256 / 32) ** 2
+    back_ends, share = BackEnds(tmp_path, "weights", runtime()), (256 / SIZE * 256 / 32) ** 2
     few, many, most = 10, int(PAYS["openvino"] * share) + 1, int(PAYS["compile"] * share) + 1
-    assert [encoders.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "openvino", "openvino"]
-    encoders._path(SIZE).touch()
-    assert encoders.choose(model, few, SIZE) == "eager"  # not what this run itself has left
-    again = Encoders(tmp_path, "weights", runtime())
+    assert [back_ends.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "openvino", "openvino"]
+    back_ends._path(SIZE).touch()
+    assert back_ends.choose(model, few, SIZE) == "eager"  # not what this run itself has left
+    again = BackEnds(tmp_path, "weights", runtime())
     assert again.choose(model, few, SIZE) == "openvino" and again.choose(model, few, 2 * SIZE) == "eager"
     packages.clear()
     assert [again.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "eager", "compile"]
@@ -112,16 +112,16 @@ def test_a_back_end_that_fails_is_left_or_named(tmp_path, model, truth, monkeypa
     def broken(*_):
         raise RuntimeError("engine on fire\nat line 7")
 
-    monkeypatch.setattr("utils.encoding.OpenVINO", broken)
-    encoders = Encoders(tmp_path, "weights", runtime())
+    monkeypatch.setattr("utils.backends.OpenVINO", broken)
+    back_ends = BackEnds(tmp_path, "weights", runtime())
     with caplog.at_level(logging.WARNING):
-        encode = encoders.make("openvino", model, SIZE)
+        encode = back_ends.make("openvino", model, SIZE)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
         "encoding without openvino, which does not work here (engine on fire)"
     ]
     assert encode.name == "eager" and relative(encode(CROPS), truth) < 1e-4
-    assert encoders.choose(model, 10**9, SIZE) != "openvino"
-    named = Encoders(tmp_path, "weights", dataclasses.replace(runtime(), backend="openvino"))
+    assert back_ends.choose(model, 10**9, SIZE) != "openvino"
+    named = BackEnds(tmp_path, "weights", dataclasses.replace(runtime(), backend="openvino"))
     with pytest.raises(SettingsError, match=r"runtime\.backend openvino.*engine on fire\); use auto"):
         named.make("openvino", model, SIZE)
 
@@ -158,7 +158,7 @@ def test_what_the_network_raises_is_not_hidden(tmp_path):
             raise KeyError("odd")
 
     with pytest.raises(KeyError):
-        Encoders(tmp_path, "weights", runtime()).make("eager", Odd(), SIZE)(CROPS)
+        BackEnds(tmp_path, "weights", runtime()).make("eager", Odd(), SIZE)(CROPS)
 
 
 def test_batches_fit_the_processor():

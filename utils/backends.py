@@ -1,6 +1,6 @@
 """One `encode` for all back ends: PyTorch as it is, PyTorch compiled, or OpenVINO on a CPU.
 
-A run asks `Encoders` which back end serves a job. Results differ in rounding, so an embedding on disk is named after
+A run asks `BackEnds` which back end serves a job. Results differ in rounding, so an embedding on disk is named after
 the back end that made it.
 """
 
@@ -119,7 +119,7 @@ def filled(crops: Tensor, batch: int) -> Tensor:
     return F.pad(crops, (0, 0, 0, 0, 0, 0, 0, batch - len(crops)))
 
 
-class Encoders:
+class BackEnds:
     """The back ends of a run: which one serves a job, and each made once.
 
     What a run chooses does not depend on what it has done before, so that it labels a video alike alone, among
