@@ -277,7 +277,7 @@ def measure_rows(_: list[str]) -> list[Row]:
 
 def make_video(folder: Path, frames: int) -> Path:
     """A rendered person in a video of 640 × 360."""
-    clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2).glob("*/")]
+    clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2, workers=1).glob("*/")]
     pictures = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
     pictures += pictures[::-1]
     writer = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (640, 360))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from datasets.annotations import AXES
+from utils import ranks
 from utils.checkpoint import digest
 from utils.fusion import UNFITTED, Clip, Fusion, fit_fusion, read_fusion, save_fusion
 from utils.label_dataset import DatasetClip, read_clips
@@ -21,7 +22,7 @@ def fusion_for_dataset(model, validation: pd.DataFrame, crops, cache, checkpoint
 
     validation: frame table of people that the network was not trained on.
     """
-    found = read_fusion(checkpoint, digest(checkpoint))
+    found = ranks.from_first(lambda: read_fusion(checkpoint, digest(checkpoint)))
     if found:
         return found
     lengths = validation.groupby("clip")["frame"].transform("size")
@@ -31,7 +32,8 @@ def fusion_for_dataset(model, validation: pd.DataFrame, crops, cache, checkpoint
                     "intervals are not calibrated", FEWEST, SHORTEST)  # fmt: skip
         return UNFITTED
     fusion = fit_on_clips(read_clips(model, frames.reset_index(drop=True), crops, cache, settings, runtime))
-    save_fusion(checkpoint, digest(checkpoint), fusion)
+    if ranks.is_first():
+        save_fusion(checkpoint, digest(checkpoint), fusion)
     return fusion
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from datasets.images import FaceCrops
 from datasets.pairs import Pairs
 from models.mtclar import MTCLAR, Comparison
+from utils import ranks
 from utils.backends import BackEnds, Eager, Encode
 from utils.files import write_whole
 from utils.loading import evaluation_loader, unwrapped
@@ -72,7 +73,10 @@ class EmbeddingCache:
 
 
 def embed_clips(model, clips: list[FaceCrops], cache: EmbeddingCache, runtime: Runtime, workers: int) -> list[Tensor]:
-    """Embeddings (N, 256) of each clip, from the cache where they are there; the others are encoded in one go."""
+    """Embeddings (N, 256) of each clip, from the cache where they are there; the others are encoded in one go.
+
+    Several ranks share them, and read each other's from the cache.
+    """
     size = clips[0].image_size
     chosen = cache.back_ends.choose(model, sum(map(len, clips)), size)
     found = [cache.read(clip, chosen) for clip in clips]
@@ -81,12 +85,17 @@ def embed_clips(model, clips: list[FaceCrops], cache: EmbeddingCache, runtime: R
         if encode.name != chosen:
             found = [cache.read(clip, encode.name) for clip in clips]
     missing = [number for number, embeddings in enumerate(found) if embeddings is None]
-    for group in _groups(missing, [len(clip) for clip in clips]):
+    mine = [number for number in missing if number % ranks.count() == ranks.rank()]
+    for group in _groups(mine, [len(clip) for clip in clips]):
         joined = FaceCrops.joined([clips[number] for number in group])
         parts = encode_all(encode, joined, workers).split([len(clips[number]) for number in group])
         for number, part in zip(group, parts, strict=True):
             cache.write(clips[number], encode.name, part)
             found[number] = part
+    ranks.wait()
+    for number in missing:
+        if found[number] is None:
+            found[number] = cache.read(clips[number], encode.name)
     return [embeddings.to(runtime.device) for embeddings in found]
 
 

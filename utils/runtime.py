@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils import ranks
 from utils.errors import SettingsError
 from utils.settings import RuntimeSettings
 
@@ -60,6 +61,9 @@ class Runtime:
 
 def make_runtime(settings: RuntimeSettings) -> Runtime:
     device = _device(settings.device)
+    if ranks.started_by_torchrun():
+        device = ranks.local_device(device)
+        ranks.join(device)
     wanted = settings.precision
     native = _native_bfloat16(device) if wanted == "auto" else wanted == "bfloat16"
     runtime = Runtime(
