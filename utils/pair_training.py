@@ -104,7 +104,7 @@ class PairTraining:
         }
 
     def _plan(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """A batch of the epoch an entry, the ranks in turn: rows (N,) of the table, and its pairs (P,), (P,) in them."""
+        """A batch of the epoch an entry, the ranks in turn: rows (N,) of the table, its pairs (P,), (P,) among them."""
         train, steps = self.settings.train, self.steps() * ranks.count()
         if train.pairs == "sampled":
             drawn = draw_pairs(self.likeness, steps * train.batch, rng)
