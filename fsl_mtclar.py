@@ -41,9 +41,9 @@ def label_test_clips(model, checkpoint, settings, runtime) -> None:
     from utils.embed import EmbeddingCache
     from utils.label_dataset import label_dataset
     from utils.report import report_labels
-    from utils.run_folder import RunFolder
+    from utils.run_folder import RunFolder, shared_run
 
-    run = RunFolder.create(settings, "fsl_mtclar")
+    run = shared_run(lambda: RunFolder.create(settings, "fsl_mtclar"))
     splits, crops = read_splits(settings), CropReader(settings)
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
     fusion = fusion_for_dataset(model, splits.validation, crops, cache, checkpoint, settings, runtime)
@@ -53,24 +53,30 @@ def label_test_clips(model, checkpoint, settings, runtime) -> None:
 
 def label_own_videos(model, checkpoint, settings, runtime) -> None:
     """Find and follow faces, encode each once, label all frames from those that a person has labelled."""
+    from utils.face_video import first_to_go_on
     from utils.label_video import LabelledVideos
     from utils.video_jobs import find_jobs
 
     videos = LabelledVideos(model, checkpoint, settings, runtime)
-    for job in find_jobs(settings.video, settings.labels):
-        videos.label(job)
-    videos.report()
+    jobs = find_jobs(settings.video, settings.labels)
+    if first_to_go_on((job.video for job in jobs), model, videos.cache, settings):
+        for job in jobs:
+            videos.label(job)
+        videos.report()
 
 
 def suggest_frames(model, checkpoint, settings, runtime) -> None:
     """Find and follow faces, encode each once, name the frames whose labels would help most."""
+    from utils.face_video import first_to_go_on
     from utils.suggest_video import SuggestedFrames
     from utils.video_jobs import find_jobs
 
     videos = SuggestedFrames(model, checkpoint, settings, runtime)
-    for job in find_jobs(settings.video, settings.labels, needed=False):
-        videos.suggest(job)
-    videos.report()
+    jobs = find_jobs(settings.video, settings.labels, needed=False)
+    if first_to_go_on((job.video for job in jobs), model, videos.cache, settings):
+        for job in jobs:
+            videos.suggest(job)
+        videos.report()
 
 
 if __name__ == "__main__":

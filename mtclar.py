@@ -3,6 +3,7 @@
     python mtclar.py                                        the demo, by config.yaml
     python mtclar.py --dataset afewva --data.root data/AfewVA --preset paper
     python mtclar.py --dataset affectnet --train.epochs 2 --data.image_size 128
+    torchrun --nproc_per_node=4 mtclar.py                   on four GPUs
     python mtclar.py --train.resume runs/mtclar/<run>       go on with an interrupted run
 
 One encoder (EmoNet without its head) turns each face into an embedding. Three heads look at two embeddings and say
@@ -26,11 +27,11 @@ def main() -> None:
     from utils.engine import fit
     from utils.pair_training import TEST, PairTest, PairTraining
     from utils.report import report_pairs
-    from utils.run_folder import RunFolder
+    from utils.run_folder import RunFolder, shared_run
     from utils.runtime import make_runtime, seed_step
 
-    run = RunFolder.open(settings, "mtclar")
     runtime = make_runtime(settings.runtime)
+    run = shared_run(lambda: RunFolder.open(settings, "mtclar"))
 
     # A frame table per split: a row a frame, no person in two of them.
     splits = read_splits(settings)

@@ -25,7 +25,7 @@ def main() -> None:
 def train_and_test(settings: PredictSettings) -> None:
     """A head for each fold; all of them scored together."""
     # PyTorch and what stands on it: seconds to import, so only when there is work.
-    from utils.run_folder import RunFolder
+    from utils.run_folder import RunFolder, shared_run
     from utils.runtime import make_runtime
     from utils.supervised_folds import prepare_fold, run_fold
     from utils.supervised_report import report_supervised
@@ -33,7 +33,7 @@ def train_and_test(settings: PredictSettings) -> None:
     # All that can be wrong with data and encoders shows before a run folder is made.
     runtime = make_runtime(settings.runtime)
     folds = [prepare_fold(fold) for fold in settings.folds()]
-    run = RunFolder.open(settings, "mtclar_sl")
+    run = shared_run(lambda: RunFolder.open(settings, "mtclar_sl"))
 
     tables = []
     for fold in folds:
@@ -44,14 +44,17 @@ def train_and_test(settings: PredictSettings) -> None:
 
 def predict_videos(settings: PredictSettings) -> None:
     """Find and follow faces, encode each once, and write what the head says of every frame."""
+    from utils.face_video import first_to_go_on
     from utils.predict_video import PredictedVideos
     from utils.runtime import make_runtime
     from utils.video_jobs import find_jobs
 
     videos = PredictedVideos(settings, make_runtime(settings.runtime))
-    for job in find_jobs(settings.predict, None, needed=False):
-        videos.predict(job.video)
-    videos.report()
+    jobs = find_jobs(settings.predict, None, needed=False)
+    if first_to_go_on((job.video for job in jobs), videos.model, videos.cache, settings):
+        for job in jobs:
+            videos.predict(job.video)
+        videos.report()
 
 
 if __name__ == "__main__":

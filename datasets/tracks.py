@@ -27,6 +27,9 @@ from tqdm import tqdm
 from datasets.faces import box_from_detection, crop_face
 from datasets.frames import DataError
 from datasets.video import Video
+from utils.threads import ahead
+
+DECODED_AHEAD = 8  # frames that wait, decoded, until they are looked at
 
 BOX = ["left", "top", "right", "bottom"]
 COLUMNS = ["frame", "time", "track", *BOX, "score"]
@@ -174,7 +177,8 @@ def _look(video: Video, detector: Detector, every: int, progress: bool) -> _Sigh
     seen, cuts = _Sightings(), CutDetector()
     start, waiting = 0, None
     hidden = None if progress else True  # None: shown on a terminal only
-    bar = tqdm(video, f"{video.name}: looking for faces", video.expected_frames, unit="frame", disable=hidden)
+    images = ahead(iter(video), DECODED_AHEAD)
+    bar = tqdm(images, f"{video.name}: looking for faces", video.expected_frames, unit="frame", disable=hidden)
     for row, (frame, time, image) in enumerate(bar):
         seen.frame.append(frame)
         seen.time.append(time)

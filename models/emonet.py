@@ -130,6 +130,7 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int = 256):
         super().__init__()
+        self.width = width
         self.landmarks = LandmarkNetwork(width)
         self.emotion = EmotionBranch(width)
         self.landmarks_frozen = False

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from datasets.annotations import AXES
+from utils import ranks
 from utils.fusion import UNFITTED, Clip, Fusion, fit_fusion, read_fusion, save_fusion
 from utils.label_dataset import DatasetClip, read_clips
 
@@ -22,7 +23,7 @@ def fusion_for_dataset(model, validation: pd.DataFrame, crops, cache, checkpoint
     validation: frame table of people that the network was not trained on.
     """
     source = f"{settings.dataset} {settings.data_root.name}, fold {settings.data.fold}, seed {settings.seed}"
-    found = read_fusion(checkpoint)
+    found = ranks.from_first(lambda: read_fusion(checkpoint))
     if found and found.source == source:
         return found
     frames = long_clips(validation)
@@ -35,7 +36,7 @@ def fusion_for_dataset(model, validation: pd.DataFrame, crops, cache, checkpoint
     log.info("fused labels: fitted to %d validation clips of %s", fitted.clips, source)
     if fitted.clips < ENOUGH:
         log.warning("fewer than %d validation clips: the intervals of fused labels are rough", ENOUGH)
-    if not found:
+    if not found and ranks.is_first():
         save_fusion(checkpoint, fitted)
     return fitted
 

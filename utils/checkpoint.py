@@ -14,6 +14,7 @@ from datasets.frames import EXPRESSIONS
 from models.emonet import EmoNet, Encoder, rename_published
 from models.mtclar import MTCLAR
 from models.supervised import Supervised, SupervisedHead
+from utils import ranks
 from utils.errors import CheckpointError
 from utils.files import write_whole
 from utils.settings import ModelSettings
@@ -22,7 +23,12 @@ EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; lic
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """content: tensors and plain values, nested in dicts and lists; the same content gives the same bytes."""
+    """content: tensors and plain values, nested in dicts and lists; the same content gives the same bytes.
+
+    Of several ranks, the first one writes.
+    """
+    if not ranks.is_first():
+        return
 
     def write(temporary: Path) -> None:
         try:

@@ -9,6 +9,7 @@ from datasets.affectnet import read_affectnet, split_affectnet
 from datasets.demo import render_demo
 from datasets.frames import Splits, split_by_subject
 from datasets.images import CropCache, FaceCrops
+from utils import ranks
 from utils.settings import ScriptSettings
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ def read_splits(settings: ScriptSettings) -> Splits:
     else:
         if settings.dataset == "demo":
             demo = settings.demo
-            render_demo(root, demo.seed, demo.people, demo.frames, demo.short_frames, hard=demo.hard)
+            with ranks.first_alone():
+                render_demo(root, demo.seed, demo.people, demo.frames, demo.short_frames, hard=demo.hard)
         frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
         splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
     for name, frames in zip(splits._fields, splits, strict=True):

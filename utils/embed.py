@@ -12,24 +12,24 @@ from torch import Tensor
 from datasets.images import FaceCrops
 from datasets.pairs import Pairs
 from models.mtclar import MTCLAR, Comparison
+from utils import ranks
+from utils.backends import BackEnds, Eager, Encode
 from utils.files import write_whole
 from utils.loading import evaluation_loader, unwrapped
 from utils.runtime import Runtime
 
-BATCH = 64  # images; more makes no hardware tried faster
 CHUNK = 4096  # pairs
 GROUP = 4096  # images
 
 
-@torch.inference_mode()
 def embed(model: MTCLAR, crops: FaceCrops, runtime: Runtime, workers: int = 0) -> Tensor:
     """Every image of the table, once, in its order → embeddings (N, 256), float32, on the runtime's device."""
-    model.eval()
-    parts = []
-    for batch in unwrapped(evaluation_loader(crops, BATCH, workers)):
-        with runtime.autocast():
-            parts.append(model.encode(runtime.images(batch)).float())
-    return torch.cat(parts)
+    return encode_all(Eager(model, runtime, crops.image_size), crops, workers)
+
+
+def encode_all(encode: Encode, crops: FaceCrops, workers: int) -> Tensor:
+    """The same by a back end of one's choice."""
+    return torch.cat([encode(batch) for batch in unwrapped(evaluation_loader(crops, encode.batch, workers))])
 
 
 @torch.inference_mode()
@@ -52,35 +52,50 @@ def weights_key(checkpoint: Path, runtime: Runtime) -> str:
 
 
 class EmbeddingCache:
-    """Embeddings on disk, a file a clip, keyed by the weights and by all that the crops depend on."""
+    """Embeddings on disk, a file a clip, keyed by the weights, the back end and all that the crops depend on."""
 
     def __init__(self, folder: Path, checkpoint: Path, runtime: Runtime):
-        self.folder, self.weights = folder, weights_key(checkpoint, runtime)
+        self.folder, self.runtime, self.weights = folder, runtime, weights_key(checkpoint, runtime)
+        self.back_ends = BackEnds(folder, self.weights, runtime)
 
-    def path(self, crops: FaceCrops) -> Path:
-        key = hashlib.sha256(self.weights.encode())
+    def path(self, crops: FaceCrops, back_end: str) -> Path:
+        key = hashlib.sha256(f"{self.weights} {back_end}".encode())
         for row in range(len(crops)):
             key.update(repr(crops.key(row)).encode())
         return self.folder / f"{key.hexdigest()[:32]}.npz"
 
-    def read(self, crops: FaceCrops) -> Tensor | None:
-        arrays = load_arrays(self.path(crops))
+    def read(self, crops: FaceCrops, back_end: str) -> Tensor | None:
+        arrays = load_arrays(self.path(crops, back_end))
         return None if arrays is None else torch.from_numpy(arrays["embeddings"])
 
-    def write(self, crops: FaceCrops, embeddings: Tensor) -> None:
-        save_arrays(self.path(crops), {"embeddings": embeddings.cpu().numpy()})
+    def write(self, crops: FaceCrops, back_end: str, embeddings: Tensor) -> None:
+        save_arrays(self.path(crops, back_end), {"embeddings": embeddings.cpu().numpy()})
 
 
 def embed_clips(model, clips: list[FaceCrops], cache: EmbeddingCache, runtime: Runtime, workers: int) -> list[Tensor]:
-    """Embeddings (N, 256) of each clip, from the cache where they are there; the others are encoded in one go."""
-    found = [cache.read(clip) for clip in clips]
+    """Embeddings (N, 256) of each clip, from the cache where they are there; the others are encoded in one go.
+
+    Several ranks share them, and read each other's from the cache.
+    """
+    size = clips[0].image_size
+    chosen = cache.back_ends.choose(model, sum(map(len, clips)), size)
+    found = [cache.read(clip, chosen) for clip in clips]
+    if any(embeddings is None for embeddings in found):
+        encode = cache.back_ends.make(chosen, model, size)
+        if encode.name != chosen:
+            found = [cache.read(clip, encode.name) for clip in clips]
     missing = [number for number, embeddings in enumerate(found) if embeddings is None]
-    for group in _groups(missing, [len(clip) for clip in clips]):
+    mine = [number for number in missing if number % ranks.count() == ranks.rank()]
+    for group in _groups(mine, [len(clip) for clip in clips]):
         joined = FaceCrops.joined([clips[number] for number in group])
-        parts = embed(model, joined, runtime, workers).split([len(clips[number]) for number in group])
+        parts = encode_all(encode, joined, workers).split([len(clips[number]) for number in group])
         for number, part in zip(group, parts, strict=True):
-            cache.write(clips[number], part)
+            cache.write(clips[number], encode.name, part)
             found[number] = part
+    ranks.wait()
+    for number in missing:
+        if found[number] is None:
+            found[number] = cache.read(clips[number], encode.name)
     return [embeddings.to(runtime.device) for embeddings in found]
 
 

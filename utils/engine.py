@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 from tqdm import tqdm
 
+from utils import ranks
 from utils.checkpoint import load_model, read_checkpoint
 from utils.errors import TrainingError
 from utils.run_folder import RunFolder
@@ -81,6 +82,7 @@ def fit(task: Task, run: RunFolder, settings: ScriptSettings) -> Progress:
     except Interrupted as interruption:
         interruption.advice = f"to go on: python {sys.argv[0]} --train.resume {run.whole}"
         raise
+    ranks.wait()  # for the first one's best.pt
     load_model(task.model, read_checkpoint(run.best, task.kind)["model"], run.best)
     return progress
 
@@ -138,7 +140,7 @@ def _validate(task: Task, state: TrainingState, run: RunFolder, held: HeldSignal
 def _finish_epoch(task: Task, state: TrainingState, run: RunFolder, scores: dict[str, float]) -> None:
     """Learning rate, log and checkpoints."""
     progress, train = state.progress, state.settings.train
-    record = {f"train/{name}": (total / task.steps()).item() for name, total in progress.sums.items()}
+    record = {f"train/{name}": (ranks.mean(total) / task.steps()).item() for name, total in progress.sums.items()}
     record["train/learning_rate"] = state.optimizer.param_groups[0]["lr"]
     record |= {f"validation/{name}": value for name, value in scores.items()}
     record["seconds"] = progress.seconds

@@ -1,8 +1,14 @@
-"""From a video to embeddings: find and follow the faces, choose whom to label, encode each face once."""
+"""From a video to embeddings: find and follow the faces, choose whom to label, encode each face once.
 
+Both readings of the video keep what they have found on disk, part by part, so that an interrupted run goes on from
+there and ends with the same results. Neither holds more images than a few batches.
+"""
+
+import contextlib
 import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -13,16 +19,21 @@ import torch
 from torch import Tensor
 
 from datasets.annotations import Timeline
+from datasets.frames import DataError
 from datasets.images import as_tensor
-from datasets.tracks import BOX, choose_tracks, face_crops, track_faces
+from datasets.tracks import BOX, FaceDetector, choose_tracks, face_crops, track_faces
 from datasets.transforms import MARGIN, centre
 from datasets.video import IMAGE_SUFFIXES, Truncation, Video, open_video
 from models.mtclar import MTCLAR
-from utils.embed import BATCH, load_arrays, save_arrays
-from utils.runtime import Runtime
+from utils import ranks
+from utils.backends import Encode
+from utils.embed import EmbeddingCache, load_arrays, save_arrays
 from utils.settings import LabelSettings
+from utils.threads import ahead
 
 TRACKS_FORMAT = 1  # raise it whenever the same video would give other tracks or boxes
+PART = 2048  # faces of a track, or images looked at, that are kept together on disk
+BATCHES_AHEAD = 2  # that wait, decoded and cut out, to be encoded
 
 
 class Track(NamedTuple):
@@ -48,25 +59,41 @@ class FaceVideo(NamedTuple):
         return Timeline(frames["frame"].to_numpy(), frames["time"].to_numpy())
 
 
-def read_face_video(
-    path: Path, model: MTCLAR, weights: str, folder: Path, settings: LabelSettings, runtime: Runtime
-) -> FaceVideo:
-    """Finds and follows the faces, chooses tracks, encodes their faces; what was done before comes from `folder`.
+def read_face_video(path: Path, model: MTCLAR, cache: EmbeddingCache, settings: LabelSettings) -> FaceVideo:
+    """Finds and follows the faces, chooses tracks, encodes their faces; what was done before comes from the cache.
 
-    weights: the key of the network's weights. Raises DataError where no face is found.
+    Raises DataError where no face is found.
     """
     video = open_video(path, settings.fps)
     key = f"{video_key(path)} {settings.detect_every} {settings.fps} {TRACKS_FORMAT} {_versions()}"
-    faces = _cached_faces(video, folder / f"{_digest(key)}.faces.npz", settings.detect_every)
-    chosen = choose_tracks(faces, settings.track)
+    faces = _cached_faces(video, cache.folder / _digest(key), settings.detect_every)
+    chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
     size = settings.data.image_size
-    tracks = []
-    for number in chosen:
-        rows = faces[faces["track"] == number].reset_index(drop=True)
-        crops = hashlib.sha256(rows[["frame", *BOX]].to_numpy(np.float64).tobytes()).hexdigest()
-        tracks.append((number, rows, folder / f"{_digest(f'{key} {weights} {size} {MARGIN} {crops}')}.npz"))
-    _encode_missing(video, faces, tracks, model, size, runtime)
-    return FaceVideo(video, faces, [Track(n, rows, _read_embeddings(path, runtime)) for n, rows, path in tracks])
+    name = cache.back_ends.choose(model, len(chosen), size)
+    parts = _parts(chosen, cache.folder, f"{key} {cache.weights} {name} {size} {MARGIN}")
+    if any(load_arrays(part.path) is None for part in parts):
+        encode = cache.back_ends.make(name, model, size)
+        if encode.name != name:
+            parts = _parts(chosen, cache.folder, f"{key} {cache.weights} {encode.name} {size} {MARGIN}")
+        _encode_missing(video, parts, encode, size)
+    tracks = [
+        Track(number, rows.reset_index(drop=True), _read_embeddings(parts, number).to(cache.runtime.device))
+        for number, rows in chosen.groupby("track")
+    ]
+    return FaceVideo(video, faces, tracks)
+
+
+def first_to_go_on(videos: Iterable[Path], model: MTCLAR, cache: EmbeddingCache, settings: LabelSettings) -> bool:
+    """Shares the videos among the ranks; what each finds goes to the cache, from which the first one goes on alone.
+
+    True for that one. A video that cannot be read is its to report.
+    """
+    if ranks.count() > 1:
+        for path in list(videos)[ranks.rank() :: ranks.count()]:
+            with contextlib.suppress(DataError):
+                read_face_video(path, model, cache, settings)
+        ranks.wait()
+    return ranks.is_first()
 
 
 def video_key(path: Path) -> str:
@@ -88,11 +115,14 @@ def _versions() -> str:
 
 def _cached_faces(video: Video, place: Path, every: int) -> pd.DataFrame:
     """The table of faces; whether the video was truncated is remembered with it."""
-    arrays = load_arrays(place)
+    whole = place.with_suffix(".faces.npz")
+    arrays = load_arrays(whole)
     if arrays is None:
-        faces = track_faces(video, every)
+        found = KeptDetector(place)
+        faces = track_faces(video, every, detector=found)
         truncated = np.array(video.truncated or (), np.int64)
-        save_arrays(place, {name: column.to_numpy() for name, column in faces.items()} | {"truncated": truncated})
+        save_arrays(whole, {name: column.to_numpy() for name, column in faces.items()} | {"truncated": truncated})
+        found.forget()
         return faces
     truncated = arrays.pop("truncated")
     if len(truncated):
@@ -100,32 +130,81 @@ def _cached_faces(video: Video, place: Path, every: int) -> pd.DataFrame:
     return pd.DataFrame(arrays)
 
 
-def _encode_missing(video: Video, faces: pd.DataFrame, tracks: list, model: MTCLAR, size: int, runtime) -> None:
-    """One pass over the video encodes the tracks that have no embeddings on disk yet."""
-    missing = {number: path for number, _, path in tracks if load_arrays(path) is None}
-    if not missing:
-        return
-    parts: dict[int, list[np.ndarray]] = {number: [] for number in missing}
-    for people, batch in _batches(face_crops(video, faces, list(missing), size), centre(size)):
-        with torch.inference_mode(), runtime.autocast():
-            embeddings = model.encode(runtime.images(batch)).float().cpu().numpy()
-        for number in set(people):
-            parts[number].append(embeddings[np.array(people) == number])
-    for number, path in missing.items():
-        save_arrays(path, {"embeddings": np.concatenate(parts[number])})
+class KeptDetector:
+    """A face detector that remembers, on disk, what it found in the first, second ... image that it was shown.
+
+    For a video that is read again from its start, after an interruption: it is then asked for the same images.
+    """
+
+    def __init__(self, place: Path):
+        """place: where the parts go, `<place>.<number>.found.npz`."""
+        self.place, self.detector = place, FaceDetector()
+        self.known: list[np.ndarray] = []
+        self.asked = 0
+        while (part := load_arrays(self._path(len(self.known) // PART))) is not None:
+            self.known += np.split(part["faces"], np.cumsum(part["counts"])[:-1])
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """As `datasets.tracks.Detector` says."""
+        self.asked += 1
+        if self.asked > len(self.known):
+            self.known.append(self.detector.detect(image))
+            if self.asked % PART == 0:
+                part = self.known[-PART:]
+                arrays = {"faces": np.concatenate(part), "counts": np.array([len(faces) for faces in part])}
+                save_arrays(self._path(self.asked // PART - 1), arrays)
+        return self.known[self.asked - 1]
+
+    def forget(self) -> None:
+        """Deletes the parts."""
+        for number in range(len(self.known) // PART):
+            self._path(number).unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self.place.with_suffix(f".{number}.found.npz")
 
 
-def _batches(crops: Iterator, transform) -> Iterator[tuple[list[int], Tensor]]:
-    people, images = [], []
-    for _, number, crop in crops:
-        people.append(number)
-        images.append(transform(as_tensor(crop)))
-        if len(images) == BATCH:
-            yield people, torch.stack(images)
-            people, images = [], []
-    if images:
-        yield people, torch.stack(images)
+class Part(NamedTuple):
+    """Some faces of a track, at most PART in a row, and the file of their embeddings."""
+
+    track: int
+    faces: pd.DataFrame
+    path: Path
 
 
-def _read_embeddings(path: Path, runtime: Runtime) -> Tensor:
-    return torch.from_numpy(load_arrays(path)["embeddings"]).to(runtime.device)
+def _parts(faces: pd.DataFrame, folder: Path, key: str) -> list[Part]:
+    """The faces in parts, each named after `key` and all its boxes, by track and time."""
+    parts = []
+    for number, rows in faces.groupby("track"):
+        for start in range(0, len(rows), PART):
+            some = rows.iloc[start : start + PART]
+            crops = hashlib.sha256(some[["frame", *BOX]].to_numpy(np.float64).tobytes()).hexdigest()
+            parts.append(Part(number, some, folder / f"{_digest(f'{key} {crops}')}.npz"))
+    return parts
+
+
+def _encode_missing(video: Video, parts: list[Part], encode: Encode, size: int) -> None:
+    """One pass over the video encodes the parts that are not on disk yet, each written when it is whole."""
+    missing = [part for part in parts if load_arrays(part.path) is None]
+    waiting: dict[int, list[Part]] = {}
+    for part in missing:
+        waiting.setdefault(part.track, []).append(part)
+    found: dict[int, list[np.ndarray]] = {track: [] for track in waiting}
+    crops = face_crops(video, pd.concat([part.faces for part in missing]), list(waiting), size)
+    for tracks, batch in ahead(_batches(crops, encode.batch, centre(size)), BATCHES_AHEAD):
+        for track, embedding in zip(tracks, encode(batch).cpu().numpy(), strict=True):
+            found[track].append(embedding)
+            if len(found[track]) == len(waiting[track][0].faces):
+                save_arrays(waiting[track].pop(0).path, {"embeddings": np.stack(found[track])})
+                found[track] = []
+
+
+def _batches(crops: Iterator, size: int, transform) -> Iterator[tuple[list[int], Tensor]]:
+    """Tracks of up to `size` crops, and the crops (N, 3, S, S) uint8."""
+    while some := list(itertools.islice(crops, size)):
+        yield [track for _, track, _ in some], torch.stack([transform(as_tensor(crop)) for _, _, crop in some])
+
+
+def _read_embeddings(parts: list[Part], track: int) -> Tensor:
+    arrays = [load_arrays(part.path)["embeddings"] for part in parts if part.track == track]
+    return torch.from_numpy(np.concatenate(arrays))

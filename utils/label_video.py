@@ -15,7 +15,7 @@ from models.mtclar import MTCLAR
 from utils.agreement import annotator_agreement
 from utils.audit import audit, doubt_columns
 from utils.calibration import fusion_for_videos
-from utils.embed import weights_key
+from utils.embed import EmbeddingCache
 from utils.errors import about_file
 from utils.face_video import FaceVideo, Track, read_face_video
 from utils.files import write_whole
@@ -39,8 +39,7 @@ class LabelledVideos:
 
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
         self.model, self.settings, self.runtime = model, settings, runtime
-        self.weights = weights_key(checkpoint, runtime)
-        self.cache = checkpoint.parent / "embeddings"
+        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
         self.fusion = fusion_for_videos(checkpoint)
         self.run: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
@@ -51,7 +50,7 @@ class LabelledVideos:
 
     def label(self, job: Job) -> None:
         try:
-            seen = read_face_video(job.video, self.model, self.weights, self.cache, self.settings, self.runtime)
+            seen = read_face_video(job.video, self.model, self.cache, self.settings)
             labels = read_labels(job.labels, seen.timeline, self.settings.tier)
             placed = place_labels(labels, seen, self.settings.support_set.annotator_error)
             rule = self.settings.support_set.rule

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.frames import Splits
 from datasets.images import TrainingImages
 from datasets.pairs import Likeness, Neighbourhood, SameExpression, draw_batches, draw_pairs
 from models.mtclar import MTCLAR, Comparison
+from utils import ranks
 from utils.data import CropReader
 from utils.embed import compare, embed, used_rows
 from utils.loading import PlannedLoader
@@ -35,6 +36,20 @@ class Batch(NamedTuple):
     targets: PairTargets
 
 
+class Compared(nn.Module):
+    """A batch's encoding and comparison as one module, which several ranks train together."""
+
+    def __init__(self, model: MTCLAR):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Comparison]:
+        """images (N, 3, S, S), places (P,), (P,) → embeddings (P, 256), (P, 256) and the Comparison of the P pairs."""
+        embeddings = self.model.encode(images)
+        a, b = embeddings[first], embeddings[second]
+        return a, b, self.model.compare(a, b)
+
+
 class PairTraining:
     """The task that `engine.fit` trains; see there for its methods."""
 
@@ -47,16 +62,21 @@ class PairTraining:
         self.likeness = make_likeness(splits.train, settings)
         images = TrainingImages(crops(splits.train), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
+        if runtime.backend == "compile":
+            model.encoder.compile()
+        self.compared = ranks.parallel(Compared(model))
         self.validation = PairTest(splits.validation, settings.pairs.validation, VALIDATION, crops, settings)
 
     def steps(self) -> int:
-        return max(1, round((self.settings.train.epoch_size or len(self.frames)) / self.settings.train.batch))
+        """Of each rank: together they go through an epoch's images."""
+        together = self.settings.train.batch * ranks.count()
+        return max(1, round((self.settings.train.epoch_size or len(self.frames)) / together))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         rng = np.random.default_rng([self.settings.seed, TRAINING, epoch])
-        plan = self._plan(rng)[start:]
-        images = self.loader.load([(epoch, step, rows) for step, (rows, _, _) in enumerate(plan, start)])
-        for (rows, first, second), batch in zip(plan, images, strict=True):
+        plan = list(enumerate(self._plan(rng)))[ranks.rank() :: ranks.count()][start:]
+        images = self.loader.load([(epoch, number, rows) for number, (rows, _, _) in plan])
+        for (_, (rows, first, second)), batch in zip(plan, images, strict=True):
             pairs = rows[first], rows[second]
             targets = pair_targets(self.frames, *pairs, self.likeness.similar(*pairs))
             yield Batch(batch, torch.from_numpy(first), torch.from_numpy(second), targets)
@@ -64,9 +84,7 @@ class PairTraining:
     def loss(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         train = self.settings.train
         with self.runtime.autocast():
-            embeddings = self.model.encode(self.runtime.images(batch.images))
-            a, b = embeddings[batch.first], embeddings[batch.second]
-            predicted = self.model.compare(a, b)
+            a, b, predicted = self.compared(self.runtime.images(batch.images), batch.first, batch.second)
         targets = PairTargets(*(target.to(self.runtime.device) for target in batch.targets))
         share = error_share(epoch, train.epochs, train.error_exponent)
         terms = pair_losses(predicted, a, b, targets, share, balance=train.pairs == "all")
@@ -74,8 +92,9 @@ class PairTraining:
         return terms | {"loss": sum(w * term for w, term in zip(weights, terms.values(), strict=True))}
 
     def validate(self) -> dict[str, float]:
+        ranks.share_buffers(self.model)
         self.validated = self.validation.run(self.model, self.runtime)
-        return self.validated.scores
+        return ranks.from_first(lambda: self.validated.scores)
 
     def figures(self) -> dict[str, Figure]:
         table, test = self.validated.predictions, self.validation
@@ -85,8 +104,8 @@ class PairTraining:
         }
 
     def _plan(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """A step of the epoch an entry: rows (N,) of the table, and the pairs' places (P,), (P,) among them."""
-        train, steps = self.settings.train, self.steps()
+        """A batch of the epoch an entry, the ranks in turn: rows (N,) of the table, its pairs (P,), (P,) among them."""
+        train, steps = self.settings.train, self.steps() * ranks.count()
         if train.pairs == "sampled":
             drawn = draw_pairs(self.likeness, steps * train.batch, rng)
             rows = np.concatenate((drawn.first.reshape(steps, -1), drawn.second.reshape(steps, -1)), 1)
@@ -116,10 +135,11 @@ class PairTest:
         rows, self.pairs = used_rows(pairs)
         self.frames = frames.iloc[rows].reset_index(drop=True)
         self.crops, self.workers = crops(self.frames), settings.data.workers
+        self.share = crops(self.frames.iloc[ranks.rank() :: ranks.count()])
         self.targets = pair_targets(self.frames, self.pairs.first, self.pairs.second, self.pairs.similar)
 
     def run(self, model: MTCLAR, runtime: Runtime) -> PairResult:
-        embeddings = embed(model, self.crops, runtime, self.workers)
+        embeddings = ranks.gathered(embed(model, self.share, runtime, self.workers))
         predicted = compare(model, embeddings, self.pairs, runtime)
         table = self._table(predicted)
         return PairResult(table, pair_scores(table) | self._losses(predicted, embeddings))

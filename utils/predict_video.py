@@ -12,7 +12,7 @@ from datasets.frames import EXPRESSIONS, DataError
 from datasets.nova import write_nova
 from datasets.tracks import BOX
 from utils.checkpoint import load_supervised
-from utils.embed import weights_key
+from utils.embed import EmbeddingCache
 from utils.errors import SettingsError, about_file
 from utils.face_video import FaceVideo, read_face_video
 from utils.files import write_whole
@@ -41,14 +41,14 @@ class PredictedVideos:
             raise SettingsError(f"--overlay shows valence and arousal, but {path} says expressions; leave it out")
         settings.data.image_size = trained["data"]["image_size"]
         self.model, self.target = runtime.place(model), TARGETS[self.task]
-        self.weights, self.cache = weights_key(path, runtime), path.parent / "embeddings"
+        self.cache = EmbeddingCache(path.parent / "embeddings", path, runtime)
         self.run: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
         self.problems: list[str] = []
 
     def predict(self, video: Path) -> None:
         try:
-            seen = read_face_video(video, self.model, self.weights, self.cache, self.settings, self.runtime)
+            seen = read_face_video(video, self.model, self.cache, self.settings)
             table = self._table(seen)
             self.run = self.run or RunFolder.create(self.settings, "mtclar_sl")
             self.tables.append(table)

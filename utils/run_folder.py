@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from datasets.annotations import safe_text
+from utils import ranks
 from utils.config import checkpoints_of, resolved_yaml
 from utils.errors import CheckpointError, StorageError
 from utils.files import remove_unfinished, write_text, write_whole
@@ -36,7 +37,7 @@ class RunFolder:
         self.path, self.last, self.best, self.log = (path / name for name in ("", "last.pt", "best.pt", "log.jsonl"))
         self.whole = path  # of the run that this folder is, or is a part of
         settings = path / "settings.yaml"
-        self._lock = _lock(settings) if settings.exists() else None
+        self._lock = _lock(settings) if settings.exists() and ranks.is_first() else None
 
     @classmethod
     def open(cls, settings: ScriptSettings, script: str) -> "RunFolder":
@@ -126,6 +127,35 @@ class RunFolder:
         path = self.path / name
         write_text(path, json.dumps(content, indent=2) + "\n")
         return path
+
+
+class SilentRun(RunFolder):
+    """The same folder for the ranks that do not write."""
+
+    def part(self, name: str) -> "SilentRun":
+        return SilentRun(self.path / name)
+
+    def forget_from(self, epoch: int) -> None:
+        pass
+
+    def log_epoch(self, epoch: int, scores: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
+        pass
+
+    def save_table(self, name: str, table: pd.DataFrame) -> Path:
+        return self.path / name
+
+    def save_figure(self, name: str, figure: Figure) -> Path:
+        return self.path / name
+
+    def save_json(self, name: str, content: Any) -> Path:
+        return self.path / name
+
+
+def shared_run(make: Callable[[], RunFolder]) -> RunFolder:
+    """The folder that the first rank makes; the others know where it is, and write nothing to it."""
+    run = make() if ranks.is_first() else None
+    path = ranks.from_first(lambda: run.path)
+    return run or SilentRun(path)
 
 
 def _epoch_of(line: str) -> float:

@@ -1,17 +1,28 @@
 """Where and how to compute: device, precision, memory layout, randomness."""
 
 import contextlib
+import ctypes
+import importlib.util
 import logging
+import os
+import shutil
+import sys
+import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from utils import ranks
 from utils.errors import SettingsError
 from utils.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST_KEPT = 2**30  # bytes
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,8 @@ class Runtime:
     device: torch.device
     precision: torch.dtype
     memory_format: torch.memory_format
-    compile: bool
+    backend: str = "auto"
+    """As in the settings: what runs the encoder."""
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Multiplies in `precision`; parameters, sums and losses stay float32."""
@@ -35,23 +47,34 @@ class Runtime:
         return moved.float() / 255
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model on the device, laid out for it; its encoder compiled where the settings say so."""
-        model = model.to(self.device, memory_format=self.memory_format)
-        if self.compile and hasattr(model, "encoder"):
-            model.encoder.compile()
-        return model
+        """The model on the device, laid out for it."""
+        return model.to(self.device, memory_format=self.memory_format)
+
+    @property
+    def can_compile(self) -> bool:
+        """Whether torch.compile finds what it needs."""
+        if self.device.type == "cuda":
+            return bool(importlib.util.find_spec("triton"))
+        headers = Path(sysconfig.get_path("include"), "Python.h").exists()
+        return headers and any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++", "cl")))
 
 
 def make_runtime(settings: RuntimeSettings) -> Runtime:
     device = _device(settings.device)
+    if ranks.started_by_torchrun():
+        device = ranks.local_device(device)
+        ranks.join(device)
     wanted = settings.precision
     native = _native_bfloat16(device) if wanted == "auto" else wanted == "bfloat16"
     runtime = Runtime(
         device,
         torch.bfloat16 if native else torch.float32,
         torch.channels_last if settings.channels_last else torch.contiguous_format,
-        settings.compile,
+        settings.backend,
     )
+    _check_backend(runtime)
+    if device.type == "cpu":
+        _keep_freed_memory()
     log.info("computing on %s in %s", device, str(runtime.precision).removeprefix("torch."))
     return runtime
 
@@ -71,6 +94,24 @@ def _device(name: str) -> torch.device:
             f"runtime.device: {name} is not available here ({available} {device.type} device(s)); use auto"
         )
     return device
+
+
+def _check_backend(runtime: Runtime) -> None:
+    if runtime.backend == "openvino" and runtime.device.type != "cpu":
+        raise SettingsError(f"runtime.backend: openvino runs on a CPU, not on {runtime.device}; use auto")
+    if runtime.backend == "openvino" and not importlib.util.find_spec("openvino"):
+        raise SettingsError(
+            "runtime.backend: openvino is not installed; pip install -r requirements-fast.txt, or use auto"
+        )
+    if runtime.backend == "compile" and not runtime.can_compile:
+        raise SettingsError(f"runtime.backend: compile finds no compiler for {runtime.device.type}; use auto")
+
+
+def _keep_freed_memory() -> None:
+    """glibc hands large blocks back to the system and has them zeroed again: half of the encoder's time in bfloat16."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_TRIM_THRESHOLD, LARGEST_KEPT)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def _native_bfloat16(device: torch.device) -> bool:

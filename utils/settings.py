@@ -188,8 +188,10 @@ class RuntimeSettings(Section):
     """auto: bfloat16 where the hardware multiplies it natively, else float32."""
     channels_last: bool = True
     """Memory layout of images; faster on most hardware."""
-    compile: bool = False
-    """Compile the encoder by torch.compile: slow to start, then faster."""
+    backend: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    """What runs the encoder. eager: PyTorch as it is; compile: through torch.compile, slow to start, then faster;
+    openvino: Intel's engine, on a CPU, where it is installed (requirements-fast.txt), to encode but not to train.
+    auto: the fastest one whose start the job is long enough to earn back."""
 
 
 class ScriptSettings(Section, BaseSettings):

@@ -13,7 +13,7 @@ from datasets.tracks import BOX
 from datasets.video import Video
 from models.mtclar import MTCLAR
 from utils.calibration import fusion_for_videos
-from utils.embed import weights_key
+from utils.embed import EmbeddingCache
 from utils.errors import about_file
 from utils.face_video import FaceVideo, read_face_video
 from utils.labelling import fuse, fuse_unlabelled, see_clip
@@ -36,8 +36,7 @@ class SuggestedFrames:
 
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
         self.model, self.settings, self.runtime = model, settings, runtime
-        self.weights = weights_key(checkpoint, runtime)
-        self.cache = checkpoint.parent / "embeddings"
+        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
         self.fusion = fusion_for_videos(checkpoint)
         self.run: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
@@ -45,7 +44,7 @@ class SuggestedFrames:
 
     def suggest(self, job: Job) -> None:
         try:
-            seen = read_face_video(job.video, self.model, self.weights, self.cache, self.settings, self.runtime)
+            seen = read_face_video(job.video, self.model, self.cache, self.settings)
             labels = read_labels(job.labels, seen.timeline, self.settings.tier) if job.labels else None
             found = self._suggestions(seen, labels)
             if found.empty:

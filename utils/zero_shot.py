@@ -9,6 +9,7 @@ import torch
 
 from models.emonet import EmoNet
 from models.supervised import Supervised
+from utils.backends import batch_size
 from utils.checkpoint import holds_supervised, load_emonet, load_supervised
 from utils.config import merge_layers
 from utils.data import CropReader
@@ -19,8 +20,6 @@ from utils.runtime import Runtime
 from utils.settings import LabelSettings, Settings
 from utils.supervised_settings import SupervisedSettings
 from utils.trained import refuse_known_people, trained_layer
-
-BATCH = 64  # images
 
 
 class Estimator(NamedTuple):
@@ -52,8 +51,8 @@ def zero_shot(estimator: Estimator, frames: pd.DataFrame, settings: LabelSetting
     """(N, 2) valence and arousal in [-1, 1] of each frame."""
     network = runtime.place(estimator.network)
     crops = CropReader(settings, estimator.image_size)(frames)
-    parts = []
-    for batch in unwrapped(evaluation_loader(crops, BATCH, settings.data.workers)):
+    parts, size = [], batch_size(runtime.device, estimator.image_size)
+    for batch in unwrapped(evaluation_loader(crops, size, settings.data.workers)):
         with runtime.autocast():
             found = network.estimate(runtime.images(batch))
         parts.append(torch.stack((found.valence, found.arousal), 1).float().cpu())

