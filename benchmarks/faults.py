@@ -27,9 +27,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-PRELOAD = ["mtclar", "fsl_mtclar", "utils.engine", "utils.pair_training", "utils.report", "utils.label_dataset",
-           "utils.label_video"]  # fmt: skip
+PRELOAD = ["mtclar", "fsl_mtclar", "mtclar_sl", "utils.engine", "utils.pair_training", "utils.report",
+           "utils.label_dataset", "utils.label_video", "utils.supervised_folds", "utils.supervised_report"]  # fmt: skip
 PEOPLE, FRAMES, SHORT = 12, 9, 5
+STRANGERS = 100  # seed of people whom the network does not know
 SAVE_MINUTES = 1e-6  # after every step
 PAUSE = 0.01  # seconds between two looks of the watcher
 
@@ -44,8 +45,8 @@ class Job(NamedTuple):
     needs_checkpoint: bool = True
 
 
-def data_settings(shared: Path) -> list[str]:
-    return [f"--data.root={shared / 'demo'}", f"--demo.people={PEOPLE}", f"--demo.frames={FRAMES}",
+def data_settings(shared: Path, data: str = "demo") -> list[str]:
+    return [f"--data.root={shared / data}", f"--demo.people={PEOPLE}", f"--demo.frames={FRAMES}",
             f"--demo.short_frames={SHORT}", "--data.cache=cache", *COMPUTING]  # fmt: skip
 
 
@@ -59,6 +60,11 @@ JOBS = {
                  ("scores.json", "predictions.csv", "log.jsonl", "best.pt", "last.pt"), needs_checkpoint=False),
     "label": Job("fsl_mtclar", lambda shared: ["--checkpoint=net/best.pt", "--data.cache=cache", *COMPUTING,
                                                "--support_set.amount=3"], ("scores.csv", "labels.csv")),
+    "heads": Job("mtclar_sl", lambda shared: [*data_settings(shared, "strangers"), f"--demo.seed={STRANGERS}",
+                                              "--data.fold=0", "--checkpoint=net/best.pt", "--train.epochs=3",
+                                              f"--train.save_minutes={SAVE_MINUTES}", "--train.resume=latest",
+                                              "--data.workers=1"],
+                 ("scores.csv", "predictions.csv", "best.pt", "log.jsonl")),
     "video": Job("fsl_mtclar", lambda shared: ["--checkpoint=net/best.pt", f"--video={shared / 'clip.mp4'}",
                                                f"--labels={shared / 'labels.csv'}", *COMPUTING],
                  ("clip.track0.arousal.annotation", "clip.track0.arousal.annotation~", "labels.csv")),
@@ -212,7 +218,8 @@ def prepare(shared: Path) -> None:
     from datasets.demo_face import Person
     from datasets.demo_paint import draw_face
 
-    render_demo(shared / "demo", people=PEOPLE, frames=FRAMES, short_frames=SHORT)
+    for name, number in (("demo", 0), ("strangers", STRANGERS)):
+        render_demo(shared / name, number, PEOPLE, FRAMES, SHORT)
     writer = cv2.VideoWriter(str(shared / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
     for valence, arousal in label_trace(np.random.default_rng(1), 40):
         canvas = np.full((240, 320, 3), 120, np.uint8)

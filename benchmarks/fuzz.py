@@ -51,7 +51,7 @@ with watched_imports():
     from datasets.annotations import Timeline
     from datasets.faces import read_image
     from datasets.labels import read_labels
-    from utils.checkpoint import load_emonet, load_mtclar
+    from utils.checkpoint import load_emonet, load_mtclar, load_supervised
     from utils.config import load_settings, resolved_yaml
     from utils.errors import UserError
     from utils.settings import Settings
@@ -121,7 +121,7 @@ def yaml_settings(content: bytes, folder: Path) -> None:
 
 def weights(content: bytes, folder: Path) -> None:
     (folder / "best.pt").write_bytes(content)
-    for load in (load_mtclar, load_emonet):
+    for load in (load_mtclar, load_supervised, load_emonet):
         try:
             load(folder / "best.pt")
         except UserError:
@@ -202,7 +202,8 @@ READERS = {
                        [b"&a ", b"*a", b"<<: ", b"!!python/object:os.system ", b"!!binary ", b"[" * 500, b"? ",
                         b"- ", b": ", b"\n  ", b"2001-99-99", b"1:99:99", b"\t", b"\0", b"\xff", b"0x", *NUMBERS],
                        yaml_settings),
-    "weights": Reader([_saved(CHECKPOINT), _saved({"model": [1, 2.5, None]})],
+    "weights": Reader([_saved(CHECKPOINT), _saved({"model": [1, 2.5, None]}),
+                       _saved(CHECKPOINT | {"kind": "supervised", "about": {"width": 16, "encoder": {}}})],
                       [b"PK\x03\x04", b"PK\x01\x02", b"cos\nsystem\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
                        b"\x80\x02", b"R", b"}", b"(", b"\xff" * 8, b"\0" * 8, b"mtclar", b"settings"], weights),
     "image": Reader([cv2.imencode(ending, PICTURE)[1].tobytes() for ending in (".png", ".jpg", ".bmp", ".webp")]

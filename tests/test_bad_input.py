@@ -30,7 +30,7 @@ from datasets.images import CropCache
 from datasets.labels import read_labels
 from datasets.video import open_video, safe_name
 from models.mtclar import MTCLAR
-from utils.checkpoint import load_emonet, load_mtclar, save_checkpoint
+from utils.checkpoint import load_emonet, load_mtclar, load_supervised, save_checkpoint
 from utils.config import load_settings, resolved_yaml
 from utils.embed import load_arrays
 from utils.errors import UserError
@@ -338,6 +338,8 @@ TABLE = [
     Bad("checkpoint without settings", REFUSED, r"best\.pt: lacks the settings", checkpoint(settings={})),
     Bad("checkpoint of an endless width", REFUSED, r"best\.pt: lacks the settings or weights .*width",
         checkpoint(settings=Settings().model_dump(mode="json") | {"model": {"width": 16 * 10**9}})),
+    Bad("checkpoint of mtclar_sl.py without its settings", REFUSED, r"best\.pt: lacks the settings",
+        weights({"kind": "supervised", "settings": [], "about": {"width": 16}}, load_supervised)),
     Bad("checkpoint without weights", REFUSED, r"best\.pt: weights of another network: .* is missing", checkpoint()),
     Bad("checkpoint of another width", REFUSED, r"best\.pt: weights of another network: .*has shape",
         checkpoint(model=MTCLAR(16).state_dict())),

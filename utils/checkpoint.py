@@ -1,9 +1,10 @@
 """Checkpoints: written whole or not at all, and loaded without running code from them."""
 
+import contextlib
 import hashlib
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from utils.errors import CheckpointError
 from utils.files import write_whole
 from utils.settings import ModelSettings
 
+DATA_SETTINGS = {"dataset", "seed", "demo", "data", "pairs"}  # by which labelling knows who was trained on
 EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; licence CC BY-NC-ND)"
 
 
@@ -68,18 +70,14 @@ def digest(path: Path) -> str:
 def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
     """The network of a checkpoint of mtclar.py, and the settings that it was trained under."""
     content = read_checkpoint(path, "mtclar")
-    try:
+    with _complete(path):
         settings = content["settings"]
         chosen = ModelSettings.model_validate(settings["model"])
-        state = content["model"]
-        missing = {"dataset", "seed", "demo", "data", "pairs"} - set(settings)
+        missing = DATA_SETTINGS - set(settings)
         if missing:
             raise KeyError(min(missing))
-    except (LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{path}: lacks the settings or weights of a run ({reason}); train it anew") from None
-    model = MTCLAR(chosen.width, chosen.fusion, chosen.dropout)
-    load_model(model, state, path)
+        model = MTCLAR(chosen.width, chosen.fusion, chosen.dropout)
+        load_model(model, content["model"], path)
     return model.eval(), settings
 
 
@@ -104,11 +102,12 @@ def load_supervised(path: Path) -> SupervisedCheckpoint:
     content = read_checkpoint(path, "supervised")
     if "about" not in content:
         raise CheckpointError(f"{path}: holds the head without its encoder; name the best.pt beside it")
-    settings, about = content["settings"], content["about"]
-    encoder, head = Encoder(about["width"]), make_head(settings)
-    load_model(encoder, about["encoder"], path)
-    load_model(head, content["model"], path)
-    return SupervisedCheckpoint(Supervised(encoder, head), settings, about["encoder_settings"])
+    with _complete(path):
+        settings, about = content["settings"], content["about"]
+        encoder, head = Encoder(ModelSettings(width=about["width"]).width), make_head(settings)
+        load_model(encoder, about["encoder"], path)
+        load_model(head, content["model"], path)
+        return SupervisedCheckpoint(Supervised(encoder, head), settings, about["encoder_settings"])
 
 
 def make_head(settings: Mapping[str, Any]) -> SupervisedHead:
@@ -153,6 +152,18 @@ def start_from_emonet(encoder: Encoder, path: Path) -> None:
     """Published weights for the encoder (width 256); its landmark network is frozen. EmoNet's head is dropped."""
     encoder.load_state_dict(load_emonet(path).encoder.state_dict())
     encoder.freeze_landmarks()
+
+
+@contextlib.contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """What a checkpoint lacks, or holds in place of it, becomes a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: lacks the settings or weights of a run ({reason}); train it anew") from None
 
 
 def _read(path: Path) -> Any:
