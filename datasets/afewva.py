@@ -13,7 +13,6 @@ face is where the landmarks are.
 import json
 import math
 import reprlib
-import warnings
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +20,14 @@ import numpy as np
 import pandas as pd
 
 from datasets.faces import landmark_box
-from datasets.frames import EXPRESSIONS, PIXEL_ASPECT, DataError, FrameBuilder, check_header, require_columns
+from datasets.frames import (
+    EXPRESSIONS,
+    PIXEL_ASPECT,
+    DataError,
+    FrameBuilder,
+    read_small_csv,
+    require_columns,
+)
 
 LAYOUT = "<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json, the frames (.png, .jpg) beside it"
 LANDMARKS = 68
@@ -213,15 +219,7 @@ def _read_expressions(root: Path, file: str | Path | None) -> dict[tuple[str, in
     if file is None and not (root / "expressions.csv").is_file():
         return {}
     file = Path(file).expanduser() if file is not None else root / "expressions.csv"
-    check_header(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
-            table = pd.read_csv(
-                file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", compression=None
-            )
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{file}: cannot be read as CSV ({error}); give clip,frame,expression") from error
+    table = read_small_csv(file, "clip,frame,expression")
     require_columns(table.columns, ("clip", "frame", "expression"), file)
     codes = {}
     for number, row in enumerate(table.itertuples(), start=2):  # the header is row 1

@@ -19,6 +19,7 @@ pixel_aspect (optional)      float32  width / height of one pixel as shown; abse
 
 import difflib
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,19 @@ def check_header(file: Path) -> None:
         raise DataError(f"{file}: cannot be read as CSV ({error.strerror}); restore the file") from error
     if len(line) > MAX_HEADER or max(map(line.count, (b",", b";", b"\t"))) >= MAX_COLUMNS:
         raise DataError(f"{file}: its first line is no header of at most {MAX_COLUMNS} columns; restore the file")
+
+
+def read_small_csv(file: Path, wanted: str) -> pd.DataFrame:
+    """A CSV of a few columns, its cells as text. Raises DataError, which names the columns `wanted`."""
+    check_header(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
+            return pd.read_csv(
+                file, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig", compression=None
+            )
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors
+        raise DataError(f"{file}: cannot be read as CSV ({error}); give {wanted}") from error
 
 
 @dataclass

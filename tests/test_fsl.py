@@ -136,7 +136,8 @@ def test_support_named_by_a_file(quick, tmp_path):
     assert support["frame"].tolist() == [1, 2] and support[["valence", "arousal"]].iloc[0].tolist() == [0.25, 0.5]
     assert support["valence"].iloc[1] == pytest.approx(support["valence_true"].iloc[1])
     for rows, message in (("clip,frame\n001,99\n", "no frame 99"), ("clip\n001\n", "'frame' is missing"),
-                          ("clip,frame,valence\n001,1,4\n", r"row 2: valence is 4"), ("clip,frame\nx,1\n", "is left")):
+                          ("clip,frame,valence\n001,1,4\n", r"row 2: valence is 4"), ("clip,frame\nx,1\n", "is left"),
+                          ("clip,frame\n001,1,0.3\n", "cannot be read as CSV")):
         (tmp_path / "support.csv").write_text(rows.replace("001", clips[0]))
         argv = [*quick, "--support_set.strategy", "csv", "--support_set.csv", tmp_path / "support.csv"]
         done = run_script("fsl_mtclar.py", *map(str, argv))

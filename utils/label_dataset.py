@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from datasets.annotations import AXES
-from datasets.frames import DataError, Splits, require_columns
+from datasets.frames import DataError, Splits, read_small_csv, require_columns
 from models.mtclar import MTCLAR
 from utils.audit import audit, doubt_columns
 from utils.data import CropReader
@@ -88,15 +88,12 @@ def chosen_clips(frames: pd.DataFrame, settings: SupportSettings, named: pd.Data
 
 def read_support(path: Path) -> pd.DataFrame:
     """The support frames that a file names: clip, frame, and valence and arousal (NaN where it does not give them)."""
-    try:
-        table = pd.read_csv(path, dtype={"clip": str})
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path}: cannot be read as CSV ({error}); give clip, frame, and valence, arousal") from None
+    table = read_small_csv(path, "clip, frame, and valence, arousal")
     require_columns(table.columns, ("clip", "frame"), path)
     for name in ("frame", *AXES):
-        given = table[name] if name in table else pd.Series(np.nan, table.index)
+        given = table[name].str.strip() if name in table else pd.Series("", table.index)
         table[name] = pd.to_numeric(given, errors="coerce")
-        wrong = table[name].isna() & given.notna() | (table[name].abs() > 1 if name in AXES else table[name].isna())
+        wrong = table[name].isna() & (given != "") | (table[name].abs() > 1 if name in AXES else table[name].isna())
         if wrong.any():
             row, wanted = wrong.idxmax(), "a number in [-1, 1]" if name in AXES else "a frame number"
             raise DataError(f"{path} row {row + 2}: {name} is {given[row]}; give {wanted}")
