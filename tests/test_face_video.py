@@ -151,9 +151,8 @@ def test_ahead_passes_an_error_on_where_its_item_would_have_come():
 
 
 def test_ahead_stops_when_nobody_asks_any_more():
-    made = []
+    made, others = [], set(threading.enumerate())
     found = ahead((made.append(item) or item for item in itertools.count()), 2)
     next(found)
     found.close()
-    before = len(made)
-    assert before <= 4 and not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+    assert len(made) <= 4 and set(threading.enumerate()) <= others

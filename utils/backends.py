@@ -28,7 +28,7 @@ BATCH, CPU_PIXELS = 64, 2**19
 REQUEST_PIXELS = 2**16
 """Of a request to OpenVINO, which works on several at once: at best one a core."""
 
-PAYS = {"openvino": 1_500, "compile": 6_000, "compile on a GPU": 200_000}
+PAYS = {"openvino": 1_000, "compile": 6_000, "compile on a GPU": 200_000}
 """Images from which a back end's start is earned back, counted in those of the published network at 256 × 256."""
 PUBLISHED = 256
 
