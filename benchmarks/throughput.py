@@ -292,7 +292,7 @@ def make_video(folder: Path, frames: int) -> Path:
 
 def measure_video(backends: list[str]) -> list[Row]:
     """From the file to labels.csv: decoding, detection, tracking, encoding, labelling, plots, and the start-up."""
-    rows, frames = [], 600
+    rows, frames = [], 1_000
     settings = Settings(data={"image_size": SIZE}, model={"width": WIDTH})
     content = {"kind": "mtclar", "settings": settings.model_dump(mode="json"),
                "model": network(plain_runtime()).cpu().state_dict()}  # fmt: skip

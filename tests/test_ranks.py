@@ -96,6 +96,15 @@ def test_labels_of_videos_are_those_of_one_process(tiny_demo, checkpoints, tmp_p
     assert runs[0].read_bytes() == runs[1].read_bytes()
 
 
+def test_supervised_head_is_that_of_one_process(sl_arguments, tmp_path):
+    command = ["mtclar_sl.py", *sl_arguments, "--data.fold", "0", "--runs"]
+    done = torchrun(*command, tmp_path / "together")
+    assert done.returncode == 0 and done.stdout.count("run folder") == 1, done.stderr
+    (found,) = (tmp_path / "together" / "mtclar_sl").iterdir()
+    wanted, _ = finished(*command, str(tmp_path / "alone"))
+    assert (found / "predictions.csv").read_bytes() == (wanted / "predictions.csv").read_bytes()
+
+
 @pytest.mark.parametrize("job, said", [("fail", "error: the second rank has no data"), ("die", "SIGKILL")])
 def test_a_rank_that_fails_ends_the_job(job, said, tmp_path):
     done = torchrun(JOBS, job, tmp_path, timeout=2 * MINUTE)
