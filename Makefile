@@ -20,7 +20,7 @@ lint: .venv/installed-dev
 	$(BIN)/python -m pip install -q -r requirements.txt
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-annotate.txt .venv/installed
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	touch $@
 

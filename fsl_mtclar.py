@@ -5,6 +5,7 @@
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
     python fsl_mtclar.py --video folder_of_videos --overlay
     python fsl_mtclar.py --video clip.mp4 --suggest 5       which frames to label (next: with --labels)
+    python fsl_mtclar.py --annotate clip.mp4                label them on a page in the browser
 
 Each frame is encoded once. The network then says how far a frame's valence and arousal lie above those of its anchor,
 a labelled frame: label = anchor's label + difference; the rule `fused` draws a trace through all labelled frames, led
@@ -30,7 +31,12 @@ def main() -> None:
     model, trained = load_mtclar(checkpoint)
     settings = label_settings(layers, checkpoint, trained)
     runtime = make_runtime(settings.runtime)
-    work = label_test_clips if not settings.video else suggest_frames if settings.suggest else label_own_videos
+    work = (
+        annotate_videos if settings.annotate
+        else label_test_clips if not settings.video
+        else suggest_frames if settings.suggest
+        else label_own_videos
+    )  # fmt: skip
     work(runtime.place(model), checkpoint, settings, runtime)
 
 
@@ -77,6 +83,14 @@ def suggest_frames(model, checkpoint, settings, runtime) -> None:
         for job in jobs:
             videos.suggest(job)
         videos.report()
+
+
+def annotate_videos(model, checkpoint, settings, runtime) -> None:
+    """Find and follow faces, encode each once, and serve a page to label them in."""
+    from utils.annotate.project import Project
+    from utils.annotate.server import serve
+
+    serve(Project(model, checkpoint, settings, runtime), settings.host, settings.port)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 =========================  ===================================================================================
 file                       holds
 =========================  ===================================================================================
-``.csv``, ``.tsv``         ``frame`` or ``time`` (seconds), ``valence``, ``arousal``; optional ``annotator``, ``track``
+``.csv``, ``.tsv``         ``frame`` or ``time`` (seconds), ``valence``, ``arousal``; optional ``annotator``, ``track``,
+                           ``note``
 ``.eaf`` (ELAN)            a tier per axis, see ``datasets.elan``
 ``.annotation`` (NOVA)     a file per axis, found from each other by name, see ``datasets.nova``
 =========================  ===================================================================================
@@ -42,7 +43,7 @@ MAX_XML_DEPTH = 32
 MAX_TRACK = 999_999_999
 MAX_DIGITS = 60
 
-_CSV_COLUMNS = ("frame", "time", *AXES, "annotator", "track")
+_CSV_COLUMNS = ("frame", "time", *AXES, "annotator", "track", "note")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -128,6 +129,7 @@ class Label(NamedTuple):
     annotator: str
     track: int | None
     where: str
+    note: str = ""
 
 
 # One cell
@@ -193,7 +195,8 @@ def read_csv(path: Path, timeline: Timeline) -> Iterator[Label]:
             continue
         frame = int(timeline.frames[_csv_frame(cells, timeline, where)])
         track = _parse_track(cells.get("track", "").strip(), where)
-        yield Label(frame, *scores, cells.get("annotator", "").strip(), track, where)
+        yield Label(frame, *scores, cells.get("annotator", "").strip(), track, where,
+                    plain_text(cells.get("note", "").strip()))  # fmt: skip
 
 
 def _parse_track(text: str, where: str) -> int | None:
@@ -342,6 +345,11 @@ def xml_text(value: object) -> str:
 def safe_text(value: str) -> str:
     """A text cell for CSV that a spreadsheet shows instead of running it as a formula: ' precedes such a start."""
     return f"'{value}" if value.startswith(_FORMULA_STARTS) or value.lstrip().startswith(_FORMULA_STARTS) else value
+
+
+def plain_text(value: str) -> str:
+    """What `safe_text` was given."""
+    return value[1:] if value.startswith("'") and safe_text(value[1:]) == value else value
 
 
 # What both exports share

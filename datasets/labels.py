@@ -32,7 +32,8 @@ def read_labels(path: str | Path, timeline: Timeline, tier: str | None = None) -
 
     Returns:
         A row a label, sorted by frame: ``frame`` (int64), ``valence``, ``arousal`` (float32 in [-1, 1]),
-        ``annotator`` (str, "" if none), ``track`` (Int64, <NA> if none), ``where`` (str: file and row).
+        ``annotator`` (str, "" if none), ``track`` (Int64, <NA> if none), ``where`` (str: file and row), ``note``
+        (str, "" if none).
 
     Raises:
         DataError: no label, a label that is no number in [-1, 1], a frame or time outside the video, a frame
@@ -57,7 +58,7 @@ def _label_table(labels: Iterable[Label], path: Path) -> pd.DataFrame:
     if not first:
         raise DataError(f"{path}: holds no label; fill in valence and arousal of at least one frame")
     table = pd.DataFrame(list(first.values()), columns=Label._fields).astype(
-        {"frame": np.int64, "valence": np.float32, "arousal": np.float32, "annotator": str, "track": "Int64"}
+        {"frame": np.int64, **dict.fromkeys(AXES, np.float32), "annotator": str, "note": str, "track": "Int64"}
     )
-    columns = ["frame", *AXES, "annotator", "track", "where"]
+    columns = ["frame", *AXES, "annotator", "track", "where", "note"]
     return table.sort_values("frame", kind="stable", ignore_index=True)[columns]

@@ -119,7 +119,7 @@ class VideoFile(Video):
 
     def __init__(self, path: Path, fps: float):
         self.path = path
-        capture = self._open()
+        capture = self.open()
         try:
             rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
             image = _read(capture)
@@ -134,7 +134,7 @@ class VideoFile(Video):
             logger.warning("%s: the header names no frame rate; taking %g frames per second", path, fps)
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        capture = self._open()
+        capture = self.open()
         try:
             decoded, lost, time = 0, 0, -1 / self.fps
             for frame in itertools.count():
@@ -152,7 +152,8 @@ class VideoFile(Video):
             capture.release()
         self._compare_with_header(decoded)
 
-    def _open(self) -> cv2.VideoCapture:
+    def open(self) -> cv2.VideoCapture:
+        """A decoder at the first frame."""
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
             raise DataError(f"{self.path}: not a video that can be decoded (of another kind, damaged or cut off); "
@@ -182,13 +183,13 @@ class FrameFolder(Video):
 
     def __init__(self, path: Path, fps: float):
         self.path, self.fps = path, fps
-        self._files = _numbered_images(path)
-        self.expected_frames = len(self._files)
-        image = read_image(next(iter(self._files.values())))
+        self.files = _numbered_images(path)
+        self.expected_frames = len(self.files)
+        image = read_image(next(iter(self.files.values())))
         self.size = image.shape[1], image.shape[0]
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        for number, file in self._files.items():
+        for number, file in self.files.items():
             image = read_image(file)
             if image.shape[1::-1] != self.size:
                 raise DataError(f"{file}: {image.shape[1]} x {image.shape[0]} pixels, but the first frame has "

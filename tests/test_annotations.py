@@ -67,8 +67,8 @@ def test_timeline_needs_a_rate(fps):
 def test_csv_columns_types_and_order(csv_file):
     path = csv_file("frame,valence,arousal,annotator,track\n20,-0.5,1,Ada,2\n3,.25,-1e-1,,\n")
     labels = read_labels(path, TIMELINE)
-    types = ["int64", "float32", "float32", "str", "Int64", "str"]
-    assert list(labels) == ["frame", "valence", "arousal", "annotator", "track", "where"]
+    types = ["int64", "float32", "float32", "str", "Int64", "str", "str"]
+    assert list(labels) == ["frame", "valence", "arousal", "annotator", "track", "where", "note"]
     assert [str(kind).replace("object", "str") for kind in labels.dtypes] == types
     assert labels["frame"].tolist() == [3, 20]
     assert labels["valence"].tolist() == [0.25, -0.5] and labels["arousal"].tolist() == [np.float32(-0.1), 1]

@@ -302,6 +302,15 @@ class LabelSettings(VideoSettings, Settings):
     suggest: int = Field(0, ge=0)
     """Name this many frames of each track whose labels would help most, given those in labels, if any; writes a CSV to
     fill in, which then serves as labels, and a picture of the frames."""
+    annotate: Path | None = None
+    """A video, or a folder of videos, to label on a page in the browser, on this computer alone. Labels are kept in
+    <video>_labels.csv beside it, or in the folder or CSV that --labels names."""
+    annotator: str = Field("", pattern=r"^(\w[\w .-]{0,39})?$")
+    """annotate: whose labels these are; each annotator has a file of their own, <video>_labels_<annotator>.csv."""
+    host: str = "127.0.0.1"
+    """annotate: the address to serve the page at. Others than this computer's own let others in."""
+    port: int = Field(0, ge=0, le=65535)
+    """annotate: the port to serve the page at. 0: any that is free."""
     checkpoint: Path | None = None
     """best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run, of the same name if one is given."""
     zero_shot: Path | None = None
@@ -310,7 +319,13 @@ class LabelSettings(VideoSettings, Settings):
 
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
-        if self.video is None:
+        if self.annotate:
+            for name in ("video", "suggest", "tier", "zero_shot"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} does not go with annotate; leave it out")
+        elif self.annotator:
+            raise ValueError("annotator is for a page to label in; name the video by --annotate")
+        elif self.video is None:
             for name in ("labels", "tier", "overlay", "suggest"):
                 if getattr(self, name):
                     raise ValueError(f"{name} is for a video of your own; name it by --video")

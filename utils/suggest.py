@@ -6,7 +6,7 @@ import numpy as np
 
 from utils.smoother import Posterior
 
-CANDIDATES = 256  # frames considered, evenly spread over those without a label
+CANDIDATES = 256  # frames considered, evenly spread over the clip
 POINTS = 2048  # frames over which the expected error is averaged
 BLOCK = 32  # columns of the covariance at once
 
@@ -34,8 +34,11 @@ def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float]
     A label at frame q takes cov(t, q)² / (var(q) + error²) off the variance at t.
     """
     frames = np.arange(len(posteriors[0].mean))
-    places = _spread(np.setdiff1d(frames, posteriors[0].support.places), CANDIDATES)
-    points = np.union1d(places, _spread(frames, POINTS))
+    labelled, candidates = posteriors[0].support.places, _spread(frames, CANDIDATES)
+    places = np.setdiff1d(candidates, labelled)
+    if not len(places):
+        places = candidates = _spread(np.setdiff1d(frames, labelled), CANDIDATES)
+    points = np.union1d(candidates, _spread(frames, POINTS))
     inside = np.searchsorted(points, places)
     shared = [_covariance(posterior, places, points) for posterior in posteriors]
     variances = [posterior.variance[points] for posterior in posteriors]

@@ -1,0 +1,214 @@
+"""The page to label in, in headless Chromium: what a person does, and what then is on disk."""
+
+import http.client
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("nicegui")
+pytest.importorskip("playwright")
+
+from page_driver import CHROMIUM, Tab, browsing, render_clip, serving, wait_for
+
+from datasets.demo import label_trace
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no system Chromium")
+
+FRAMES, GAP = 50, range(40, 50)
+ON_CPU = ("--runtime.precision", "float32", "--runtime.device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(demo_run, tmp_path_factory) -> Path:
+    return Path(shutil.copy(demo_run[0] / "best.pt", tmp_path_factory.mktemp("network")))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    trace = label_trace(np.random.default_rng(1), FRAMES)
+    return render_clip(tmp_path_factory.mktemp("video") / "clip.mp4", trace, gap=GAP)
+
+
+@pytest.fixture(scope="module")
+def server(clip, checkpoint, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    with serving(clip, checkpoint, "--annotator", "Ada L.", "--runs", runs, *ON_CPU) as found:
+        assert found.url, found.printed
+        yield found
+
+
+@pytest.fixture(scope="module")
+def context():
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture
+def tab(context, server):
+    found = Tab(context, server.url)
+    yield found
+    assert not found.errors
+    found.page.close()
+
+
+@pytest.fixture(scope="module")
+def file(clip) -> Path:
+    return clip.with_name("clip_labels_Ada_L.csv")
+
+
+def labels(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file).set_index("frame") if file.exists() else pd.DataFrame()
+
+
+def test_a_session_from_the_first_click_to_the_outputs(tab, file, server):
+    first = tab.next()
+    assert tab.text(".error").endswith("0 labels")
+    tab.label(0.5, -0.25)
+    on_disk = labels(file)
+    assert on_disk.index.tolist() == [first] and on_disk.loc[first, "annotator"] == "Ada L."
+    assert on_disk.loc[first, ["valence", "arousal"]].tolist() == pytest.approx([0.5, -0.25], abs=0.02)
+    assert "Saved to clip_labels_Ada_L.csv" in tab.text(".status") and tab.marks() == [first]
+
+    second = tab.next()
+    tab.saves(lambda: tab.press("Enter"))  # the estimate as the label
+    before = labels(file).loc[second, "valence"]
+    tab.saves(lambda: tab.press("d"))
+    assert labels(file).loc[second, "valence"] == pytest.approx(min(before + 0.05, 1), abs=1e-3)
+    tab.saves(lambda: tab.press("Shift+S"))
+
+    tab.saves(lambda: tab.drag_mark(first, 1, 20))
+    assert labels(file).loc[first, "arousal"] < -0.35
+    assert labels(file).loc[first, "valence"] == on_disk.loc[first, "valence"]
+    tab.saves(lambda: tab.press("Control+z"))
+    assert labels(file).loc[first, "arousal"] == on_disk.loc[first, "arousal"]
+    tab.saves(lambda: tab.press("Control+y"))
+    assert labels(file).loc[first, "arousal"] < -0.35
+
+    tab.at(first)
+    tab.press("t")
+    tab.page.keyboard.type("=looks <b>away</b>")
+    tab.saves(lambda: tab.press("Enter"))
+    assert labels(file).loc[first, "note"] == "'=looks <b>away</b>"
+
+    tab.page.reload()
+    tab.ready()
+    assert tab.marks() == sorted([first, second])
+    tab.press("]")
+    tab.at(min(first, second))
+
+    tab.page.get_by_role("button", name="Finish").click()
+    folder = Path(tab.text(".finished").removeprefix("All outputs are in "))
+    found = pd.read_csv(folder / "labels.csv")
+    assert {"labels.csv", "clip.eaf", "clip_plane.png"} <= {path.name for path in folder.iterdir()}
+    assert found.loc[found["support"], "frame"].tolist() == sorted([first, second])
+    tab.press("Escape")
+    for _ in range(2):
+        tab.page.wait_for_selector(".q-dialog", state="detached")
+        tab.press("[")
+        tab.saves(lambda: tab.press("Delete"))
+    assert not file.exists()
+    assert all(url.startswith((server.url, server.url.replace("http", "ws"), "data:")) for url in tab.requests)
+
+
+def test_keys_and_clicks_move_and_frames_without_a_face_take_no_label(tab, file):
+    tab.press("Home")
+    tab.at(0)
+    tab.press("ArrowRight")
+    tab.at(1)
+    tab.press("Shift+ArrowRight")
+    tab.at(26)
+    field = tab.page.locator(".traces-field").first.bounding_box()
+    tab.page.mouse.click(field["x"] + field["width"] * 45.2 / (FRAMES - 1), field["y"] + 10)
+    tab.at(45)
+    assert "No face" in tab.text(".picture-none")
+    tab.label(0.1, 0.1)
+    assert "Not saved" in tab.text(".status") and not file.exists()
+    tab.press("?")
+    tab.page.wait_for_selector(".help")
+    tab.press("Escape")
+
+
+def test_two_tabs_show_the_same(tab, context, server, file):
+    other = Tab(context, server.url)
+    frame = tab.next()
+    tab.label(-0.5, 0.5)
+    other.until("document.querySelectorAll('.traces-mark.axis-0').length === 1")
+    assert other.marks() == [frame]
+    other.saves(lambda: other.press("Control+z"))
+    tab.until("document.querySelectorAll('.traces-mark').length === 0")
+    assert not file.exists()
+    other.page.close()
+
+
+def test_a_label_that_cannot_be_written_is_taken_back(tab, file):
+    tab.next()
+    tab.label(0.2, 0.2)
+    kept = file.read_text()
+    file.write_text(kept + "\n")  # as another program would
+    tab.label(0.9, 0.9)
+    assert "Not saved" in tab.text(".status") and "another program" in tab.text(".status")
+    assert file.read_text() == kept + "\n" and "+0.20" in tab.text(".reading").replace("+0.19", "+0.20")
+    file.write_text(kept)
+    tab.saves(lambda: tab.press("Delete"))
+    assert not file.exists()
+
+
+def test_only_those_who_know_the_address_get_in(server):
+    place = urlsplit(server.url)
+
+    def status(path: str, **headers) -> int:
+        connection = http.client.HTTPConnection(place.hostname, place.port)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+    inside = place.path
+    socket = f"{inside}_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    assert status(inside) == 200 and status(f"{inside}frame/0/3") == 200
+    for outside in ("/", "/frame/0/3", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
+        assert status(outside) == 403
+    assert status(f"/{'a' * 32}/") == 403
+    assert status(inside, Host="evil.example") == status(inside, Host=f"evil.example:{place.port}") == 403
+    assert status(inside, Origin="http://evil.example") == status(inside, Origin="null") == 403
+    assert status(socket, **upgrade, Origin="http://evil.example") == 403
+    assert status("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", **upgrade) == 403
+    assert status(f"{inside}frame/0/..%2f..%2fclip.mp4") == status(f"{inside}frame/0/9999") == 404
+    assert status(f"{inside}frame/7/0") == 404
+
+
+def test_a_folder_lists_the_worst_first_and_a_killed_server_is_noticed(clip, checkpoint, context, tmp_path):
+    shutil.copy(clip, tmp_path / "one <i>.mp4")
+    render_clip(tmp_path / "two.mp4", label_trace(np.random.default_rng(2), 20))
+    render_clip(tmp_path / "nobody.mp4", np.zeros((12, 2)), gap=range(12))
+    with serving(tmp_path, checkpoint, "--runs", tmp_path / "runs", *ON_CPU) as server:
+        tab = Tab(context, server.url)
+        tab.page.get_by_label("Choose a video").click()
+        rows = tab.page.locator(".list-row")
+        assert rows.count() == 3 and "no face was found" in rows.nth(2).inner_text()
+        errors = [float(rows.nth(row).inner_text().split()[-1]) for row in (0, 1)]
+        assert errors == sorted(errors, reverse=True)
+        assert any("one <i>.mp4" in rows.nth(row).inner_text() for row in (0, 1))
+        tab.page.get_by_role("button", name="two.mp4").click()
+        tab.page.wait_for_selector(".q-dialog", state="detached")
+        tab.ready()
+        assert tab.text(".title").split("\n")[0] == "two"
+        server.freeze()
+        tab.click_plane(0.3, 0.3)
+        assert tab.text(".status") == "Saving …"
+        server.kill()
+        tab.until("annotate.kind === 'failed'")
+        assert "NOT known to be saved" in tab.text(".status") and not (tmp_path / "two_labels.csv").exists()
+        tab.page.close()
+
+
+def test_a_video_without_faces_is_refused_before_the_page(checkpoint, tmp_path):
+    video = render_clip(tmp_path / "nobody.mp4", np.zeros((12, 2)), gap=range(12))
+    with serving(video, checkpoint, *ON_CPU) as server:
+        assert server.wait() == 2
+        assert "no face was found" in server.printed and "Traceback" not in server.printed
+        assert wait_for(lambda: server.process.poll() is not None)
