@@ -141,7 +141,7 @@ def test_a_label_that_cannot_be_written_is_taken_back(open_session, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         for change in (lambda: session.label(0, 6, 0.1, 0.2), session.undo):
-            with pytest.raises(NotSaved, match="clip_labels.csv cannot be written: No space left"):
+            with pytest.raises(NotSaved, match="clip_labels.csv: cannot be written .No space left"):
                 change()
     assert session.marks == marks == open_session().marks and session.file.path.read_text() == text
     assert session.can_undo and not session.can_redo

@@ -80,7 +80,7 @@ class Conditioned:
     def variance(self) -> np.ndarray:
         if not self._labelled:
             return self.trace.prior.variance
-        return np.maximum(self.trace.prior.variance - np.square(self._half(self._columns.T)).sum(0), 0)
+        return np.maximum(self.trace.prior.variance - np.square(self._known).sum(0), 0)
 
     def covariance(self, places: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """(R, C): of the label at R rows (default: every frame) with the label at C places."""
@@ -88,7 +88,7 @@ class Conditioned:
         shared = self.trace.shared(places, rows)
         if not self._labelled:
             return shared
-        return shared - self._half(self._columns[rows].T).T @ self._half(self._columns[places].T)
+        return shared - self._known[:, rows].T @ self._known[:, places]
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean (A,) and variance (A,) of the label at each support frame, given all the other support labels."""
@@ -100,5 +100,7 @@ class Conditioned:
     def _labelled(self) -> bool:
         return len(self.support.places) > 0
 
-    def _half(self, right: np.ndarray) -> np.ndarray:
-        return solve_triangular(self._factor[0], right, lower=True)
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """(A, N) whose squares the labels take off the variances."""
+        return solve_triangular(self._factor[0], self._columns.T, lower=True)

@@ -14,7 +14,7 @@ from datasets.annotations import AXES, Timeline, safe_text, score_text
 from datasets.frames import DataError
 from datasets.labels import read_labels
 from datasets.video import safe_name
-from utils.errors import UserError
+from utils.errors import StorageError, UserError
 from utils.files import write_text
 
 COLUMNS = ("frame", "time", "track", *AXES, "annotator", "note")
@@ -91,8 +91,8 @@ class LabelFile:
             else:
                 self.path.unlink(missing_ok=True)
             self._known = self._digest()
-        except OSError as error:
-            raise NotSaved(f"{self.path.name} cannot be written: {error.strerror or error}") from error
+        except (OSError, StorageError) as error:
+            raise NotSaved(str(error)) from error
 
     def _text(self, marks: Marks) -> str:
         times = dict(zip(self.timeline.frames.tolist(), self.timeline.times.tolist(), strict=True))
