@@ -109,6 +109,7 @@ class Tab:
         self.open(url)
 
     def open(self, url: str) -> None:
+        assert url, "the server has not started"
         self.page.goto(url)
         self.ready()
 

@@ -189,6 +189,7 @@ def test_a_folder_lists_the_worst_first_and_a_killed_server_is_noticed(clip, che
         tab = Tab(context, server.url)
         tab.page.get_by_label("Choose a video").click()
         rows = tab.page.locator(".list-row")
+        rows.nth(2).wait_for()
         assert rows.count() == 3 and "no face was found" in rows.nth(2).inner_text()
         errors = [float(rows.nth(row).inner_text().split()[-1]) for row in (0, 1)]
         assert errors == sorted(errors, reverse=True)
