@@ -106,9 +106,10 @@ def test_a_session_from_the_first_click_to_the_outputs(tab, file, server):
     assert {"labels.csv", "clip.eaf", "clip_plane.png"} <= {path.name for path in folder.iterdir()}
     assert found.loc[found["support"], "frame"].tolist() == sorted([first, second])
     tab.press("Escape")
-    for _ in range(2):
-        tab.page.wait_for_selector(".q-dialog", state="detached")
+    tab.page.wait_for_selector(".q-dialog", state="detached")
+    for frame in sorted([first, second], reverse=True):
         tab.press("[")
+        tab.at(frame)
         tab.saves(lambda: tab.press("Delete"))
     assert not file.exists()
     assert all(url.startswith((server.url, server.url.replace("http", "ws"), "data:")) for url in tab.requests)
