@@ -1,13 +1,16 @@
 """A person at the page: starts fsl_mtclar.py --annotate, and labels in a real browser. For tests, benchmark, README."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -21,7 +24,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
 SIZE = {"width": 1280, "height": 720}
 PATIENCE = 120  # seconds to prepare a video
-WAIT = 15_000  # milliseconds for what the page should do at once
+WAIT = 60_000  # milliseconds for what the page should do at once, on a machine that is busy
 
 
 def render_clip(path: Path, trace: np.ndarray, person: Person | None = None, gap=range(0), side: int = 240) -> Path:
@@ -103,6 +106,7 @@ class Tab:
 
     def __init__(self, context, url: str):
         self.page, self.requests, self.errors = context.new_page(), [], []
+        self.page.set_default_timeout(WAIT)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("websocket", lambda socket: self.requests.append(socket.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -110,6 +114,7 @@ class Tab:
 
     def open(self, url: str) -> None:
         assert url, "the server has not started"
+        assert wait_for(lambda: listens(url)), "the server does not listen"
         self.page.goto(url)
         self.ready()
 
@@ -165,6 +170,14 @@ class Tab:
         self.page.mouse.move(across, down + pixels / 2)
         self.page.mouse.move(across, down + pixels)
         self.page.mouse.up()
+
+
+def listens(url: str) -> bool:
+    """Whether somebody answers at the address: it is printed a moment before."""
+    place = urlsplit(url)
+    with contextlib.suppress(OSError), socket.create_connection((place.hostname, place.port), 1):
+        return True
+    return False
 
 
 def wait_for(condition, seconds: float = 10) -> bool:
