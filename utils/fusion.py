@@ -35,7 +35,8 @@ SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (unifo
 START = TraceModel(wander=0.05, bend=0.7, bend_seconds=1.1, liveliness=0.5, drift=0.1, drift_seconds=0.3, offset=0.3,
                    gain=0.1, noise=0.1, residual=0.03)  # fmt: skip
 PULL = 1e-3  # towards START, in nats a frame and squared log-ratio: what few clips cannot tell stays there
-BOUNDS = 1e-3, 30.0
+LEAST, MOST = 1e-3, TraceModel(*[10.0] * 3, 2.0, *[10.0] * 6)  # of each parameter; liveliness is an exponent
+JITTER = 1e-6  # of the mean variance: keeps the dense matrices positive definite
 
 
 class Clip(NamedTuple):
@@ -160,22 +161,25 @@ def _fit_axis(clips: list[Clip], axis: int) -> tuple[TraceModel, float]:
 
 
 def _fit_model(tasks: list["_Task"], start: TraceModel) -> TraceModel:
-    """Makes the true labels of the open frames likely, by gradient; START where there is nothing to fit to."""
-    first, pulled = (torch.tensor(model, dtype=torch.float64).log() for model in (start, START))
-    logs = first.clone().requires_grad_()
+    """Makes the true labels of the open frames likely, by gradient; START where nothing can be fitted."""
+    first, pulled, most = (torch.tensor(model, dtype=torch.float64).log() for model in (start, START, MOST))
+    least, logs = torch.full_like(first, np.log(LEAST)), first.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([logs], max_iter=40, line_search_fn="strong_wolfe")
     frames = max(1, sum(len(task.open) for task in tasks))
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        model = TraceModel(*logs.exp())
+        model = TraceModel(*logs.clamp(least, most).exp())
         loss = sum(_surprise(model, task) for task in tasks) / frames + PULL * (logs - pulled).square().sum()
         loss.backward()
         return loss
 
-    optimizer.step(closure)
-    found = logs.detach().exp()
-    return TraceModel(*found.clamp(*BOUNDS).tolist()) if found.isfinite().all() else START
+    try:
+        optimizer.step(closure)
+    except torch.linalg.LinAlgError:  # of clips that say nothing, or of parameters that are no numbers any more
+        return START
+    found = logs.detach().clamp(least, most).exp()
+    return TraceModel(*found.tolist()) if found.isfinite().all() else START
 
 
 def _tasks(clip: Clip, axis: int) -> Iterator[_Task]:
@@ -224,6 +228,7 @@ def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:
     of_view, of_support = label + errors + model.noise**2 * eye, label[task.support]
     inside = of_support[:, task.support] + EXACT**2 * eye[: len(task.support), : len(task.support)]
     whole = torch.cat((torch.cat((of_view, of_support.T), 1), torch.cat((of_support, inside), 1)))
+    whole = whole + JITTER * whole.diagonal().mean() * torch.eye(len(whole), dtype=torch.float64)
     factor = torch.linalg.cholesky(whole)
     shared = torch.cat((label, of_support))[:, task.open]
     half = torch.linalg.solve_triangular(factor, shared, upper=False)
