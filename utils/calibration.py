@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST = 24  # frames of a clip from which one can learn how labels move
 FEWEST = 6  # clips
-ENOUGH = 20  # clips from which on the intervals can be relied on
+ENOUGH = 15  # clips from which on the intervals can be relied on
 
 
 def fusion_for_dataset(model, validation: pd.DataFrame, crops, cache, checkpoint: Path, settings, runtime) -> Fusion:
