@@ -42,9 +42,9 @@ def main() -> None:
 
 def label_test_clips(model, checkpoint, settings, runtime) -> None:
     """The paper's experiment: a support-set of each clip's own labels, the other frames labelled and scored."""
-    from utils.calibration import fusion_for_dataset
     from utils.data import CropReader, read_splits
     from utils.embed import EmbeddingCache
+    from utils.fused.calibration import fusion_for_dataset
     from utils.label_dataset import label_dataset
     from utils.report import report_labels
     from utils.run_folder import RunFolder, shared_run
@@ -59,30 +59,19 @@ def label_test_clips(model, checkpoint, settings, runtime) -> None:
 
 def label_own_videos(model, checkpoint, settings, runtime) -> None:
     """Find and follow faces, encode each once, label all frames from those that a person has labelled."""
-    from utils.face_video import first_to_go_on
-    from utils.label_video import LabelledVideos
-    from utils.video_jobs import find_jobs
+    from utils.videos.jobs import find_jobs
+    from utils.videos.label_video import LabelledVideos
 
-    videos = LabelledVideos(model, checkpoint, settings, runtime)
-    jobs = find_jobs(settings.video, settings.labels)
-    if first_to_go_on((job.video for job in jobs), model, videos.cache, settings):
-        for job in jobs:
-            videos.label(job)
-        videos.report()
+    LabelledVideos(model, checkpoint, settings, runtime).work(find_jobs(settings.video, settings.labels))
 
 
 def suggest_frames(model, checkpoint, settings, runtime) -> None:
     """Find and follow faces, encode each once, name the frames whose labels would help most."""
-    from utils.face_video import first_to_go_on
-    from utils.suggest_video import SuggestedFrames
-    from utils.video_jobs import find_jobs
+    from utils.videos.jobs import find_jobs
+    from utils.videos.suggest_video import SuggestedFrames
 
-    videos = SuggestedFrames(model, checkpoint, settings, runtime)
     jobs = find_jobs(settings.video, settings.labels, needed=False)
-    if first_to_go_on((job.video for job in jobs), model, videos.cache, settings):
-        for job in jobs:
-            videos.suggest(job)
-        videos.report()
+    SuggestedFrames(model, checkpoint, settings, runtime).work(jobs)
 
 
 def annotate_videos(model, checkpoint, settings, runtime) -> None:

@@ -20,11 +20,11 @@ def main() -> None:
 
     # PyTorch and what stands on it: seconds to import, so only when there is work.
     from models.mtclar import MTCLAR
-    from utils.calibration import fusion_for_dataset
     from utils.checkpoint import start_from_emonet
     from utils.data import CropReader, read_splits
     from utils.embed import EmbeddingCache
     from utils.engine import fit
+    from utils.fused.calibration import fusion_for_dataset
     from utils.pair_training import TEST, PairTest, PairTraining
     from utils.report import report_pairs
     from utils.run_folder import RunFolder, shared_run

@@ -12,7 +12,7 @@ embeddings of the training people, and is scored on people never seen beside a l
 
 from utils.config import load_settings
 from utils.script import run_script
-from utils.supervised_settings import PredictSettings
+from utils.supervised.settings import PredictSettings
 from utils.trained import with_checkpoint
 
 
@@ -27,8 +27,8 @@ def train_and_test(settings: PredictSettings) -> None:
     # PyTorch and what stands on it: seconds to import, so only when there is work.
     from utils.run_folder import RunFolder, shared_run
     from utils.runtime import make_runtime
-    from utils.supervised_folds import prepare_fold, run_fold
-    from utils.supervised_report import report_supervised
+    from utils.supervised.folds import prepare_fold, run_fold
+    from utils.supervised.report import report_supervised
 
     # All that can be wrong with data and encoders shows before a run folder is made.
     runtime = make_runtime(settings.runtime)
@@ -44,17 +44,12 @@ def train_and_test(settings: PredictSettings) -> None:
 
 def predict_videos(settings: PredictSettings) -> None:
     """Find and follow faces, encode each once, and write what the head says of every frame."""
-    from utils.face_video import first_to_go_on
-    from utils.predict_video import PredictedVideos
     from utils.runtime import make_runtime
-    from utils.video_jobs import find_jobs
+    from utils.videos.jobs import find_jobs
+    from utils.videos.predict_video import PredictedVideos
 
-    videos = PredictedVideos(settings, make_runtime(settings.runtime))
     jobs = find_jobs(settings.predict, None, needed=False)
-    if first_to_go_on((job.video for job in jobs), videos.model, videos.cache, settings):
-        for job in jobs:
-            videos.predict(job.video)
-        videos.report()
+    PredictedVideos(settings, make_runtime(settings.runtime)).work(jobs)
 
 
 if __name__ == "__main__":

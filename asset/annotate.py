@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np
-from page_driver import Tab, browsing, render_clip, serving
+from clips import render_clip
+from page_driver import Tab, browsing, serving
 from PIL import Image
 
 from datasets.demo import label_trace, random_person

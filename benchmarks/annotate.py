@@ -16,10 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import cv2
 import numpy as np
 import pandas as pd
-from page_driver import Tab, browsing, render_clip, serving
+from clips import render_clip, write_video
+from page_driver import Tab, browsing, serving
 
 from datasets.afewva import read_afewva
 from datasets.annotations import AXES
@@ -82,11 +82,7 @@ def render_clips(folder: Path) -> dict[str, np.ndarray]:
     (folder / "clips").mkdir()
     for name, part in list(table.groupby("clip"))[:CLIPS]:
         images = [read_image(path) for path in part.sort_values("frame")["path"]]
-        size = images[0].shape[1::-1]
-        writer = cv2.VideoWriter(str(folder / "clips" / f"{name}.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, size)
-        for image in images:
-            writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        writer.release()
+        write_video(folder / "clips" / f"{name}.mp4", (image[..., ::-1].copy() for image in images))
         truth[name] = part.sort_values("frame")[list(AXES)].to_numpy(np.float64)
     return truth
 

@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 PRELOAD = ["mtclar", "fsl_mtclar", "mtclar_sl", "utils.engine", "utils.pair_training", "utils.report",
-           "utils.label_dataset", "utils.label_video", "utils.supervised_folds", "utils.supervised_report"]  # fmt: skip
+           "utils.label_dataset", "utils.videos.label_video", "utils.supervised.folds",
+           "utils.supervised.report"]  # fmt: skip
 PEOPLE, FRAMES, SHORT = 12, 9, 5
 STRANGERS = 100  # seed of people whom the network does not know
 SAVE_MINUTES = 1e-6  # after every step
@@ -211,21 +212,14 @@ READERS = {".pt": read_checkpoint, ".npz": read_arrays, ".npy": read_arrays, ".c
 
 def prepare(shared: Path) -> None:
     """The demo set, a checkpoint, and a video with labels."""
-    import cv2
     import numpy as np
+    from clips import face_images, write_video
 
     from datasets.demo import label_trace, render_demo
-    from datasets.demo_face import Person
-    from datasets.demo_paint import draw_face
 
     for name, number in (("demo", 0), ("strangers", STRANGERS)):
         render_demo(shared / name, number, PEOPLE, FRAMES, SHORT)
-    writer = cv2.VideoWriter(str(shared / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
-    for valence, arousal in label_trace(np.random.default_rng(1), 40):
-        canvas = np.full((240, 320, 3), 120, np.uint8)
-        canvas[10:230, 50:270] = draw_face(Person(), valence, arousal, size=220)[0]
-        writer.write(canvas)
-    writer.release()
+    write_video(shared / "clip.mp4", face_images(label_trace(np.random.default_rng(1), 40)), 20)
     (shared / "labels.csv").write_text("frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n")
 
 

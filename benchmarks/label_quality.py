@@ -5,7 +5,7 @@
     python benchmarks/label_quality.py --seeds 201 202 --hard_seeds 203      other people, harder scenes
 
 Renders a demo set a seed (24 people, 60 frames each; of a long one 12 people, 240 frames each), none of whose people
-the network was trained on and on none of which anything was tuned; labels each clip from a support-set by every method;
+the network was trained on, and to which nothing was fitted; labels each clip from a support-set by every method;
 prints RMSE and CCC on the frames that were not labelled, coverage and width of the 90 % intervals, how many suggested
 labels are as good as so many even ones, and what the audit finds; draws RMSE against labels.
 """
@@ -24,26 +24,26 @@ import torch
 from matplotlib.figure import Figure
 
 from datasets.afewva import read_afewva
+from datasets.annotations import AXES
 from datasets.demo import render_demo
 from models.mtclar import MTCLAR
-from utils.audit import audit
-from utils.calibration import fit_on_clips, fusion_for_dataset, long_clips
 from utils.checkpoint import load_mtclar
 from utils.config import merge_layers
 from utils.data import CropReader, read_splits
 from utils.embed import EmbeddingCache, embed
-from utils.fusion import Fusion
+from utils.fused.audit import audit
+from utils.fused.calibration import fit_on_clips, fusion_for_dataset, long_clips
+from utils.fused.fusion import Fusion
 from utils.label_dataset import DatasetClip, anchors_at, choose_support, clip_table
-from utils.labelling import FRAME_RATE, label_by_time, label_clip, see_clip, usable_rules
+from utils.labelling import FRAME_RATE, label_by_all, see_clip
 from utils.runtime import Runtime, make_runtime
 from utils.scoring import score_methods
 from utils.settings import LabelSettings
-from utils.support_set import BASELINES, FUSED
+from utils.support_set import FUSED
 from utils.trained import checkpoint_path, label_settings
 
 BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels a 60 frames
 FIXED = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
-AXES = ("valence", "arousal")
 SLIP, ONE_IN = 0.6, 10  # the audit's test: one label in ten is this far off
 
 
@@ -161,12 +161,9 @@ def score(network: Network, clips: list[DatasetClip], strategy: str, amount: int
         places = choose_support(clip, number, settings, network.fusion)
         anchors = anchors_at(clip, places, clip.frames[list(AXES)].to_numpy(np.float64)[places])
         labels += len(places)
-        for rule in usable_rules(True):
-            found = label_clip(network.model, network.runtime, clip.seen, anchors, rule, network.fusion)
-            tables.setdefault(rule, []).append(clip_table(clip, anchors, found))
-        for baseline in BASELINES:
-            found = label_by_time(clip.seen.times, anchors, baseline)
-            tables.setdefault(baseline, []).append(clip_table(clip, anchors, found))
+        found = label_by_all(network.model, network.runtime, clip.seen, anchors, network.fusion)
+        for method, values in found.items():
+            tables.setdefault(method, []).append(clip_table(clip, anchors, values))
     scores = score_methods({method: pd.concat(parts) for method, parts in tables.items()}, False)
     pooled = scores[scores["average"] == "pooled"]
     return pooled.assign(strategy=strategy, amount=amount, labels=labels / len(clips))

@@ -71,6 +71,8 @@ def machine() -> str:
     """Processor, cores, GPU and versions, in a line."""
     import torch
 
+    from utils.runtime import has_amx
+
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -78,7 +80,7 @@ def machine() -> str:
         name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), name)
     cores = torch.get_num_threads()
     parts = [name, f"{cores} cores used of {os.cpu_count()}"]
-    if hasattr(torch.cpu, "_is_amx_tile_supported") and torch.cpu._is_amx_tile_supported():
+    if has_amx():
         parts.append("AMX")
     parts += [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return ", ".join([*parts, platform.system(), f"Python {platform.python_version()}", f"PyTorch {torch.__version__}"])

@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import cv2
 import numpy as np
 import torch
+from clips import write_video
 from torch import Tensor
 
 from benchmarks.measure import alone, machine, matrix_peak, seconds
@@ -280,12 +281,8 @@ def make_video(folder: Path, frames: int) -> Path:
     clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2, workers=1).glob("*/")]
     pictures = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
     pictures += pictures[::-1]
-    writer = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (640, 360))
-    for frame in range(frames):
-        image = np.full((360, 640, 3), 90, np.uint8)
-        image[20:340, 160:480] = pictures[frame % len(pictures)]
-        writer.write(image)
-    writer.release()
+    framed = [cv2.copyMakeBorder(picture, 20, 20, 160, 160, cv2.BORDER_CONSTANT) for picture in pictures]
+    write_video(folder / "clip.mp4", (framed[frame % len(framed)] for frame in range(frames)))
     (folder / "clip.csv").write_text("frame,valence,arousal\n0,0.1,0.2\n200,-0.3,0.4\n")
     return folder / "clip.mp4"
 

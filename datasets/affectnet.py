@@ -10,7 +10,6 @@ Two releases are read, told apart by what lies at the root:
 import csv
 import io
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -42,7 +41,6 @@ CROP_SIZE = 224
 
 _BOX = ["left", "top", "right", "bottom"]
 _COORDINATES = 2 * 68
-_BREAKS_ROWS = re.compile(r"[\r\n\0]")
 _CHUNK = 20_000  # rows of a CSV held as text at a time: 20 MB
 
 
@@ -273,7 +271,7 @@ def _csv_boxes(chunk: pd.DataFrame) -> np.ndarray:
 def _parse_landmarks(texts: np.ndarray) -> np.ndarray:
     """(N,) strings "x;y;x;y;…" -> landmark boxes (N, 4); NaN where there are not 136 numbers."""
     boxes = np.full((len(texts), 4), np.nan)
-    whole = np.array([text.count(";") == _COORDINATES - 1 and not _BREAKS_ROWS.search(text) for text in texts], bool)
+    whole = np.array([text.count(";") == _COORDINATES - 1 and not _breaks_rows(text) for text in texts], bool)
     if whole.any():
         # pandas parses numbers three times as fast as numpy.fromstring
         table = pd.read_csv(io.StringIO("\n".join(texts[whole])), sep=";", header=None, low_memory=False,
@@ -283,6 +281,10 @@ def _parse_landmarks(texts: np.ndarray) -> np.ndarray:
         points = table.to_numpy(np.float64).T.reshape(_COORDINATES // 2, 2, -1)
         boxes[whole] = landmark_box(points.transpose(2, 0, 1))
     return boxes
+
+
+def _breaks_rows(text: str) -> bool:
+    return "\n" in text or "\r" in text or "\0" in text  # a regular expression takes five times as long
 
 
 # AffectNet-8

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from datasets.faces import crop_face, read_image
 from datasets.frames import PIXEL_ASPECT, DataError
-from datasets.transforms import MARGIN, augment, centre, crop_size, seeded
+from datasets.transforms import MARGIN, Centre, augment, crop_size, seeded
 from utils.errors import StorageError
 from utils.files import write_whole
 
@@ -148,7 +148,7 @@ class EvaluationImages(Dataset):
     """Rows of the table, in order, each as the network sees it: (3, S, S) uint8."""
 
     def __init__(self, crops: FaceCrops):
-        self.crops, self.transform = crops, centre(crops.image_size)
+        self.crops, self.transform = crops, Centre(crops.image_size)
 
     def __len__(self) -> int:
         return len(self.crops)

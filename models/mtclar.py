@@ -66,15 +66,23 @@ class MTCLAR(nn.Module):
         What `compare` says of the N·A pairs (frame first), up to rounding, in less time and in the memory of the
         answer. In eval mode only.
         """
-        heads = [folded(head) for head in (self.similarity, self.delta_valence, self.delta_arousal)]
-        rows = []
-        for some in frames.split(BLOCK // min(SIDE, len(anchors))):
-            blocks = [[self._all_pairs(head, some, few) for head in heads] for few in anchors.split(SIDE)]
-            rows.append([torch.cat(parts, 1) for parts in zip(*blocks, strict=True)])
-        similarity, valence, arousal = (torch.cat(parts) for parts in zip(*rows, strict=True))
-        return Comparison(similarity, 2 * torch.tanh(valence).squeeze(2), 2 * torch.tanh(arousal).squeeze(2))
+        return Comparison(self._all(self.similarity, frames, anchors), *self.deltas_all(frames, anchors))
 
-    def _all_pairs(self, head: list[tuple[Tensor, Tensor]], frames: Tensor, anchors: Tensor) -> Tensor:
+    def deltas_all(self, frames: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of Δvalence and of Δarousal alone, (N, A) each."""
+        heads = (self.delta_valence, self.delta_arousal)
+        return tuple(2 * torch.tanh(self._all(head, frames, anchors)).squeeze(2) for head in heads)
+
+    def _all(self, head: nn.Sequential, frames: Tensor, anchors: Tensor) -> Tensor:
+        """(N, 256), (A, 256) → a head's output (N, A, outputs)."""
+        layers = folded(head)
+        rows = [
+            torch.cat([self._block(layers, some, few) for few in anchors.split(SIDE)], 1)
+            for some in frames.split(BLOCK // min(SIDE, len(anchors)))
+        ]
+        return torch.cat(rows)
+
+    def _block(self, head: list[tuple[Tensor, Tensor]], frames: Tensor, anchors: Tensor) -> Tensor:
         """(n, 256), (a, 256) → a folded head's output (n, a, outputs)."""
         (weight, bias), *rest = head
         if self.fusion == "concat":  # W·(x, y) = W_x·x + W_y·y: multiplied once a face, not once a pair

@@ -12,12 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import cv2
-import numpy as np
-
-from datasets.demo_face import Person
-from datasets.demo_paint import draw_face
-
 ROOT = Path(__file__).parents[1]
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -25,22 +19,6 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 SIZE = {"width": 1280, "height": 720}
 PATIENCE = 120  # seconds to prepare a video
 WAIT = 60_000  # milliseconds for what the page should do at once, on a machine that is busy
-
-
-def render_clip(path: Path, trace: np.ndarray, person: Person | None = None, gap=range(0), side: int = 240) -> Path:
-    """A video at 25 frames a second of one rendered face that follows a trace (N, 2); an empty room in the gap."""
-    width, height = side * 16 // 9 // 2 * 2, side
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
-    face = side * 11 // 12
-    top, left = (height - face) // 2, (width - face) // 2
-    for frame, (valence, arousal) in enumerate(trace):
-        canvas = np.full((height, width, 3), 120, np.uint8)
-        if frame not in gap:
-            picture = draw_face(person or Person(), valence, arousal, size=face)[0]
-            canvas[top : top + face, left : left + face] = picture
-        writer.write(canvas)
-    writer.release()
-    return path
 
 
 class Server:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from clips import write_video
 
 from datasets.annotations import Timeline
 from datasets.frames import DataError
@@ -18,17 +19,18 @@ from datasets.video_frames import VideoFrames
 from models.mtclar import MTCLAR
 from utils.annotate.label_file import COLUMNS, LabelFile, NotSaved, all_annotators, label_path
 from utils.annotate.payload import plane_state, readings, trace_state
+from utils.annotate.position import Position
 from utils.annotate.project import joined_labels
 from utils.annotate.session import Network, Session, shot_changes
 from utils.annotate.thin import POINTS, thinned
-from utils.face_video import FaceVideo, Track
-from utils.fusion import UNFITTED
-from utils.label_video import label_video
+from utils.fused.fusion import UNFITTED
 from utils.labelling import see_clip
 from utils.runtime import make_runtime
 from utils.settings import RuntimeSettings
 from utils.support_set import FUSED
-from utils.video_support import place_labels
+from utils.videos.face_video import FaceVideo, Track
+from utils.videos.label_video import label_video
+from utils.videos.support import place_labels
 
 FRAMES, CUT, GAP = 120, 80, range(30, 36)
 
@@ -117,6 +119,46 @@ def test_undo_and_redo_of_everything(open_session):
     session.undo()
     session.label(0, 7, 0.0, 0.0)
     assert not session.can_redo
+
+
+@pytest.fixture
+def position(open_session) -> Position:
+    session = open_session()
+    for frame in (10, 20):
+        session.label(0, frame, 0.2, -0.2)
+    return Position(SimpleNamespace(items=[SimpleNamespace(session=session)], worst_first=lambda: [0]))
+
+
+def test_moves(position):
+    def go(name: str, **act) -> int:
+        position.go({"name": name, **act})
+        return position.frame
+
+    assert position.frame == 0
+    assert go("step", frames=3) == 3 and go("step", seconds=1) == 28 and go("step", frames=-1000) == 0
+    assert go("goto", time=0.99) == 25 and go("goto", row=70) == 70 and go("goto", mark=20) == 20
+    assert go("mark") == 10 and go("mark") == 20 and go("mark", by=-1) == 10  # beyond the last one is the first
+    following = position.session.view(0).next
+    assert go("next") == position.session.clips[0].frames[following.place] == go("next")
+    assert go("doubt") == position.frame  # there is none
+
+
+def test_changes_at_a_position(position):
+    def mark(frame: int, **act):
+        position.change({"shown": frame, "frame": frame, **act})
+        return position.session.marks.get((0, frame))
+
+    estimate = position.session.view(0).labels.values[15]
+    assert mark(15, name="accept")[:2] == pytest.approx(estimate, abs=0.005)
+    assert mark(10, name="nudge", axis=1, by=0.05)[:2] == (0.2, -0.15)
+    assert mark(10, name="move", axis=0, value=0.9)[:2] == (0.9, -0.15)
+    assert mark(10, name="note", text="sure").note == "sure"
+    assert mark(20, name="delete") is None
+    position.change({"name": "undo"})
+    assert (position.track, position.frame) == (0, 20) and (0, 20) in position.session.marks
+    for act in ({"name": "label", "valence": 0, "arousal": 0}, {"name": "accept", "shown": GAP[0]}):
+        with pytest.raises(DataError, match="no frame is on screen|shows no face"):
+            position.change(act)
 
 
 def test_what_cannot_be_labelled_changes_nothing(open_session):
@@ -240,14 +282,8 @@ def test_thinned_traces_keep_their_peaks(frames):
 
 
 def test_any_frame_is_the_one_that_reading_from_the_start_gives(tmp_path):
-    import cv2
-
-    path = tmp_path / "clip.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
-    for frame in range(130):
-        writer.write(np.full((48, 64, 3), 20 + frame, np.uint8))
-    writer.release()
-    video = open_video(path)
+    images = (np.full((48, 64, 3), 20 + frame, np.uint8) for frame in range(130))
+    video = open_video(write_video(tmp_path / "clip.mp4", images))
     whole = {frame: (time, image) for frame, time, image in video}
     timeline = Timeline(np.array(list(whole)), np.array([time for time, _ in whole.values()]))
     frames = VideoFrames(video, timeline)

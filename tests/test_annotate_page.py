@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
-from page_driver import CHROMIUM, Tab, browsing, render_clip, serving, wait_for
+from clips import render_clip
+from page_driver import CHROMIUM, Tab, browsing, serving, wait_for
 
 from datasets.demo import label_trace
 

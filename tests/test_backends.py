@@ -90,22 +90,35 @@ def test_converted_network_is_kept_and_a_broken_one_is_made_anew(model, truth, t
         assert relative(OpenVINO(model, runtime(), SIZE, path)(CROPS), truth) < 1e-4
 
 
+def enough(name: str) -> int:
+    """Images of the small network that earn the start back."""
+    return int(PAYS[name] * (256 / SIZE * 256 / 32) ** 2) + 1
+
+
 def test_auto_chooses_by_the_length_of_the_job(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("utils.runtime.Runtime.can_compile", True)
     packages = {"openvino": True}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: packages.get(name))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
-    back_ends, share = BackEnds(tmp_path, "weights", runtime()), (256 / SIZE * 256 / 32) ** 2
-    few, many, most = 10, int(PAYS["openvino"] * share) + 1, int(PAYS["compile"] * share) + 1
+    back_ends = BackEnds(tmp_path, "weights", runtime())
+    few, many, most = 10, enough("openvino"), enough("compile")
     assert [back_ends.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "openvino", "openvino"]
     back_ends._path(SIZE).touch()
     assert back_ends.choose(model, few, SIZE) == "eager"  # not what this run itself has left
     again = BackEnds(tmp_path, "weights", runtime())
     assert again.choose(model, few, SIZE) == "openvino" and again.choose(model, few, 2 * SIZE) == "eager"
     packages.clear()
-    assert [again.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "eager", "compile"]
-    monkeypatch.setattr("utils.runtime.Runtime.can_compile", False)
-    assert again.choose(model, most, SIZE) == "eager"
+    for can, amx, chosen in ((True, True, "compile"), (True, False, "eager"), (False, True, "eager")):
+        monkeypatch.setattr("utils.runtime.Runtime.can_compile", can)
+        monkeypatch.setattr("utils.backends.has_amx", lambda amx=amx: amx)
+        assert [again.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "eager", chosen]
+
+
+def test_auto_compiles_for_a_long_job_on_a_gpu(tmp_path, model, monkeypatch):
+    on_gpu = dataclasses.replace(runtime(), device=torch.device("cuda"))
+    back_ends, most = BackEnds(tmp_path, "weights", on_gpu), enough("compile on a GPU")
+    for can, chosen in ((True, "compile"), (False, "eager")):
+        monkeypatch.setattr("utils.runtime.Runtime.can_compile", can)
+        assert [back_ends.choose(model, images, SIZE) for images in (10, most)] == ["eager", chosen]
 
 
 def test_a_back_end_that_fails_is_left_or_named(tmp_path, model, truth, monkeypatch, caplog):

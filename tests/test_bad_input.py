@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from clips import write_video
 from test_annotations import TIMELINE, elan, trace
 from test_readers import HEADER, affectnet_row, landmarks, write_affectnet, write_affectnet8, write_clip
-from test_video import shade, write_folder, write_video
+from test_video import shade, write_folder
 
 import utils.script
 from datasets.afewva import read_afewva
@@ -322,7 +323,7 @@ TABLE = [
     Bad("video that is none", REFUSED, r"clip\.mp4: not a video.*try to convert",
         video(lambda folder: (folder / "clip.mp4", (folder / "clip.mp4").write_text("no video " * 99))[0])),
     Bad("video whose index is cut off", REFUSED, r"cut\.mp4: not a video.*cut off",
-        video(lambda folder: half(write_video(folder / "cut.mp4", [shade(9)] * 30, codec="mp4v")))),
+        video(lambda folder: half(write_video(folder / "cut.mp4", [shade(9)] * 30)))),
     Bad("frames of two sizes", REFUSED, r"3\.png: 80 x 60 pixels.*give each video a folder of its own",
         video(lambda folder: write_folder(write_folder(folder / "f", [1]), [3], image=shade(5, 80, 60)))),
     Bad("frame number of 20 digits", REFUSED, r"too large a frame number; rename",

@@ -11,10 +11,10 @@ from test_video import face, write_folder
 
 from models.mtclar import MTCLAR
 from utils.embed import EmbeddingCache
-from utils.face_video import read_face_video
 from utils.runtime import make_runtime
 from utils.settings import DataSettings, LabelSettings, RuntimeSettings
 from utils.threads import ahead
+from utils.videos.face_video import read_face_video
 
 FRAMES, PART, BATCH = 23, 5, 4
 
@@ -41,8 +41,8 @@ class CountingDetector:
 def read(tmp_path, monkeypatch):
     """Reads one video, as often as wanted, with tiny parts and batches."""
     CountingDetector.asked, CountingDetector.stop = 0, None
-    monkeypatch.setattr("utils.face_video.FaceDetector", CountingDetector)
-    monkeypatch.setattr("utils.face_video.PART", PART)
+    monkeypatch.setattr("utils.videos.face_video.FaceDetector", CountingDetector)
+    monkeypatch.setattr("utils.videos.face_video.PART", PART)
     monkeypatch.setattr("utils.backends.BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))
     checkpoint = tmp_path / "best.pt"
@@ -101,7 +101,7 @@ def test_a_track_is_not_encoded_twice(read, monkeypatch):
 
 
 def test_few_images_wait_to_be_encoded(read, monkeypatch):
-    import utils.face_video as face_video
+    import utils.videos.face_video as face_video
 
     cut, encoded, waiting = [], [], []
     crops = face_video.face_crops
@@ -116,7 +116,7 @@ def test_few_images_wait_to_be_encoded(read, monkeypatch):
         encoded.append(images)
         return whole(images)
 
-    monkeypatch.setattr("utils.face_video.face_crops", counted)
+    monkeypatch.setattr("utils.videos.face_video.face_crops", counted)
     monkeypatch.setattr(read.model, "encode", encode)
     read("here")
     assert max(waiting) <= BATCH * (face_video.BATCHES_AHEAD + 2)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from clips import face_images, write_video
 from conftest import finished, run_script
 from published import emonet_state
 
@@ -40,30 +41,16 @@ def quick(demo_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     """An MP4 of 60 frames at 20 a second: a rendered face for 48 of them, then an empty room."""
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
-    trace = label_trace(np.random.default_rng(1), 60)
-    for frame, (valence, arousal) in enumerate(trace):
-        canvas = np.full((240, 320, 3), 120, np.uint8)
-        if frame < 48:
-            canvas[10:230, 50:270] = draw_face(Person(), valence, arousal, size=220)[0]
-        writer.write(canvas)
-    writer.release()
-    return path
+    images = face_images(label_trace(np.random.default_rng(1), 60), gap=range(48, 60))
+    return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
 
 
 @pytest.fixture(scope="module")
 def two_people(tmp_path_factory) -> Path:
     """An MP4 of 30 frames at 20 a second: two faces side by side."""
-    path = tmp_path_factory.mktemp("video") / "two.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (480, 240))
-    for _ in range(30):
-        left, right = (draw_face(Person(hair=hair), 0.1, 0.1, size=220)[0] for hair in ("side", "bob"))
-        canvas = np.full((240, 480, 3), 90, np.uint8)
-        canvas[10:230, 10:230], canvas[10:230, 250:470] = left, right
-        writer.write(canvas)
-    writer.release()
-    return path
+    people = (face_images([(0.1, 0.1)], Person(hair=hair), aspect=1) for hair in ("side", "bob"))
+    images = [np.concatenate([next(person) for person in people], 1)] * 30
+    return write_video(tmp_path_factory.mktemp("video") / "two.mp4", images, 20)
 
 
 def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n40,0.1,0.6\n") -> Path:
@@ -106,7 +93,7 @@ def test_training_bins_and_scored_support(quick):
 def test_second_run_encodes_nothing_and_says_the_same(quick, clip, tmp_path, monkeypatch):
     labels = labels_file(tmp_path / "labels.csv")
     first = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
-    for name in ("utils.embed.embed", "utils.face_video.track_faces", "utils.face_video.face_crops"):
+    for name in ("utils.embed.embed", "utils.videos.face_video.track_faces", "utils.videos.face_video.face_crops"):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("done again"))
     again = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
     for one, other in zip(first, again, strict=True):
@@ -203,13 +190,13 @@ def test_fused_labels_of_a_video_have_intervals_that_close_at_the_labels(quick, 
 
 
 def test_fusion_is_fitted_once_and_kept_beside_the_checkpoint(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.calibration.SHORTEST", 5)
-    monkeypatch.setattr("utils.calibration.FEWEST", 2)
+    monkeypatch.setattr("utils.fused.calibration.SHORTEST", 5)
+    monkeypatch.setattr("utils.fused.calibration.FEWEST", 2)
     checkpoint = shutil.copy(quick[1], tmp_path / "best.pt")
     arguments = ["--checkpoint", checkpoint, *quick[2:], "--support_set.amount", 3]
     first, printed = label(*arguments)
     written = (tmp_path / "fusion.json").read_bytes()
-    monkeypatch.setattr("utils.calibration.fit_fusion", None)  # it would be called
+    monkeypatch.setattr("utils.fused.calibration.fit_fusion", None)  # it would be called
     second, again = label(*arguments)
     assert (tmp_path / "fusion.json").read_bytes() == written and b'"clips": 2' in written
     assert (first / "labels.csv").read_bytes() == (second / "labels.csv").read_bytes()
@@ -304,12 +291,7 @@ def test_wrong_labels_are_refused_by_row(quick, clip, tmp_path, rows, message):
 
 
 def test_truncated_video_is_labelled_as_far_as_it_decodes(quick, tmp_path):
-    path = tmp_path / "cut.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20, (320, 240))
-    face = cv2.copyMakeBorder(draw_face(Person(), 0.2, 0.3, size=220)[0], 10, 10, 50, 50, cv2.BORDER_CONSTANT)
-    for _ in range(40):
-        writer.write(face)
-    writer.release()
+    path = write_video(tmp_path / "cut.avi", face_images([(0.2, 0.3)] * 40), 20)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n3,0.2,0.3\n")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", path, "--labels", labels]))

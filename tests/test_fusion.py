@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from models.mtclar import MTCLAR
-from utils.agreement import annotator_agreement, label_error
-from utils.audit import audit
 from utils.errors import CheckpointError
-from utils.fusion import NORMAL, UNFITTED, Clip, Fusion, deviations, fit_fusion, read_fusion, save_fusion
+from utils.fused.agreement import annotator_agreement, label_error
+from utils.fused.audit import audit
+from utils.fused.fusion import NORMAL, UNFITTED, Clip, Fusion, deviations, fit_fusion, read_fusion, save_fusion
+from utils.fused.smoother import LEVEL, NOBODY, Posterior, Support, TraceModel, liveliness
+from utils.fused.suggest import expected_error, suggest
 from utils.labelling import (
     Anchors,
     SeenClip,
@@ -24,11 +26,8 @@ from utils.labelling import (
 )
 from utils.runtime import make_runtime
 from utils.settings import RuntimeSettings
-from utils.smoother import LEVEL, Posterior, Support, TraceModel, liveliness
-from utils.suggest import expected_error, suggest
 
 MODEL = TraceModel(0.1, 0.7, 1.1, 0.6, 0.15, 0.25, 0.37, 0.1, 0.11, 0.02)
-NOBODY = Support(np.empty(0, int), np.empty(0), np.empty(0))
 
 
 @pytest.fixture
@@ -104,11 +103,11 @@ def made_clips(rng, count, frames, noise, gain=0.0):
 @pytest.fixture(scope="module")
 def sharp() -> Fusion:
     """Fitted to evidence of little noise."""
-    return fit_fusion(made_clips(np.random.default_rng(1), 12, 50, 0.05))
+    return fit_fusion(made_clips(np.random.default_rng(1), 10, 40, 0.05))
 
 
 def test_evidence_without_value_gets_no_weight(rng):
-    fusion = fit_fusion(made_clips(rng, 8, 50, 2.0))
+    fusion = fit_fusion(made_clips(rng, 8, 40, 2.0))
     fused, line = [], []
     for clip in made_clips(rng, 30, 50, 2.0):
         anchors = anchors_of(clip, [0, 20, 40])
@@ -131,7 +130,7 @@ def test_intervals_hold_their_share(rng, sharp):
 
 
 def test_fit_takes_long_clips_and_missing_labels(rng):
-    (clip,) = made_clips(rng, 1, 500, 0.1)
+    (clip,) = made_clips(rng, 1, 300, 0.1)
     clip.labels[::7] = np.nan
     fusion = fit_fusion([clip])
     assert all(np.isfinite(model).all() for model in fusion.models) and min(fusion.widths) > 0

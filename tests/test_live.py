@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from utils.audit import audit, contradicted
-from utils.fusion import UNFITTED
+from utils.fused.audit import audit, contradicted
+from utils.fused.fusion import UNFITTED
+from utils.fused.live import LiveClip
+from utils.fused.smoother import NOBODY
+from utils.fused.suggest import expected_error, suggest
 from utils.labelling import Anchors, SeenClip, supports
-from utils.live import NOBODY, LiveClip
-from utils.suggest import expected_error, suggest
 
 FRAMES = 700
 

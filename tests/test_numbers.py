@@ -99,14 +99,14 @@ def test_pairs_of_one_label_are_all_similar():
     assert pairs.similar.all() and (pairs.first != pairs.second).all()
 
 
-def test_the_scripts_say_the_same_twice_with_worker_processes(tiny_arguments, tmp_path):
+def test_the_scripts_say_the_same_twice_with_and_without_worker_processes(tiny_arguments, tmp_path):
     """Two folders, each with caches of its own: nothing is taken over from the first run."""
     said = []
-    for place in (tmp_path / "one", tmp_path / "two"):
-        argv = [*tiny_arguments, "--data.workers", "2", "--data.cache", str(place / "cache"), "--runs"]
-        run, _ = finished("mtclar.py", *argv, str(place))
-        folder, _ = label_clips(run / "best.pt", place, "--support_set.amount", "3", "--data.workers", "2",
-                                "--data.cache", str(place / "cache"))  # fmt: skip
+    for workers in ("0", "2"):
+        place = tmp_path / workers
+        options = ["--data.workers", workers, "--data.cache", str(place / "cache")]
+        run, _ = finished("mtclar.py", *tiny_arguments, *options, "--runs", str(place))
+        folder, _ = label_clips(run / "best.pt", place, "--support_set.amount", "3", *options)
         log = [json.loads(line) | {"seconds": 0} for line in (run / "log.jsonl").open()]
         tables = [(run / name).read_bytes() for name in ("predictions.csv", "scores.json")]
         tables += [(folder / name).read_bytes() for name in ("labels.csv", "scores.csv")]

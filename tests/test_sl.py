@@ -5,38 +5,36 @@ import re
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from clips import face_images, write_video
 from conftest import finished, run_script
 from published import emonet_state
 
 from datasets.annotations import Timeline
 from datasets.demo import label_trace
-from datasets.demo_face import Person
-from datasets.demo_paint import draw_face
 from datasets.frames import EXPRESSIONS, DataError, Splits
 from datasets.labels import read_labels
 from models.mtclar import MTCLAR
 from models.supervised import Supervised, SupervisedHead
 from utils import engine
-from utils.baselines import logistic_answer, ridge_answer
 from utils.checkpoint import load_supervised
 from utils.config import commented_yaml, load_settings, merge_layers
 from utils.data import CropReader, read_splits
 from utils.embed import EmbeddingCache
 from utils.errors import CheckpointError, SettingsError
-from utils.features import FeatureReader, Features, labelled_splits
 from utils.metrics import regression_scores
 from utils.run_folder import RunFolder
 from utils.runtime import make_runtime, seed_step
-from utils.supervised_folds import Fold, prepare_fold, run_fold
-from utils.supervised_report import HEAD, score_folds, verdict
-from utils.supervised_settings import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
-from utils.supervised_training import SupervisedTraining
-from utils.targets import TARGETS, class_weights
+from utils.supervised.baselines import logistic_answer, ridge_answer
+from utils.supervised.features import FeatureReader, Features, labelled_splits
+from utils.supervised.folds import Fold, prepare_fold, run_fold
+from utils.supervised.report import HEAD, score_folds, verdict
+from utils.supervised.settings import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
+from utils.supervised.targets import TARGETS, class_weights
+from utils.supervised.training import SupervisedTraining
 from utils.trained import with_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -167,7 +165,7 @@ def test_cached_features_are_the_fresh_ones_and_only_of_these_weights(settings, 
 
 
 def test_single_images_share_files_of_the_cache(settings, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.features.CHUNK", 4)
+    monkeypatch.setattr("utils.supervised.features.CHUNK", 4)
     frames = read_splits(settings).validation
     stills = frames.assign(clip=[f"image {row}" for row in range(len(frames))])
     together, alone = (reader(model, settings, tmp_path / name) if (tmp_path / name).mkdir() is None else None
@@ -429,15 +427,8 @@ def test_classes_absent_from_a_split_are_warned_of(caplog):
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     """An MP4 of 40 frames at 20 a second: a rendered face for 30 of them, then an empty room."""
-    path = tmp_path_factory.mktemp("video") / "clip.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
-    for frame, (valence, arousal) in enumerate(label_trace(np.random.default_rng(1), 40)):
-        canvas = np.full((240, 320, 3), 120, np.uint8)
-        if frame < 30:
-            canvas[10:230, 50:270] = draw_face(Person(), valence, arousal, size=220)[0]
-        writer.write(canvas)
-    writer.release()
-    return path
+    images = face_images(label_trace(np.random.default_rng(1), 40), gap=range(30, 40))
+    return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
 
 
 def alone(checkpoint: Path, folder: Path) -> list:

@@ -7,7 +7,7 @@ import torch
 
 from models.mtclar import MTCLAR
 from utils import support_set
-from utils.fusion import UNFITTED
+from utils.fused.fusion import UNFITTED
 from utils.labelling import Anchors, label_by_time, label_clip, see_clip
 from utils.runtime import make_runtime
 from utils.scoring import score_methods

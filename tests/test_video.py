@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from clips import write_video
 
 from datasets import tracks as tracks_module
 from datasets.faces import box_from_detection, landmark_box, read_image
@@ -26,17 +27,6 @@ def shade(level: float, width=WIDTH, height=HEIGHT) -> np.ndarray:
     """A smooth picture, so that compression hardly changes it."""
     across = np.linspace(0, 40, width)[None, :, None]
     return np.broadcast_to(level + across, (height, width, 3)).astype(np.uint8).copy()
-
-
-def write_video(path: Path, images, fps=FPS, codec="MJPG") -> Path:
-    writer = None
-    for image in images:
-        if writer is None:
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, image.shape[1::-1])
-            assert writer.isOpened()
-        writer.write(image)
-    writer.release()
-    return path
 
 
 def write_folder(path: Path, numbers, name="{}.png", image=None) -> Path:
@@ -186,7 +176,7 @@ def test_tracking_does_not_hold_images():
 @pytest.mark.parametrize("suffix", ["avi", "mp4"])
 def test_truncated_file_yields_what_decodes_and_says_so(tmp_path, caplog, suffix):
     noise = np.random.default_rng(0).integers(0, 255, (100, HEIGHT, WIDTH, 3), np.uint8)
-    path = write_video(tmp_path / f"cut.{suffix}", noise, codec="MJPG" if suffix == "avi" else "mp4v")
+    path = write_video(tmp_path / f"cut.{suffix}", noise)
     data = path.read_bytes()
     if suffix == "mp4":  # its index stands at the end: without the index nothing can be decoded
         path.write_bytes(data[: len(data) // 2])

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from models.emonet import EMBEDDING, Encoder
 from utils.errors import SettingsError
-from utils.runtime import Runtime
+from utils.runtime import Runtime, has_amx
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,8 @@ REQUEST_PIXELS = 2**16
 """Of a request to OpenVINO, which works on several at once: at best one a core."""
 
 PAYS = {"openvino": 1_000, "compile": 6_000, "compile on a GPU": 200_000}
-"""Images from which a back end's start is earned back, counted in those of the published network at 256 × 256."""
+"""Images from which a back end's start is earned back, counted in those of the published network at 256 × 256. On CPUs
+without AMX, where matrices take most of the time, compiled code was not faster than PyTorch as it is."""
 PUBLISHED = 256
 
 CONVERSION = 1  # raise it whenever the same weights would be converted to something else
@@ -142,7 +143,7 @@ class BackEnds:
         if on_cpu and "openvino" not in self.failed and importlib.util.find_spec("openvino"):
             if work >= PAYS["openvino"] or self._path(image_size) in self.converted:
                 return "openvino"
-        pays = work >= PAYS["compile" if on_cpu else "compile on a GPU"]
+        pays = work >= PAYS["compile" if on_cpu else "compile on a GPU"] and (has_amx() or not on_cpu)
         return "compile" if pays and "compile" not in self.failed and runtime.can_compile else "eager"
 
     def make(self, name: str, model: nn.Module, image_size: int) -> Encode:

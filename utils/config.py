@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, CliSettingsSource
 
 from utils.errors import SettingsError, nearest
 from utils.settings import ScriptSettings, Settings
-from utils.supervised_settings import SupervisedSettings
+from utils.supervised.settings import SupervisedSettings
 
 LATEST = "latest"
 COMMAND_LINE = "command line"

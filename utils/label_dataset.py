@@ -10,25 +10,15 @@ import torch
 from datasets.annotations import AXES
 from datasets.frames import DataError, Splits, read_small_csv, require_columns
 from models.mtclar import MTCLAR
-from utils.audit import audit, doubt_columns
 from utils.data import CropReader
 from utils.embed import EmbeddingCache, embed_clips
-from utils.fusion import Fusion
-from utils.labelling import (
-    FRAME_RATE,
-    Anchors,
-    Labels,
-    SeenClip,
-    fuse_unlabelled,
-    label_by_time,
-    label_clip,
-    see_clip,
-    usable_rules,
-)
+from utils.fused.audit import audit, doubt_columns
+from utils.fused.fusion import Fusion
+from utils.fused.suggest import suggest
+from utils.labelling import FRAME_RATE, Anchors, Labels, SeenClip, fuse_unlabelled, label_by_all, see_clip
 from utils.runtime import Runtime
 from utils.settings import LabelSettings, SupportSettings
-from utils.suggest import suggest
-from utils.support_set import BASELINES, SUPPORT, label_bins
+from utils.support_set import SUPPORT, label_bins
 from utils.zero_shot import load_estimator, zero_shot
 
 BINS = 10
@@ -60,12 +50,8 @@ def label_dataset(
     doubts: list[dict] = []
     for number, clip in enumerate(read_clips(model, test, crops, cache, settings, runtime)):
         anchors = shared or clip_anchors(clip, number, settings, named, fusion)
-        for rule in usable_rules(anchors.have_time):
-            labels = label_clip(model, runtime, clip.seen, anchors, rule, fusion)
-            tables.setdefault(rule, []).append(clip_table(clip, anchors, labels))
-        for baseline in BASELINES:
-            labels = label_by_time(clip.seen.times, anchors, baseline)
-            tables.setdefault(baseline, []).append(clip_table(clip, anchors, labels))
+        for method, labels in label_by_all(model, runtime, clip.seen, anchors, fusion).items():
+            tables.setdefault(method, []).append(clip_table(clip, anchors, labels))
         found = audit(clip.seen, anchors, fusion)
         doubts += [{"clip": clip.name} | doubt_columns(doubt, anchors) for doubt in found]
     whole = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from datasets.annotations import AXES
 from models.mtclar import MTCLAR, Comparison
-from utils.fusion import Fusion
+from utils.fused.fusion import Fusion
+from utils.fused.smoother import NOBODY, Posterior, Support
 from utils.runtime import Runtime
-from utils.smoother import Posterior, Support
 from utils.support_set import AVERAGES, BASELINES, FUSED, NEED_TIME, RULES, Evidence
 
 CHUNK = 16384  # comparisons at once
@@ -96,11 +96,8 @@ def mean_difference(model: MTCLAR, runtime: Runtime, frames: Tensor, others: Ten
     parts = []
     for some in frames.split(max(1, CHUNK * REFERENCES // len(others))):
         with runtime.autocast():
-            there, back = model.compare_all(some, others), model.compare_all(others, some)
-        means = [
-            (getattr(there, axis).float().mean(1) - getattr(back, axis).float().mean(0)) / 2
-            for axis in ("delta_valence", "delta_arousal")
-        ]  # fmt: skip
+            both_ways = zip(model.deltas_all(some, others), model.deltas_all(others, some), strict=True)
+        means = [(there.float().mean(1) - back.float().mean(0)) / 2 for there, back in both_ways]
         parts.append(torch.stack(means, 1).cpu())
     return torch.cat(parts).numpy().astype(np.float64)
 
@@ -138,8 +135,7 @@ def fuse(model: MTCLAR, runtime: Runtime, clip: SeenClip, anchors: Anchors, fusi
 
 def fuse_unlabelled(clip: SeenClip, fusion: Fusion) -> list[Posterior]:
     """The clip's traces before anybody has labelled a frame of it."""
-    nobody = Support(np.empty(0, int), np.empty(0), np.empty(0))
-    return fusion.posteriors(clip.times, clip.view, [nobody, nobody])
+    return fusion.posteriors(clip.times, clip.view, [NOBODY] * len(AXES))
 
 
 def supports(anchors: Anchors) -> list[Support]:
@@ -169,8 +165,13 @@ def label_by_time(times: np.ndarray, anchors: Anchors, baseline: str) -> Labels:
     return _with_known(Labels(values, np.full(len(times), -1)), anchors)
 
 
-def usable_rules(anchors_have_time: bool) -> list[str]:
-    return [name for name in RULES if anchors_have_time or name not in NEED_TIME]
+def label_by_all(
+    model: MTCLAR, runtime: Runtime, clip: SeenClip, anchors: Anchors, fusion: Fusion
+) -> dict[str, Labels]:
+    """Labels a clip by every one of RULES that its anchors allow, and by every one of BASELINES: method → labels."""
+    rules = [name for name in RULES if anchors.have_time or name not in NEED_TIME]
+    found = {rule: label_clip(model, runtime, clip, anchors, rule, fusion) for rule in rules}
+    return found | {baseline: label_by_time(clip.times, anchors, baseline) for baseline in BASELINES}
 
 
 def _gather(model, runtime, clip: SeenClip, part: slice, anchors: Anchors, picked: np.ndarray) -> Evidence:

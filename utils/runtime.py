@@ -118,9 +118,13 @@ def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+        return has_amx() or getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return False
+
+
+def has_amx() -> bool:
+    """Whether the processor multiplies blocks of matrices at once."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 
 
 def seed_step(*numbers: int) -> None:

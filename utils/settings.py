@@ -2,7 +2,7 @@
 
 The docstring below a field is its text in `--help` and in `config.yaml`, which is written from here.
 The defaults train the demo in minutes on a CPU; PAPER holds what the paper did. Here: what the scripts share, and
-what mtclar.py and fsl_mtclar.py take; `utils.supervised_settings` has those of mtclar_sl.py.
+what mtclar.py and fsl_mtclar.py take; `utils.supervised.settings` has those of mtclar_sl.py.
 """
 
 from pathlib import Path
@@ -252,7 +252,7 @@ class VideoSettings(Section):
     """Whose face: longest (the track of most frames), all, or the number of a track."""
     overlay: bool = False
     """Also write an MP4 of the video with face box, traces and the moving point of valence and arousal."""
-    detect_every: int = Field(2, ge=1)
+    detect_every: int = Field(3, ge=1)
     """Look for faces in every n-th frame; boxes between are interpolated."""
     fps: float = Field(25.0, gt=0, le=1000)
     """Frames a second of a folder of frames."""

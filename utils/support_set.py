@@ -5,7 +5,7 @@ them, the *anchors*, with known labels (A, 2): valence and arousal in [-1, 1]. A
 says a frame's label lies above an anchor's.
 
 A new way to choose frames, or to combine anchors, is one function here and one name in SUPPORT or AVERAGES. The rule
-`fused` weighs all anchors and time together, by the process of `utils.smoother`.
+`fused` weighs all anchors and time together, by the process of `utils.fused.smoother`.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import Any
 from utils.config import Layer, checkpoints_of, merge_layers, runs_of, value_of
 from utils.errors import SettingsError
 from utils.settings import LabelSettings, ScriptSettings
-from utils.supervised_settings import PredictSettings, SupervisedSettings
+from utils.supervised.settings import PredictSettings, SupervisedSettings
 
 
 def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = "mtclar") -> Path:

@@ -13,12 +13,12 @@ from utils.backends import batch_size
 from utils.checkpoint import holds_supervised, load_emonet, load_supervised
 from utils.config import merge_layers
 from utils.data import CropReader
-from utils.encoders import EMONET_SIZE
 from utils.errors import CheckpointError
 from utils.loading import evaluation_loader, unwrapped
 from utils.runtime import Runtime
 from utils.settings import LabelSettings, Settings
-from utils.supervised_settings import SupervisedSettings
+from utils.supervised.encoders import EMONET_SIZE
+from utils.supervised.settings import SupervisedSettings
 from utils.trained import refuse_known_people, trained_layer
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from datasets.annotations import AXES
 from utils.annotate.session import Clip, Session, View, shot_changes
 from utils.annotate.thin import thinned
-from utils.fusion import NORMAL
+from utils.fused.fusion import NORMAL
 
 JOINT = 2.1460 / NORMAL  # of two independent axes: an ellipse this much wider than the margins holds 90 %
 

@@ -14,15 +14,15 @@ from datasets.video_frames import VideoFrames
 from models.mtclar import MTCLAR
 from utils.annotate.label_file import COLUMNS, LabelFile, all_annotators, label_path
 from utils.annotate.session import Network, Session
-from utils.calibration import fusion_for_videos
 from utils.embed import EmbeddingCache
-from utils.face_video import read_face_video
 from utils.files import write_text
-from utils.label_video import LabelledVideos
+from utils.fused.calibration import fusion_for_videos
 from utils.labelling import see_clip
 from utils.runtime import Runtime
 from utils.settings import LabelSettings
-from utils.video_jobs import Job, find_jobs
+from utils.videos.face_video import read_face_video
+from utils.videos.jobs import Job, find_jobs
+from utils.videos.label_video import LabelledVideos
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +70,15 @@ class Project:
         """
         videos, problem = LabelledVideos(self.model, self.checkpoint, self.settings, self.runtime), ""
         with tempfile.TemporaryDirectory() as folder:
-            for item in self.items:
-                files = all_annotators(item.session.file.path, item.path) if item.session else []
-                if files:
-                    videos.label(Job(item.path, joined_labels(files, item.session, Path(folder))))
+            sessions = [(item.path, item.session) for item in self.items if item.session]
+            files = {path: all_annotators(session.file.path, path) for path, session in sessions}
+            jobs = [
+                Job(path, joined_labels(files[path], session, Path(folder)))
+                for path, session in sessions
+                if files[path]
+            ]
             try:
-                videos.report()
+                videos.work(jobs)
             except DataError as error:
                 problem = str(error)
         if not videos.run:

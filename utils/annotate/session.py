@@ -9,14 +9,14 @@ import pandas as pd
 from datasets.annotations import AXES, score_text
 from datasets.frames import DataError
 from utils.annotate.label_file import LabelFile, Mark, Marks
-from utils.audit import Doubt, contradicted
-from utils.face_video import FaceVideo, Track
-from utils.fusion import Fusion
+from utils.fused.audit import Doubt, contradicted
+from utils.fused.fusion import Fusion
+from utils.fused.live import LiveClip
+from utils.fused.smoother import NOBODY, Posterior
+from utils.fused.suggest import Suggestion, expected_error, suggest
 from utils.labelling import Labels, SeenClip, fuse, fused_labels, supports
-from utils.live import NOBODY, LiveClip
-from utils.smoother import Posterior
-from utils.suggest import Suggestion, expected_error, suggest
-from utils.video_support import ERRORS, anchors_of, place_labels
+from utils.videos.face_video import FaceVideo, Track
+from utils.videos.support import ERRORS, anchors_of, place_labels
 
 LOOK_AHEAD = 24  # labels to come that a target is planned with
 DECIMALS = 2  # of a new label: finer than anybody sees
@@ -150,7 +150,7 @@ class Session:
         anchors = anchors_of(clip.track, self.video, self._means()) if self.marks else None
         doubts = []
         if anchors is None:
-            posteriors = clip.live.posteriors([NOBODY, NOBODY])
+            posteriors = clip.live.posteriors([NOBODY] * len(AXES))
             values = np.clip(np.stack([posterior.mean for posterior in posteriors], 1), -1, 1)
             margins = self.network.fusion.margins(posteriors)
             labels = Labels(values, np.full(len(values), -1), margins)

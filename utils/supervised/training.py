@@ -10,10 +10,10 @@ from torch import Tensor
 
 from datasets.pairs import SameExpression
 from models.supervised import SupervisedHead
-from utils.features import Features
 from utils.losses import error_share
-from utils.supervised_settings import SupervisedSettings
-from utils.targets import TARGETS, class_weights
+from utils.supervised.features import Features
+from utils.supervised.settings import SupervisedSettings
+from utils.supervised.targets import TARGETS, class_weights
 
 VALIDATION_ERROR_SHARE = 0.5  # fixed, so that validation losses of different epochs can be compared
 TRAINING = 21  # stream of chance
@@ -68,5 +68,5 @@ class SupervisedTraining:
 
     @torch.inference_mode()
     def answer(self, features: Features) -> np.ndarray:
-        """(N, outputs): see `utils.targets`."""
+        """(N, outputs): see `utils.supervised.targets`."""
         return self.target.answer(self.model.eval()(features.embeddings))

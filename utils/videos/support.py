@@ -8,9 +8,9 @@ import torch
 
 from datasets.annotations import AXES
 from datasets.frames import DataError
-from utils.agreement import label_error
-from utils.face_video import FaceVideo, Track
+from utils.fused.agreement import label_error
 from utils.labelling import Anchors
+from utils.videos.face_video import FaceVideo, Track
 
 ERRORS = [f"{axis}_error" for axis in AXES]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.baselines import CONSTANT, REGRESSION
 from utils.run_folder import RunFolder
-from utils.supervised_settings import SupervisedSettings
-from utils.targets import TARGETS, Target
+from utils.supervised.baselines import CONSTANT, REGRESSION
+from utils.supervised.settings import SupervisedSettings
+from utils.supervised.targets import TARGETS, Target
 
 HEAD = "MT-CLAR + SL"
 LESS_IS_BETTER = "RMSE"

@@ -14,8 +14,8 @@ from models.supervised import Supervised
 from utils.data import CropReader
 from utils.embed import EmbeddingCache, embed_clips
 from utils.runtime import Runtime
-from utils.supervised_settings import SupervisedSettings
-from utils.targets import Target
+from utils.supervised.settings import SupervisedSettings
+from utils.supervised.targets import Target
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The same traces as `utils.smoother`, at once after each label: what the view alone says is worked out once a clip.
+"""The same traces as `smoother`, at once after each label: what the view alone says is worked out once a clip.
 
 Given the view, the trace f is Gaussian with mean m and covariance C, whatever has been labelled. Labels at A frames
 then condition it by the covariances of these frames with all others, (N, A), and one A x A system:
@@ -12,11 +12,9 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from utils.fusion import Fusion
+from utils.fused.fusion import Fusion
+from utils.fused.smoother import EXACT, NOBODY, Posterior, Support, TraceModel
 from utils.labelling import SeenClip
-from utils.smoother import EXACT, Posterior, Support, TraceModel
-
-NOBODY = Support(np.empty(0, int), np.empty(0), np.empty(0))
 
 
 class LiveClip:

@@ -7,82 +7,58 @@ import pandas as pd
 
 from datasets.annotations import AXES
 from datasets.elan import write_elan
-from datasets.frames import DataError
 from datasets.labels import read_labels
 from datasets.nova import write_nova
 from datasets.tracks import BOX
 from models.mtclar import MTCLAR
-from utils.agreement import annotator_agreement
-from utils.audit import audit, doubt_columns
-from utils.calibration import fusion_for_videos
-from utils.embed import EmbeddingCache
-from utils.errors import about_file
-from utils.face_video import FaceVideo, Track, read_face_video
 from utils.files import write_whole
-from utils.fusion import Fusion
+from utils.fused.agreement import annotator_agreement
+from utils.fused.audit import audit, doubt_columns
+from utils.fused.calibration import fusion_for_videos
+from utils.fused.fusion import Fusion
 from utils.labelling import Anchors, Labels, label_by_time, label_clip, see_clip
-from utils.overlay import write_overlay
 from utils.plots import plane_figure, trace_figure
 from utils.run_folder import RunFolder
 from utils.runtime import Runtime
 from utils.settings import LabelSettings
 from utils.support_set import BASELINES
-from utils.video_jobs import Job
-from utils.video_support import Placed, anchors_of, place_labels
+from utils.videos.face_video import FaceVideo, Track
+from utils.videos.overlay import write_overlay
+from utils.videos.support import Placed, anchors_of, place_labels
+from utils.videos.work import VideoWork
 
 
-class LabelledVideos:
-    """Labels one video after the other into one run folder, which is made when the first one is done.
-
-    A video of several that cannot be labelled is reported and passed over; `report` then ends with its error.
-    """
+class LabelledVideos(VideoWork):
+    """Labels videos."""
 
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
-        self.model, self.settings, self.runtime = model, settings, runtime
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+        super().__init__(model, checkpoint, settings, runtime)
         self.fusion = fusion_for_videos(checkpoint)
-        self.run: RunFolder | None = None
-        self.tables: list[pd.DataFrame] = []
         self.doubts: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
-        self.errors: list[str] = []
-        self.notes: list[str] = []
 
-    def label(self, job: Job) -> None:
-        try:
-            seen = read_face_video(job.video, self.model, self.cache, self.settings)
-            labels = read_labels(job.labels, seen.timeline, self.settings.tier)
-            placed = place_labels(labels, seen, self.settings.support_set.annotator_error)
-            rule = self.settings.support_set.rule
-            found = label_video(self.model, seen, placed, rule, self.fusion, self.runtime)
-            self.run = self.run or RunFolder.create(self.settings, "fsl_mtclar")
-            self._keep(seen, placed, found)
-            write_video_outputs(self.run, seen, found.tables, self.settings)
-        except DataError as error:
-            self.errors.append(about_file(error, job.video))
-            return
-        if seen.video.truncated:
-            self.notes.append(f"{job.video}: {seen.video.truncated.decoded} of {seen.video.truncated.expected} frames "
-                              "could be decoded; these are labelled")  # fmt: skip
+    def work_on(self, seen: FaceVideo, labels: Path) -> None:
+        given = read_labels(labels, seen.timeline, self.settings.tier)
+        placed = place_labels(given, seen, self.settings.support_set.annotator_error)
+        found = label_video(self.model, seen, placed, self.settings.support_set.rule, self.fusion, self.runtime)
+        self._keep(seen, placed, found)
+        write_video_outputs(self.run_folder(), seen, found.tables, self.settings)
 
-    def report(self) -> None:
-        """The closing tables. Raises DataError where a video was passed over."""
-        if self.run:
+    def closing_tables(self) -> str:
+        parts = [
+            f"{heading}\n{pd.concat(tables).to_string(index=False, float_format='{:.2f}'.format)}\n"
             for heading, tables in (
                 ("annotators agree so far:", self.agreements),
                 ("support labels that the others contradict:", self.doubts),
-            ):
-                if tables:
-                    text = pd.concat(tables).to_string(index=False, float_format="{:.2f}".format)
-                    print(f"\n{heading}\n{text}")
-            notes = "".join(f"\n{note}" for note in self.notes)
-            print(f"\n{video_table(pd.concat(self.tables))}\n{notes}\nrun folder  {self.run.path}")
-        if self.errors:
-            raise DataError("\n".join(self.errors))
+            )
+            if tables
+        ]
+        return "\n".join([*parts, f"{video_table(pd.concat(self.tables))}\n"])
 
     def _keep(self, seen: FaceVideo, placed: Placed, found: "VideoLabels") -> None:
+        run = self.run_folder()
         self.tables.append(found.tables[self.settings.support_set.rule])
-        self.run.save_table("labels.csv", pd.concat(self.tables))
+        run.save_table("labels.csv", pd.concat(self.tables))
         agreement = annotator_agreement(placed.single)
         for kept, name, table in (
             (self.doubts, "audit.csv", found.doubts),
@@ -90,7 +66,7 @@ class LabelledVideos:
         ):
             if len(table):
                 kept.append(table)
-                self.run.save_table(name, pd.concat(kept))
+                run.save_table(name, pd.concat(kept))
 
 
 class VideoLabels(NamedTuple):

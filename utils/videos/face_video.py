@@ -4,11 +4,10 @@ Both readings of the video keep what they have found on disk, part by part, so t
 there and ends with the same results. Neither holds more images than a few batches.
 """
 
-import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -19,13 +18,11 @@ import torch
 from torch import Tensor
 
 from datasets.annotations import Timeline
-from datasets.frames import DataError
 from datasets.images import as_tensor
 from datasets.tracks import BOX, FaceDetector, choose_tracks, face_crops, track_faces
-from datasets.transforms import MARGIN, centre
+from datasets.transforms import MARGIN, Centre
 from datasets.video import IMAGE_SUFFIXES, Truncation, Video, open_video
 from models.mtclar import MTCLAR
-from utils import ranks
 from utils.backends import Encode
 from utils.embed import EmbeddingCache, load_arrays, save_arrays
 from utils.settings import LabelSettings
@@ -81,19 +78,6 @@ def read_face_video(path: Path, model: MTCLAR, cache: EmbeddingCache, settings: 
         for number, rows in chosen.groupby("track")
     ]
     return FaceVideo(video, faces, tracks)
-
-
-def first_to_go_on(videos: Iterable[Path], model: MTCLAR, cache: EmbeddingCache, settings: LabelSettings) -> bool:
-    """Shares the videos among the ranks; what each finds goes to the cache, from which the first one goes on alone.
-
-    True for that one. A video that cannot be read is its to report.
-    """
-    if ranks.count() > 1:
-        for path in list(videos)[ranks.rank() :: ranks.count()]:
-            with contextlib.suppress(DataError):
-                read_face_video(path, model, cache, settings)
-        ranks.wait()
-    return ranks.is_first()
 
 
 def video_key(path: Path) -> str:
@@ -191,7 +175,7 @@ def _encode_missing(video: Video, parts: list[Part], encode: Encode, size: int) 
         waiting.setdefault(part.track, []).append(part)
     found: dict[int, list[np.ndarray]] = {track: [] for track in waiting}
     crops = face_crops(video, pd.concat([part.faces for part in missing]), list(waiting), size)
-    for tracks, batch in ahead(_batches(crops, encode.batch, centre(size)), BATCHES_AHEAD):
+    for tracks, batch in ahead(_batches(crops, encode.batch, Centre(size)), BATCHES_AHEAD):
         for track, embedding in zip(tracks, encode(batch).cpu().numpy(), strict=True):
             found[track].append(embedding)
             if len(found[track]) == len(waiting[track][0].faces):

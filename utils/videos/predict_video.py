@@ -1,71 +1,52 @@
 """The user's own videos: what a supervised head says of every frame, by itself."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
 
 from datasets.annotations import AXES
 from datasets.elan import write_elan
-from datasets.frames import EXPRESSIONS, DataError
+from datasets.frames import EXPRESSIONS
 from datasets.nova import write_nova
 from datasets.tracks import BOX
 from utils.checkpoint import load_supervised
-from utils.embed import EmbeddingCache
-from utils.errors import SettingsError, about_file
-from utils.face_video import FaceVideo, read_face_video
+from utils.errors import SettingsError
 from utils.files import write_whole
-from utils.label_video import with_empty_frames
-from utils.overlay import write_overlay
 from utils.plots import expression_trace_figure, plane_figure, trace_figure
-from utils.run_folder import RunFolder
 from utils.runtime import Runtime
-from utils.supervised_settings import PredictSettings
-from utils.targets import TARGETS
+from utils.supervised.settings import PredictSettings
+from utils.supervised.targets import TARGETS
+from utils.videos.face_video import FaceVideo
+from utils.videos.label_video import with_empty_frames
+from utils.videos.overlay import write_overlay
+from utils.videos.work import VideoWork
 
 METHOD = "MT-CLAR + SL"
 
 
-class PredictedVideos:
-    """Predicts one video after the other into one run folder, which is made when the first one is done.
+class PredictedVideos(VideoWork):
+    """Predicts every frame of videos."""
 
-    A video of several that cannot be used is reported and passed over; `report` then ends with its error.
-    """
+    script = "mtclar_sl"
 
     def __init__(self, settings: PredictSettings, runtime: Runtime):
-        self.settings, self.runtime, path = settings, runtime, settings.checkpoint
-        model, trained, _ = load_supervised(path)
+        model, trained, _ = load_supervised(settings.checkpoint)
         self.task = trained["task"]
         if settings.overlay and self.task == "expression":
-            raise SettingsError(f"--overlay shows valence and arousal, but {path} says expressions; leave it out")
+            raise SettingsError(f"--overlay shows valence and arousal, but {settings.checkpoint} says expressions; "
+                                "leave it out")  # fmt: skip
         settings.data.image_size = trained["data"]["image_size"]
-        self.model, self.target = runtime.place(model), TARGETS[self.task]
-        self.cache = EmbeddingCache(path.parent / "embeddings", path, runtime)
-        self.run: RunFolder | None = None
-        self.tables: list[pd.DataFrame] = []
-        self.problems: list[str] = []
+        super().__init__(runtime.place(model), settings.checkpoint, settings, runtime)
+        self.target = TARGETS[self.task]
 
-    def predict(self, video: Path) -> None:
-        try:
-            seen = read_face_video(video, self.model, self.cache, self.settings)
-            table = self._table(seen)
-            self.run = self.run or RunFolder.create(self.settings, "mtclar_sl")
-            self.tables.append(table)
-            self.run.save_table("labels.csv", pd.concat(self.tables).drop(columns="support"))
-            self._write_outputs(seen, table)
-        except DataError as error:
-            self.problems.append(about_file(error, video))
-            return
-        if seen.video.truncated:
-            print(f"{video}: {seen.video.truncated.decoded} of {seen.video.truncated.expected} frames could be decoded")
+    def work_on(self, seen: FaceVideo, labels: None) -> None:
+        table = self._table(seen)
+        self.tables.append(table)
+        self.run_folder().save_table("labels.csv", pd.concat(self.tables).drop(columns="support"))
+        self._write_outputs(seen, table)
 
-    def report(self) -> None:
-        """The closing table. Raises DataError where a video was passed over."""
-        if self.run:
-            print(f"\n{prediction_table(pd.concat(self.tables))}\n\nrun folder  {self.run.path}")
-        if self.problems:
-            raise DataError("\n".join(self.problems))
+    def closing_tables(self) -> str:
+        return f"{prediction_table(pd.concat(self.tables))}\n"
 
     @torch.inference_mode()
     def _table(self, seen: FaceVideo) -> pd.DataFrame:

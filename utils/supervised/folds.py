@@ -8,20 +8,20 @@ import torch
 
 from datasets.frames import Splits
 from models.supervised import Supervised
-from utils.baselines import baseline_answers
 from utils.checkpoint import make_head, read_checkpoint
 from utils.data import CropReader, read_splits
 from utils.embed import EmbeddingCache
-from utils.encoders import FrozenEncoder, load_encoder
 from utils.engine import fit
 from utils.errors import CheckpointError
-from utils.features import FeatureReader, labelled_splits
 from utils.run_folder import RunFolder
 from utils.runtime import Runtime, seed_step
-from utils.supervised_report import HEAD
-from utils.supervised_settings import SupervisedSettings
-from utils.supervised_training import SupervisedTraining
-from utils.targets import TARGETS
+from utils.supervised.baselines import baseline_answers
+from utils.supervised.encoders import FrozenEncoder, load_encoder
+from utils.supervised.features import FeatureReader, labelled_splits
+from utils.supervised.report import HEAD
+from utils.supervised.settings import SupervisedSettings
+from utils.supervised.targets import TARGETS
+from utils.supervised.training import SupervisedTraining
 
 
 class Fold(NamedTuple):

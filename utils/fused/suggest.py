@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.smoother import Posterior
+from utils.fused.smoother import Posterior
 
 CANDIDATES = 256  # frames considered, evenly spread over the clip
 POINTS = 2048  # frames over which the expected error is averaged

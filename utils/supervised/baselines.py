@@ -1,7 +1,7 @@
 """What a head must beat: always the same answer, and a linear regression on the same features, by scikit-learn.
 
 The regressions are fitted on the training rows, on standardised features; the validation rows choose how strongly
-they are regularised. Each gives an answer (see `utils.targets`) for the test rows.
+they are regularised. Each gives an answer (see `utils.supervised.targets`) for the test rows.
 """
 
 import numpy as np
@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from utils.features import Features
-from utils.targets import TARGETS
+from utils.supervised.features import Features
+from utils.supervised.targets import TARGETS
 
 ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 CS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)

@@ -1,7 +1,7 @@
 """Fused labels: how far to trust the network's view of a clip, learnt once on people that it was not trained on.
 
 A clip's *view* is what the network alone makes of it: how far each frame lies above the others, an axis a column. The
-view is the evidence of `utils.smoother`, whose few parameters are fitted here to the validation clips, so that the true
+view is the evidence of `smoother`, whose few parameters are fitted here to the validation clips, so that the true
 labels of the frames between a clip's support frames become as likely as can be. A network without value leaves a large
 noise, and the labels then follow time alone. The widths of the intervals are those that hold 90 % of the frames of
 clips left out of the fit: cross-conformal, over all frames of all clips and of several support-sets.
@@ -20,7 +20,7 @@ from datasets.annotations import AXES
 from utils.checkpoint import digest
 from utils.errors import CheckpointError
 from utils.files import write_text
-from utils.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, liveliness
+from utils.fused.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, liveliness
 from utils.support_set import every_n, uniform_k
 
 FILE = "fusion.json"
@@ -217,7 +217,7 @@ def _error_ratios(model: TraceModel, task: _Task) -> np.ndarray:
 
 
 def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the true labels of the open frames, by the dense form of `utils.smoother`'s process."""
+    """Mean and variance of the true labels of the open frames, by the dense form of `smoother`'s process."""
     rate = np.sqrt(3) * task.distances / model.bend_seconds
     amplitude = model.bend * task.lively**model.liveliness
     bend = torch.outer(amplitude, amplitude) * (1 + rate) * torch.exp(-rate)

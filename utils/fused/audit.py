@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.annotations import AXES
-from utils.fusion import NORMAL, Fusion
+from utils.fused.fusion import NORMAL, Fusion
+from utils.fused.smoother import Posterior, Support
 from utils.labelling import Anchors, SeenClip, supports
-from utils.smoother import Posterior, Support
 
 LIMIT = 3.5  # standard deviations from what the other labels lead to expect
 SET_ASIDE = 1e3  # error of a label that no longer counts

@@ -12,60 +12,41 @@ from datasets.labels import read_labels
 from datasets.tracks import BOX
 from datasets.video import Video
 from models.mtclar import MTCLAR
-from utils.calibration import fusion_for_videos
-from utils.embed import EmbeddingCache
-from utils.errors import about_file
-from utils.face_video import FaceVideo, read_face_video
+from utils.fused.calibration import fusion_for_videos
+from utils.fused.suggest import suggest
 from utils.labelling import fuse, fuse_unlabelled, see_clip
 from utils.plots import frame_sheet
-from utils.run_folder import RunFolder
 from utils.runtime import Runtime
 from utils.settings import LabelSettings
-from utils.suggest import suggest
-from utils.video_jobs import Job
-from utils.video_support import anchors_of, place_labels
+from utils.videos.face_video import FaceVideo
+from utils.videos.support import anchors_of, place_labels
+from utils.videos.work import VideoWork
 
 SHEET_WIDTH = 480  # pixels of a frame on the contact sheet
 
 
-class SuggestedFrames:
-    """Names frames of one video after the other; the run folder gets a CSV to fill in and a picture of each video.
-
-    A video that cannot be read is reported and passed over; `report` then ends with its error.
-    """
+class SuggestedFrames(VideoWork):
+    """Names frames of videos; the run folder gets a CSV to fill in and a picture of each."""
 
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
-        self.model, self.settings, self.runtime = model, settings, runtime
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+        super().__init__(model, checkpoint, settings, runtime)
         self.fusion = fusion_for_videos(checkpoint)
-        self.run: RunFolder | None = None
-        self.tables: list[pd.DataFrame] = []
-        self.errors: list[str] = []
 
-    def suggest(self, job: Job) -> None:
-        try:
-            seen = read_face_video(job.video, self.model, self.cache, self.settings)
-            labels = read_labels(job.labels, seen.timeline, self.settings.tier) if job.labels else None
-            found = self._suggestions(seen, labels)
-            if found.empty:
-                raise DataError("every frame that shows the face has a label; there is nothing left to suggest")
-            self.run = self.run or RunFolder.create(self.settings, "fsl_mtclar")
-            self.tables.append(found.assign(video=seen.video.name))
-            self.run.save_table(f"{seen.video.name}_to_label.csv", template(found, labels))
-            self.run.save_figure(f"{seen.video.name}_to_label.png", contact_sheet(seen, found))
-        except DataError as error:
-            self.errors.append(about_file(error, job.video))
+    def work_on(self, seen: FaceVideo, labels: Path | None) -> None:
+        given = read_labels(labels, seen.timeline, self.settings.tier) if labels else None
+        found = self._suggestions(seen, given)
+        if found.empty:
+            raise DataError("every frame that shows the face has a label; there is nothing left to suggest")
+        self.tables.append(found.assign(video=seen.video.name))
+        run = self.run_folder()
+        run.save_table(f"{seen.video.name}_to_label.csv", template(found, given))
+        run.save_figure(f"{seen.video.name}_to_label.png", contact_sheet(seen, found))
 
-    def report(self) -> None:
-        """The closing table. Raises DataError where a video was passed over."""
-        if self.run:
-            table = pd.concat(self.tables)[["video", "track", "order", "frame", "time", "before", "after"]]
-            table = table.rename(columns={"before": "expected error", "after": "with its label"})
-            text = table.to_string(index=False, float_format="{:.3f}".format)
-            print(f"\nframes whose labels would help most\n\n{text}")
-            print(f"\nto fill in and give as --labels: *_to_label.csv in\nrun folder  {self.run.path}")
-        if self.errors:
-            raise DataError("\n".join(self.errors))
+    def closing_tables(self) -> str:
+        table = pd.concat(self.tables)[["video", "track", "order", "frame", "time", "before", "after"]]
+        table = table.rename(columns={"before": "expected error", "after": "with its label"})
+        text = table.to_string(index=False, float_format="{:.3f}".format)
+        return f"frames whose labels would help most\n\n{text}\n\nto fill in and give as --labels: *_to_label.csv\n"
 
     def _suggestions(self, seen: FaceVideo, labels: pd.DataFrame | None) -> pd.DataFrame:
         """A row a suggestion: track, order, frame, time, before, after, and the face box."""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from datasets.annotations import AXES
 from utils import ranks
-from utils.fusion import UNFITTED, Clip, Fusion, fit_fusion, read_fusion, save_fusion
+from utils.fused.fusion import UNFITTED, Clip, Fusion, fit_fusion, read_fusion, save_fusion
 from utils.label_dataset import DatasetClip, read_clips
 
 log = logging.getLogger(__name__)

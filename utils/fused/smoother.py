@@ -62,6 +62,9 @@ class Support(NamedTuple):
     """(A,) their standard deviations; 0 = exact."""
 
 
+NOBODY = Support(np.empty(0, int), np.empty(0), np.empty(0))
+
+
 class Posterior:
     """The label trace f of N frames, given the evidence and the support."""
 

@@ -7,7 +7,7 @@ from models.emonet import Encoder
 from utils.checkpoint import load_emonet, load_mtclar
 from utils.config import merge_layers
 from utils.settings import Settings
-from utils.supervised_settings import SupervisedSettings
+from utils.supervised.settings import SupervisedSettings
 from utils.trained import newest_match, refuse_known_people, trained_layer
 
 EMONET_WIDTH, EMONET_SIZE = 256, 256
