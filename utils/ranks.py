@@ -4,6 +4,7 @@ Whatever concerns all of them is called by all of them, in the same order. Small
 GPUs by NCCL. Files are shared: several machines need a common folder.
 """
 
+import atexit
 import contextlib
 import datetime
 import logging
@@ -48,6 +49,7 @@ def join(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    atexit.register(distributed.destroy_process_group)  # its threads would abort a Python that is being taken down
     if not is_first():
         sys.stdout = open(os.devnull, "w")
         logging.getLogger().setLevel(logging.WARNING)
