@@ -49,7 +49,7 @@ def join(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    atexit.register(distributed.destroy_process_group)  # its threads would abort a Python that is being taken down
+    atexit.register(distributed.destroy_process_group)  # gloo's threads may abort a Python that is ending
     if not is_first():
         sys.stdout = open(os.devnull, "w")
         logging.getLogger().setLevel(logging.WARNING)
