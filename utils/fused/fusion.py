@@ -24,7 +24,7 @@ from utils.fused.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, l
 from utils.support_set import every_n, uniform_k
 
 FILE = "fusion.json"
-FORMAT = 1  # raise it whenever the same parameters would give other labels
+FORMAT = 2  # raise it whenever the same parameters would give other labels
 COVERAGE = 0.90
 NORMAL = 1.6449  # standard deviations on each side that hold COVERAGE of a normal distribution
 TRUST, LARGEST = 8, 9.0  # labels that the fit is worth against a clip's own; a slip counts as three deviations
@@ -33,9 +33,9 @@ FOLDS = 2  # of clips, for the widths
 PIECE = 240  # frames; longer validation clips are fitted in pieces
 SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6), (uniform_k, 12))
 START = TraceModel(wander=0.05, bend=0.7, bend_seconds=1.1, liveliness=0.5, drift=0.1, drift_seconds=0.3, offset=0.3,
-                   gain=0.1, noise=0.1, residual=0.03)  # fmt: skip
+                   noise=0.1, residual=0.03)  # fmt: skip
 PULL = 1e-3  # towards START, in nats a frame and squared log-ratio: what few clips cannot tell stays there
-LEAST, MOST = 1e-3, TraceModel(*[10.0] * 3, 2.0, *[10.0] * 6)  # of each parameter; liveliness is an exponent
+LEAST, MOST = 1e-3, TraceModel(*[10.0] * 3, 2.0, *[10.0] * 5)  # of each parameter; liveliness is an exponent
 JITTER = 1e-6  # of the mean variance: keeps the dense matrices positive definite
 
 
@@ -223,9 +223,8 @@ def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:
     bend = torch.outer(amplitude, amplitude) * (1 + rate) * torch.exp(-rate)
     label = LEVEL**2 + model.wander**2 * task.earlier + bend
     drift = model.drift**2 * torch.exp(-task.distances / model.drift_seconds)
-    errors = drift + model.offset**2 + model.gain**2 * torch.outer(task.view, task.view)
     eye = torch.eye(len(label), dtype=torch.float64)
-    of_view, of_support = label + errors + model.noise**2 * eye, label[task.support]
+    of_view, of_support = label + drift + model.offset**2 + model.noise**2 * eye, label[task.support]
     inside = of_support[:, task.support] + EXACT**2 * eye[: len(task.support), : len(task.support)]
     whole = torch.cat((torch.cat((of_view, of_support.T), 1), torch.cat((of_support, inside), 1)))
     whole = whole + JITTER * whole.diagonal().mean() * torch.eye(len(whole), dtype=torch.float64)

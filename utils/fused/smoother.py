@@ -1,14 +1,13 @@
 """One trace of a clip from noisy evidence at every frame and labels at a few: a Gaussian process, in linear time.
 
     label       f(t) = wander(t) + a(t) · bend(t)               Wiener + Matérn-3/2: where it goes between labels
-    evidence    g(t) = f(t) + offset + gain · g(t) + drift(t) + noise     drift: Ornstein-Uhlenbeck
+    evidence    g(t) = f(t) + offset + drift(t) + noise         drift: Ornstein-Uhlenbeck
     a person    y(t) = f(t) + error                             at the support frames
 
-a(t) is large where the evidence moves and small where it rests: labels of a quiet stretch are quiet. offset and gain
-are constants of the clip, unknown, zero on average. With a(t), and the evidence that the gain multiplies, taken as
-given, all parts are Gaussian, and the posterior of f is exact. Each frame's state (wander, bend, bend's slope, drift)
-depends on the last frame's alone, so the precision matrix of all states is banded, and one Cholesky factor of it gives
-mean and variance of every frame.
+a(t) is large where the evidence moves and small where it rests: labels of a quiet stretch are quiet. The offset is a
+constant of the clip, unknown, zero on average. With a(t) taken as given, all parts are Gaussian, and the posterior of f
+is exact. Each frame's state (wander, bend, bend's slope, drift) depends on the last frame's alone, so the precision
+matrix of all states is banded, and one Cholesky factor of it gives mean and variance of every frame.
 """
 
 from typing import NamedTuple
@@ -43,8 +42,6 @@ class TraceModel(NamedTuple):
     """How far the slow error's correlation reaches."""
     offset: float
     """Of the evidence's constant error in a clip."""
-    gain: float
-    """Of the evidence's error in scale in a clip."""
     noise: float
     """Of the evidence's error in a single frame."""
     residual: float
@@ -81,10 +78,11 @@ class Posterior:
         _observe(precision, blocks, support.places, self.label[support.places], per_label)
         information[support.places] += (per_label * support.labels)[:, None] * self.label[support.places]
         self.factor = cholesky_banded(precision, lower=True)
-        self._add_constants(model, evidence, seen, information)
+        self._add_offset(model, evidence, seen, information)
         self.mean = self._of_label(self.state)[:, 0]
         covariances = _marginal_covariances(precision, self.factor, blocks)
-        self.variance = np.einsum("nij,ni,nj->n", covariances, self.label, self.label) + self._from_constants()
+        self.variance = np.einsum("nij,ni,nj->n", covariances, self.label, self.label)
+        self.variance += self.offset_variance * self.response**2
         self.support, self.label_variance = support, 1 / per_label
 
     def covariance(self, places: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -92,7 +90,7 @@ class Posterior:
         ones = np.zeros((len(self.mean), STATES, len(places)))
         ones[places, :, np.arange(len(places))] = self.label[places]
         columns = self._of_label(self._solve(ones.reshape(-1, len(places))))
-        return columns[rows] + self.response[rows] @ self.constants @ self.response[places].T
+        return columns[rows] + self.offset_variance * np.outer(self.response[rows], self.response[places])
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean (A,) and variance (A,) of the label at each support frame, given all the other support labels."""
@@ -100,23 +98,15 @@ class Posterior:
         variance = 1 / np.maximum(1 / own - weight, 1e-9)
         return variance * (self.mean[self.support.places] / own - weight * self.support.labels), variance
 
-    def _add_constants(
-        self, model: TraceModel, evidence: np.ndarray, seen: np.ndarray, information: np.ndarray
-    ) -> None:
-        """Joins offset and gain, which every frame's evidence depends on: a Schur complement of two rows."""
-        design = np.stack((np.ones_like(evidence), evidence), 1)
+    def _add_offset(self, model: TraceModel, evidence: np.ndarray, seen: np.ndarray, information: np.ndarray) -> None:
+        """Joins the offset, which every frame's evidence depends on: a Schur complement of one row."""
         per_frame = model.noise**-2
-        coupling = per_frame * (seen[:, :, None] * design[:, None, :]).reshape(-1, 2)
-        response = self._solve(coupling)
-        prior = np.diag([model.offset**-2, model.gain**-2])
-        self.constants = np.linalg.inv(prior + per_frame * design.T @ design - coupling.T @ response)
-        alone = self._solve(information.reshape(-1, 1))
-        known = per_frame * design.T @ evidence[:, None] - coupling.T @ alone
-        self.state = alone - response @ (self.constants @ known)
-        self.response = self._of_label(response)
-
-    def _from_constants(self) -> np.ndarray:
-        return np.einsum("ni,ij,nj->n", self.response, self.constants, self.response)
+        coupling = per_frame * seen.reshape(-1, 1)
+        response, alone = self._solve(coupling), self._solve(information.reshape(-1, 1))
+        self.offset_variance = 1 / (model.offset**-2 + per_frame * len(evidence) - (coupling * response).sum())
+        offset = self.offset_variance * (per_frame * evidence.sum() - (coupling * alone).sum())
+        self.state = alone - offset * response
+        self.response = self._of_label(response)[:, 0]
 
     def _solve(self, right: np.ndarray) -> np.ndarray:
         return cho_solve_banded((self.factor, True), right)
@@ -187,7 +177,7 @@ def _observe(
 
 
 def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """(N, STATES, STATES) of each frame's state, without the constants' part.
+    """(N, STATES, STATES) of each frame's state, without the offset's part.
 
     The factor's diagonal blocks hold what the frames before a frame say of its state, those of the factor of the
     mirrored matrix what the frames after it say; both count the frame's own block.
