@@ -82,6 +82,18 @@ def test_traces_are_those_that_the_script_writes(open_session, video, network):
         np.testing.assert_allclose(low, table[["valence_low", "arousal_low"]].to_numpy(float), atol=1e-4)
 
 
+@pytest.mark.parametrize("swing, misread", [(1.0, ["valence"]), (0.02, [])])
+def test_a_misread_face_is_told_in_log_and_view(open_session, video, network, caplog, swing, misread):
+    session = open_session()
+    for frame, valence in ((2, 0.7), (12, 0.1), (22, -0.6), (45, 0.8), (55, -0.2), (65, -0.9), (75, 0.5)):
+        session.label(0, frame, swing * valence, 0.1)
+    assert list(session.view(0).labels.misread) == misread
+    labels = read_labels(session.file.path, session.timeline)
+    label_video(network.model, video, place_labels(labels, video, 0.0), FUSED, UNFITTED, network.runtime)
+    told = [record.getMessage() for record in caplog.records if "misreads" in record.getMessage()]
+    assert len(told) == len(misread) and all("clip, track 0" in text and "valence in" in text for text in told)
+
+
 def test_labels_are_on_disk_and_come_back(open_session):
     session = open_session("Ada")
     session.label(0, 10, 0.256, -2.0)

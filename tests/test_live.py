@@ -14,11 +14,15 @@ from utils.labelling import Anchors, SeenClip, supports
 FRAMES = 700
 
 
+def truth(times: np.ndarray) -> np.ndarray:
+    return np.stack((np.sin(times), np.cos(times / 3)), 1) / 2
+
+
 @pytest.fixture
 def clip() -> SeenClip:
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.uniform(0.02, 0.06, FRAMES))
-    view = np.stack((np.sin(times), np.cos(times / 3)), 1) / 2 + rng.normal(0, 0.1, (FRAMES, 2))
+    view = truth(times) + rng.normal(0, 0.1, (FRAMES, 2))
     return SeenClip(torch.zeros(FRAMES, 1), times, view)
 
 
@@ -39,16 +43,17 @@ def test_conditioning_equals_the_posterior_worked_out_anew(clip, places, errors)
     found = live.posteriors(supports(anchors))
     some = np.array([0, 77, places[0]])
     for one, other in zip(found, afresh, strict=True):
-        np.testing.assert_allclose(one.mean, other.mean, atol=1e-6)
-        np.testing.assert_allclose(one.variance, other.variance, atol=1e-7)
-        np.testing.assert_allclose(one.covariance(some), other.covariance(some), atol=1e-7)
-        np.testing.assert_allclose(one.covariance(some, some[:2]), other.covariance(some, some[:2]), atol=1e-7)
+        np.testing.assert_allclose(one.mean, other.mean, atol=1e-5)
+        np.testing.assert_allclose(one.variance, other.variance, rtol=1e-4, atol=1e-6)
+        for rows in (None, some[:2]):
+            of_rows = [trace.covariance(some, rows) for trace in (one, other)]
+            np.testing.assert_allclose(*of_rows, rtol=1e-4, atol=1e-5)
         for mine, theirs in zip(one.left_out(), other.left_out(), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(UNFITTED.margins(found), UNFITTED.margins(afresh), atol=1e-4)
-    assert expected_error(found) == pytest.approx(expected_error(afresh), abs=1e-6)
+    assert expected_error(found) == pytest.approx(expected_error(afresh), abs=1e-5)
     for mine, theirs in zip(suggest(found, 6, (errors, errors)), suggest(afresh, 6, (errors, errors)), strict=True):
-        assert mine.place == theirs.place and mine.after == pytest.approx(theirs.after, abs=1e-6)
+        assert mine.place == theirs.place and mine.after == pytest.approx(theirs.after, abs=1e-5)
 
 
 def test_before_the_first_label(clip):
@@ -61,7 +66,7 @@ def test_before_the_first_label(clip):
 
 def test_audit_by_conditioning_lists_the_same(clip):
     anchors = anchors_at(clip, range(10, FRAMES, 40))
-    anchors.labels[:] = clip.view[anchors.places]
+    anchors.labels[:] = truth(clip.times[anchors.places])
     anchors.labels[[4, 9], [0, 1]] += 0.9, -0.9
     found = contradicted(anchors, UNFITTED, LiveClip(clip, UNFITTED).posteriors)
     afresh = audit(clip, anchors, UNFITTED)

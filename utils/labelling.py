@@ -10,7 +10,8 @@ from torch import Tensor
 from datasets.annotations import AXES
 from models.mtclar import MTCLAR, Comparison
 from utils.fused.fusion import Fusion
-from utils.fused.smoother import NOBODY, Posterior, Support
+from utils.fused.smoother import NOBODY, Support
+from utils.fused.trace import Trace
 from utils.runtime import Runtime
 from utils.support_set import AVERAGES, BASELINES, FUSED, NEED_TIME, RULES, Evidence
 
@@ -65,6 +66,8 @@ class Labels(NamedTuple):
     """(N,) the anchor that served; -1 where several did."""
     margins: np.ndarray | None = None
     """(N, 2) half the width of the 90 % interval, before it is cut to [-1, 1]; None: the rule does not know."""
+    misread: tuple[str, ...] = ()
+    """Axes on which the anchors rather say that the network misreads this face."""
 
     def columns(self, anchors: Anchors) -> dict[str, np.ndarray]:
         """Columns of an output table: valence, arousal, support (bool), anchor (its frame; missing if several), and
@@ -120,7 +123,7 @@ def label_clip(
     return _with_known(Labels(values, anchor), anchors)
 
 
-def fuse(model: MTCLAR, runtime: Runtime, clip: SeenClip, anchors: Anchors, fusion: Fusion) -> list[Posterior]:
+def fuse(model: MTCLAR, runtime: Runtime, clip: SeenClip, anchors: Anchors, fusion: Fusion) -> list[Trace]:
     """The clip's traces of valence and of arousal, given all its anchors.
 
     Anchors of the clip are labels of its trace; what the network sees of them is in the view, as of every frame. Those
@@ -133,7 +136,7 @@ def fuse(model: MTCLAR, runtime: Runtime, clip: SeenClip, anchors: Anchors, fusi
     return fuse_unlabelled(clip._replace(view=view), fusion)
 
 
-def fuse_unlabelled(clip: SeenClip, fusion: Fusion) -> list[Posterior]:
+def fuse_unlabelled(clip: SeenClip, fusion: Fusion) -> list[Trace]:
     """The clip's traces before anybody has labelled a frame of it."""
     return fusion.posteriors(clip.times, clip.view, [NOBODY] * len(AXES))
 
@@ -143,7 +146,7 @@ def supports(anchors: Anchors) -> list[Support]:
     return [Support(anchors.places, anchors.labels[:, axis], anchors.errors[:, axis]) for axis in range(len(AXES))]
 
 
-def fused_labels(posteriors: list[Posterior], anchors: Anchors, fusion: Fusion) -> Labels:
+def fused_labels(posteriors: list[Trace], anchors: Anchors, fusion: Fusion) -> Labels:
     """The posterior means, and the margins of their 90 % intervals; exact labels stay as they are, without a margin."""
     values = np.clip(np.stack([posterior.mean for posterior in posteriors], 1), -1, 1)
     margins = fusion.margins(posteriors)
@@ -153,7 +156,8 @@ def fused_labels(posteriors: list[Posterior], anchors: Anchors, fusion: Fusion) 
         margins[anchors.places] = np.where(exact, 0, margins[anchors.places])
         values[anchors.places] = np.where(exact, anchors.labels, values[anchors.places])
         anchor[anchors.places] = np.arange(len(anchors.places))
-    return Labels(values, anchor, margins)
+    misread = tuple(axis for axis, trace in zip(AXES, posteriors, strict=True) if trace.misread)
+    return Labels(values, anchor, margins, misread)
 
 
 def label_by_time(times: np.ndarray, anchors: Anchors, baseline: str) -> Labels:

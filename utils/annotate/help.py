@@ -21,5 +21,7 @@ MEANING = (
     "Band and ellipse hold the true label nine times in ten, as measured on the network's validation clips.",
     "The expected error is what the remaining doubt amounts to over all frames; Next names what the best label makes "
     "of it.",
+    "Misread: the labels say that the network does not see this axis in this face. Between labels the estimate then "
+    "follows time rather than the face, and more labels are needed.",
     "A label that the others contradict may well be right: look at the frame again.",
 )

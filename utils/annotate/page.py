@@ -122,7 +122,8 @@ class Page:
         self.traces.run_method("load", trace_state(session, self.at.track))
         self.undo.set_enabled(session.can_undo)
         self.redo.set_enabled(session.can_redo)
-        self.error.set_text(f"expected error {view.error:.3f} · {counted(len(view.places), 'label')}")
+        misread = f" · {' and '.join(view.labels.misread)} misread" if view.labels.misread else ""
+        self.error.set_text(f"expected error {view.error:.3f} · {counted(len(view.places), 'label')}{misread}")
         self.next.set_enabled(view.next is not None)
         if view.next:
             frame = session.clips[self.at.track].frames[view.next.place]

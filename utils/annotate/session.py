@@ -12,8 +12,9 @@ from utils.annotate.label_file import LabelFile, Mark, Marks
 from utils.fused.audit import Doubt, contradicted
 from utils.fused.fusion import Fusion
 from utils.fused.live import LiveClip
-from utils.fused.smoother import NOBODY, Posterior
+from utils.fused.smoother import NOBODY
 from utils.fused.suggest import Suggestion, expected_error, suggest
+from utils.fused.trace import Trace
 from utils.labelling import Labels, SeenClip, fuse, fused_labels, supports
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.support import ERRORS, anchors_of, place_labels
@@ -40,7 +41,7 @@ class View:
         error: expected error of the track's labels.
     """
 
-    def __init__(self, posteriors: list[Posterior], labels: Labels, places: np.ndarray, doubts: list[Doubt],
+    def __init__(self, posteriors: list[Trace], labels: Labels, places: np.ndarray, doubts: list[Doubt],
                  annotator_error: float):  # fmt: skip
         self.labels, self.places, self.doubts, self.error = labels, places, doubts, expected_error(posteriors)
         self._posteriors, self._annotator_error = posteriors, annotator_error

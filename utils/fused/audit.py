@@ -8,13 +8,14 @@ import numpy as np
 
 from datasets.annotations import AXES
 from utils.fused.fusion import NORMAL, Fusion
-from utils.fused.smoother import Posterior, Support
+from utils.fused.smoother import Support
+from utils.fused.trace import Trace
 from utils.labelling import Anchors, SeenClip, supports
 
 LIMIT = 3.5  # standard deviations from what the other labels lead to expect
 SET_ASIDE = 1e3  # error of a label that no longer counts
 
-Traces = Callable[[list[Support]], list[Posterior]]  # of a clip, given any support, an entry an axis
+Traces = Callable[[list[Support]], list[Trace]]  # of a clip, given any support, an entry an axis
 
 
 class Doubt(NamedTuple):

@@ -9,6 +9,7 @@ clips left out of the fit: cross-conformal, over all frames of all clips and of 
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,20 +21,21 @@ from datasets.annotations import AXES
 from utils.checkpoint import digest
 from utils.errors import CheckpointError
 from utils.files import write_text
-from utils.fused.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, liveliness
+from utils.fused.smoother import EXACT, LEVEL, Posterior, Support, TraceModel, liveliness, smooth_rate
+from utils.fused.trace import Trace
 from utils.support_set import every_n, uniform_k
 
 FILE = "fusion.json"
 FORMAT = 2  # raise it whenever the same parameters would give other labels
 COVERAGE = 0.90
 NORMAL = 1.6449  # standard deviations on each side that hold COVERAGE of a normal distribution
-TRUST, LARGEST = 8, 9.0  # labels that the fit is worth against a clip's own; a slip counts as three deviations
 NARROWEST = NORMAL / 2  # no fit is so good that its intervals may be narrower than this
 FOLDS = 2  # of clips, for the widths
 PIECE = 240  # frames; longer validation clips are fitted in pieces
 SUPPORTS = ((every_n, 20), (every_n, 40), (uniform_k, 1), (uniform_k, 3), (uniform_k, 6), (uniform_k, 12))
 START = TraceModel(wander=0.05, bend=0.7, bend_seconds=1.1, liveliness=0.5, drift=0.1, drift_seconds=0.3, offset=0.3,
                    noise=0.1, residual=0.03)  # fmt: skip
+BLIND = START._replace(bend=0.5, liveliness=1e-3, noise=1e3)  # moves alike everywhere, and sees nothing
 PULL = 1e-3  # towards START, in nats a frame and squared log-ratio: what few clips cannot tell stays there
 LEAST, MOST = 1e-3, TraceModel(*[10.0] * 3, 2.0, *[10.0] * 5)  # of each parameter; liveliness is an exponent
 JITTER = 1e-6  # of the mean variance: keeps the dense matrices positive definite
@@ -54,6 +56,8 @@ class Fusion(NamedTuple):
     """What fitting gives, an entry an axis."""
 
     models: tuple[TraceModel, TraceModel]
+    blind: tuple[TraceModel, TraceModel]
+    """Of faces that the network misreads: their views say nothing, and their labels move as most do."""
     widths: tuple[float, float]
     """Standard deviations on each side of an interval that holds 90 % of the true labels."""
     clips: int
@@ -61,43 +65,32 @@ class Fusion(NamedTuple):
     source: str = ""
     """The data that it was fitted to."""
 
-    def posteriors(self, times: np.ndarray, view: np.ndarray, supports: list[Support]) -> list[Posterior]:
+    def posteriors(self, times: np.ndarray, view: np.ndarray, supports: list[Support]) -> list[Trace]:
         """A clip's traces of valence and arousal; times (N,) in seconds, view (N, 2), a Support an axis."""
         return [
-            Posterior(model, times, evidence, support)
-            for model, evidence, support in zip(self.models, view.T, supports, strict=True)
+            traced(model, blind, times, evidence, support)
+            for model, blind, evidence, support in zip(self.models, self.blind, view.T, supports, strict=True)
         ]
 
-    def margins(self, posteriors: list[Posterior]) -> np.ndarray:
+    def margins(self, posteriors: list[Trace]) -> np.ndarray:
         """(N, 2): half the widths of the 90 % intervals of the true labels of a clip's frames."""
-        columns = [
-            width * deviations(model, posterior)
-            for model, width, posterior in zip(self.models, self.widths, posteriors, strict=True)
-        ]
-        return np.stack(columns, 1)
+        pairs = zip(self.widths, posteriors, strict=True)
+        return np.stack([width * np.sqrt(posterior.spread) for width, posterior in pairs], 1)
 
 
-def deviations(model: TraceModel, posterior: Posterior) -> np.ndarray:
-    """(N,) standard deviations of the true labels, as much larger or smaller as the clip's own support labels were
-    further from, or nearer to, what the others led to expect than they should be: TRUST labels' worth of doubt.
-    """
-    known = np.sqrt(posterior.variance + model.residual**2)
-    said = posterior.support.labels
-    if len(said) < 2:
-        return known
-    means, variances = posterior.left_out()
-    expected = variances + model.residual**2 + posterior.support.errors**2
-    surprise = np.minimum((said - means) ** 2 / expected, LARGEST)
-    return known * np.sqrt((TRUST + surprise.sum()) / (TRUST + len(said)))
+def traced(model: TraceModel, blind: TraceModel, times: np.ndarray, evidence: np.ndarray, support: Support) -> Trace:
+    """One axis of a clip; times (N,) in seconds, ascending, evidence (N,)."""
+    return Trace(model, support, *(partial(Posterior, one, times, evidence) for one in (model, blind)))
 
 
-UNFITTED = Fusion((START, START), (NORMAL, NORMAL), 0)
+UNFITTED = Fusion((START, START), (BLIND, BLIND), (NORMAL, NORMAL), 0)
 
 
 def fit_fusion(clips: list[Clip]) -> Fusion:
     """The parameters and interval widths for a network, from its views of clips whose true labels are known."""
     fitted = [_fit_axis(clips, axis) for axis in range(len(AXES))]
-    return Fusion(tuple(model for model, _ in fitted), tuple(width for _, width in fitted), len(clips))
+    models, blind, widths = zip(*fitted, strict=True)
+    return Fusion(models, blind, widths, len(clips))
 
 
 def read_fusion(checkpoint: Path) -> Fusion | None:
@@ -112,11 +105,11 @@ def read_fusion(checkpoint: Path) -> Fusion | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content["weights"], content["format"]) != (digest(checkpoint), FORMAT):
             return None
-        models = tuple(TraceModel(**content[axis]["model"]) for axis in AXES)
+        models, blind = (tuple(TraceModel(**content[axis][name]) for axis in AXES) for name in ("model", "blind"))
         widths = tuple(float(content[axis]["width"]) for axis in AXES)
-        if not all(np.isfinite(value) and value > 0 for model in models for value in (*model, *widths)):
+        if not all(np.isfinite(value) and value > 0 for model in (*models, *blind) for value in (*model, *widths)):
             raise ValueError("its numbers must be positive")
-        return Fusion(models, widths, int(content["clips"]), str(content["source"]))
+        return Fusion(models, blind, widths, int(content["clips"]), str(content["source"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete it, and it is fitted again") from None
 
@@ -124,8 +117,8 @@ def read_fusion(checkpoint: Path) -> Fusion | None:
 def save_fusion(checkpoint: Path, fusion: Fusion) -> None:
     """Writes what `read_fusion` reads."""
     axes = {
-        axis: {"model": model._asdict(), "width": width}
-        for axis, model, width in zip(AXES, fusion.models, fusion.widths, strict=True)
+        axis: {"model": model._asdict(), "blind": blind._asdict(), "width": width}
+        for axis, model, blind, width in zip(AXES, fusion.models, fusion.blind, fusion.widths, strict=True)
     }
     content = {"weights": digest(checkpoint), "format": FORMAT, "source": fusion.source, "clips": fusion.clips, **axes}
     write_text(checkpoint.parent / FILE, json.dumps(content, indent=2) + "\n")
@@ -147,17 +140,32 @@ class _Task(NamedTuple):
     open: Tensor
 
 
-def _fit_axis(clips: list[Clip], axis: int) -> tuple[TraceModel, float]:
-    """The parameters from all clips; the width from errors on clips that the parameters there were not fitted to."""
+def _fit_axis(clips: list[Clip], axis: int) -> tuple[TraceModel, TraceModel, float]:
+    """Reading and blind parameters from all clips; the width from errors on clips that those were not fitted to."""
     tasks = [list(_tasks(clip, axis)) for clip in clips]
-    model = _fit_model(sum(tasks, []), START)
+    model, blind = _fit_model(sum(tasks, []), START), _fit_blind(clips, axis)
     ratios = []
     for part in range(FOLDS):
         others = sum((found for number, found in enumerate(tasks) if number % FOLDS != part), [])
         apart = _fit_model(others, model)
-        ratios += [_error_ratios(apart, task) for found in tasks[part::FOLDS] for task in found]
+        ratios += [_error_ratios(apart, blind, task) for found in tasks[part::FOLDS] for task in found]
     width = float(np.quantile(np.concatenate(ratios), COVERAGE)) if ratios else NORMAL
-    return model, max(width, NARROWEST)
+    return model, blind, max(width, NARROWEST)
+
+
+def _fit_blind(clips: list[Clip], axis: int) -> TraceModel:
+    """BLIND with spread and speed of the clips' labels: slopes of a Matérn-3/2 process are √3 · spread / reach."""
+    moves, slopes = [], []
+    for times, labels in ((clip.times, clip.labels[:, axis]) for clip in clips):
+        known = np.isfinite(labels)
+        if known.sum() > 1:
+            moves.append(labels[known] - labels[known].mean())
+            slopes.append(smooth_rate(times[known], labels[known]))
+    spread, slope = (np.sqrt(np.mean(np.square(np.concatenate(parts)))) if parts else 0 for parts in (moves, slopes))
+    if min(spread, slope) < LEAST:
+        return BLIND
+    return BLIND._replace(bend=float(spread), bend_seconds=float(np.sqrt(3) * spread / slope))
+
 
 
 def _fit_model(tasks: list["_Task"], start: TraceModel) -> TraceModel:
@@ -209,11 +217,11 @@ def _surprise(model: TraceModel, task: _Task) -> Tensor:
     return (error.square() / variance + variance.log()).sum() / 2
 
 
-def _error_ratios(model: TraceModel, task: _Task) -> np.ndarray:
+def _error_ratios(model: TraceModel, blind: TraceModel, task: _Task) -> np.ndarray:
     """|error| / standard deviation of the open frames, as labelling has them."""
     view, labels, places = task.view.numpy(), task.labels.numpy(), task.support.numpy()
-    posterior = Posterior(model, task.times, view, Support(places, labels[places], np.zeros(len(places))))
-    return (np.abs(posterior.mean - labels) / deviations(model, posterior))[task.open.numpy()]
+    trace = traced(model, blind, task.times, view, Support(places, labels[places], np.zeros(len(places))))
+    return (np.abs(trace.mean - labels) / np.sqrt(trace.spread))[task.open.numpy()]
 
 
 def _predict(model: TraceModel, task: _Task) -> tuple[Tensor, Tensor]:

@@ -7,13 +7,14 @@ then condition it by the covariances of these frames with all others, (N, A), an
     C'   = C - C[:, A] · K⁻¹ · C[A, :]
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from utils.fused.fusion import Fusion
 from utils.fused.smoother import EXACT, NOBODY, Posterior, Support, TraceModel
+from utils.fused.trace import Trace
 from utils.labelling import SeenClip
 
 
@@ -21,13 +22,18 @@ class LiveClip:
     """A clip of N frames, of which labels come one by one."""
 
     def __init__(self, clip: SeenClip, fusion: Fusion):
+        self.models = fusion.models
         self.traces = [
-            LiveTrace(model, clip.times, evidence) for model, evidence in zip(fusion.models, clip.view.T, strict=True)
+            tuple(LiveTrace(one, clip.times, evidence) for one in both)
+            for both, evidence in zip(zip(fusion.models, fusion.blind, strict=True), clip.view.T, strict=True)
         ]
 
-    def posteriors(self, supports: list[Support]) -> list["Conditioned"]:
+    def posteriors(self, supports: list[Support]) -> list[Trace]:
         """Of valence and of arousal, a Support an axis: as `Fusion.posteriors` of the clip."""
-        return [Conditioned(trace, support) for trace, support in zip(self.traces, supports, strict=True)]
+        return [
+            Trace(model, support, *(partial(Conditioned, trace) for trace in traces))
+            for model, traces, support in zip(self.models, self.traces, supports, strict=True)
+        ]
 
 
 class LiveTrace:

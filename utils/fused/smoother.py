@@ -120,11 +120,15 @@ def liveliness(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     """(N,) how fast the evidence moves around each frame: 1 at the usual rate, a seventh at rest."""
     if len(times) < 2:
         return np.ones(len(times))
-    times = times[0] + np.concatenate(([0], np.cumsum(_steps(times))))
-    frame = np.median(np.diff(times))
-    steady = gaussian_filter1d(evidence, STEADY / frame, mode="nearest")
-    rate = np.gradient(steady, times)
+    rate, frame = smooth_rate(times, evidence), np.median(_steps(times))
     return (np.sqrt(gaussian_filter1d(rate**2, NEAR / frame, mode="nearest")) + REST) / (USUAL + REST)
+
+
+def smooth_rate(times: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(N,) rate of change a second of N > 1 values, smoothed over STEADY."""
+    steps = _steps(times)
+    steady = gaussian_filter1d(values, STEADY / np.median(steps), mode="nearest")
+    return np.gradient(steady, np.concatenate(([0], np.cumsum(steps))))
 
 
 def _steps(times: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.fused.smoother import Posterior
+from utils.fused.trace import Trace
 
 CANDIDATES = 256  # frames considered, evenly spread over the clip
 POINTS = 2048  # frames over which the expected error is averaged
@@ -22,12 +22,12 @@ class Suggestion(NamedTuple):
     """The same with its label, and those of the suggestions before it."""
 
 
-def expected_error(posteriors: list[Posterior]) -> float:
-    """Root of the mean posterior variance over a clip's frames and both axes."""
-    return float(np.sqrt(np.mean([posterior.variance for posterior in posteriors])))
+def expected_error(posteriors: list[Trace]) -> float:
+    """RMSE to expect of a clip's labels, over all frames and both axes."""
+    return float(np.sqrt(np.mean([posterior.spread for posterior in posteriors])))
 
 
-def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float] = (0.0, 0.0)) -> list[Suggestion]:
+def suggest(posteriors: list[Trace], count: int, errors: tuple[float, float] = (0.0, 0.0)) -> list[Suggestion]:
     """Up to `count` frames without a label, the most useful first, each chosen as if those before it had been labelled.
 
     posteriors: of valence and of arousal, given the labels so far. errors: standard deviations of a person's label.
@@ -42,10 +42,11 @@ def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float]
     inside = np.searchsorted(points, places)
     shared = [_covariance(posterior, places, points) for posterior in posteriors]
     variances = [posterior.variance[points] for posterior in posteriors]
+    residual = np.mean([posterior.residual**2 for posterior in posteriors])
     taken = np.zeros(len(places), bool)
     found: list[Suggestion] = []
     for _ in range(min(count, len(places))):
-        before = np.mean(variances)
+        before = np.sqrt(np.mean(variances) + residual)
         gains = sum(
             np.square(columns).sum(0) / (variance[inside] + error**2 + 1e-9)
             for columns, variance, error in zip(shared, variances, errors, strict=True)
@@ -57,11 +58,12 @@ def suggest(posteriors: list[Posterior], count: int, errors: tuple[float, float]
             scale = variances[axis][inside[best]] + error**2 + 1e-9
             shared[axis] -= np.outer(column, column[inside]) / scale
             variances[axis] = np.maximum(variances[axis] - column**2 / scale, 0)
-        found.append(Suggestion(int(places[best]), float(np.sqrt(before)), float(np.sqrt(np.mean(variances)))))
+        after = np.sqrt(np.mean(variances) + residual)
+        found.append(Suggestion(int(places[best]), float(before), float(after)))
     return found
 
 
-def _covariance(posterior: Posterior, places: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _covariance(posterior: Trace, places: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(points, places), a few columns at a time: each needs all frames."""
     if not len(places):
         return np.empty((len(points), 0))

@@ -1,5 +1,6 @@
 """The user's own videos, labelled from the frames that a person has labelled."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from utils.videos.face_video import FaceVideo, Track
 from utils.videos.overlay import write_overlay
 from utils.videos.support import Placed, anchors_of, place_labels
 from utils.videos.work import VideoWork
+
+log = logging.getLogger(__name__)
 
 
 class LabelledVideos(VideoWork):
@@ -89,6 +92,10 @@ def label_video(
         clip = see_clip(model, runtime, track.embeddings, track.faces["time"].to_numpy())
         anchors = anchors_of(track, seen, placed.means)
         found = label_clip(model, runtime, clip, anchors, rule, fusion)
+        if found.misread:
+            log.warning("%s, track %d: its labels say that the network misreads %s in this face; between labels the "
+                        "estimate follows time rather than the face, so label more frames",
+                        seen.video.name, track.number, " and ".join(found.misread))  # fmt: skip
         tables.setdefault(rule, []).append(_track_table(track, anchors, found))
         for baseline in BASELINES:
             found = label_by_time(clip.times, anchors, baseline)
