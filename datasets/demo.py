@@ -31,6 +31,7 @@ from utils.errors import StorageError
 FORMAT = 2  # raise it whenever the same parameters would give other bytes
 LONG_EVERY = 5  # one clip in so many is a long one
 NOISE_SIGMA = 6.0  # grey levels
+EVENTS_IN = 240  # frames with the events of one clip: a longer one has more
 IDENTITY, LABELS, POSES, PIXELS = range(4)  # random streams of a person
 
 SKINS = [(178, 205, 240), (160, 192, 235), (140, 178, 224), (120, 160, 210), (98, 138, 190), (76, 112, 165),
@@ -194,13 +195,15 @@ def expression_of(valence, arousal):
 def label_trace(rng, frames):
     """Valence and arousal of a clip, (frames, 2) in [-1, 1], not rounded.
 
-    A base level in +-0.4 plus one to three bells per axis, 6 to 25 frames wide at half their height.
+    A base level in +-0.4 plus, in each EVENTS_IN frames, one to three bells per axis, 6 to 25 frames wide at half their
+    height.
     """
     time = np.arange(frames)
     trace = np.empty((frames, 2))
     for axis in range(2):
         trace[:, axis] = rng.uniform(-0.4, 0.4)
-        for _ in range(rng.integers(1, 4)):
+        bells = sum(rng.integers(1, 4) for _ in range(math.ceil(frames / EVENTS_IN)))
+        for _ in range(bells):
             width, peak = rng.uniform(6, 25), rng.uniform(-1, 1)
             trace[:, axis] += peak * np.exp(-4 * math.log(2) * ((time - rng.uniform(0, frames)) / width) ** 2)
     return np.clip(trace, -1, 1)

@@ -183,6 +183,11 @@ def test_labels_move_between_support_frames():
     assert np.all(moved > 0.3)
 
 
+def test_long_clips_have_as_many_events_a_minute_as_short_ones():
+    half = [label_trace(np.random.default_rng([5, index]), 3000)[1500:].std(axis=0) for index in range(5)]
+    assert np.min(half) > 0.1
+
+
 def test_poses_stay_within_their_limits():
     poses = [pose for i in range(20) for pose in pose_trace(np.random.default_rng(i), 48)]
     assert max(abs(p.yaw) for p in poses) <= 10 and max(abs(p.roll) for p in poses) <= 10
