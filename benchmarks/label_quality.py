@@ -196,8 +196,8 @@ def audit_scores(network: Network, clips: list[DatasetClip]) -> str:
 
 
 def wide(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a support-set, valence / arousal: RMSE of each method; of `fused` also CCC, intervals, error of both axes with
-    the expected one, its RMSE as a share of the straight line's and of the best of straight line, hold and previous,
+    """A row a support-set, valence / arousal: RMSE of each method; of `fused` also CCC, intervals, error of both axes
+    and the expected one, its RMSE as a share of the straight line's and of the best of line, hold and previous,
     and whether its CCC is the best.
     """
     rows = []
