@@ -366,6 +366,15 @@ def test_one_slip_does_not_make_a_clip_misread(rng, sharp):
     assert not any(trace.misread for trace in posteriors_of(clip, anchors, sharp))
 
 
+def test_a_clip_that_is_surely_read_is_read_alone(rng, sharp):
+    (clip,) = made_clips(rng, 1, 60, 0.05)
+    support = supports(anchors_of(clip, [5, 20, 35, 50]))[0]
+    trace = sharp.posteriors(clip.times, clip.view, [support] * 2)[0]
+    alone = Posterior(sharp.models[0], clip.times, clip.view[:, 0], support)
+    assert 0 < trace.weights[1] < 0.01
+    np.testing.assert_array_equal(trace.mean, alone.mean)
+
+
 def test_a_mixture_has_the_moments_of_its_parts(rng, sharp):
     clip = misread_clip(rng)
     anchors = anchors_of(clip, [100, 130])

@@ -90,7 +90,8 @@ class Trace:
         means, variances = (np.stack(values) for values in zip(*(one.left_out() for one in both), strict=True))
         mean = (others * means).sum(0)
         self._known = mean, (others * (variances + (means - mean) ** 2)).sum(0)
-        self._kept = [pair for pair in zip(self.weights, both, strict=True) if pair[0] >= NEGLIGIBLE]
+        shares = np.where(self.weights >= NEGLIGIBLE, self.weights, 0)
+        self._kept = [pair for pair in zip(shares / shares.sum(), both, strict=True) if pair[0] > 0]
 
     def _scores(self, way, one) -> np.ndarray:
         """(A,) log-density of each label, given those of the others that are no slips by this posterior."""
