@@ -1,4 +1,6 @@
-# make demo: install, render the demo set, train and evaluate on it, label its test clips.   make test: the whole suite.
+# make demo: installs, renders the demo set, trains and evaluates on it, and labels its test clips.
+# make test: runs lint, then all tests.
+# make lint: checks style, types and the layers of the packages.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -13,6 +15,9 @@ test: .venv/installed-dev lint
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=/path/to/python3") if sys.version_info < (3, 10) else 0'

@@ -1,81 +1,94 @@
 """Label videos for valence and arousal from a few labelled frames, the support-set.
 
-    python fsl_mtclar.py                                    the test clips of the newest mtclar.py run's dataset
+    python fsl_mtclar.py                                    the test clips of the data set of the newest mtclar.py run
     python fsl_mtclar.py --support_set.strategy uniform_k --support_set.amount 3
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
     python fsl_mtclar.py --video folder_of_videos --overlay
     python fsl_mtclar.py --video clip.mp4 --suggest 5       which frames to label (next: with --labels)
-    python fsl_mtclar.py --annotate clip.mp4                label them on a page in the browser
+    python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
 
-Each frame is encoded once. The network then says how far a frame's valence and arousal lie above those of its anchor,
-a labelled frame: label = anchor's label + difference; the rule `fused` draws a trace through all labelled frames, led
-by what the network sees in between, and knows how sure it is. On a dataset, every rule is scored beside what time
-alone gives: the last label held, and the straight line from label to label.
+Each frame is encoded once. The network then predicts how much a frame differs in valence and arousal from an anchor,
+which is a labelled frame: label = label of the anchor + predicted difference. The rule `fused` combines all anchors in
+a Gaussian process over time that follows the network's evidence between them, and gives intervals. On a data set,
+every rule is scored beside two baselines that use time alone: the last label held, and linear interpolation.
 """
 
-from utils.config import merge_layers, read_layers
-from utils.script import run_script
-from utils.settings import LabelSettings
-from utils.trained import checkpoint_path, label_settings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.config.command_line import read_layers
+from utils.config.labelling import LabelSettings
+from utils.config.layers import merge_layers
+from utils.runs.script import run_script
+from utils.runs.trained import checkpoint_path, label_settings, log_network
+
+if TYPE_CHECKING:
+    from models.mtclar import MTCLAR
+    from utils.compute.runtime import Runtime
 
 
 def main() -> None:
     layers = read_layers(LabelSettings, "config.yaml", __doc__)
     checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
 
-    # PyTorch and what stands on it: seconds to import, so only when there is work.
-    from utils.checkpoint import load_mtclar
-    from utils.runtime import make_runtime
+    # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
+    from utils.compute.runtime import make_runtime
+    from utils.runs.checkpoint import load_mtclar
 
-    # Data and crops as the network was trained on them, so that nobody in the test clips is known to it.
+    log_network(checkpoint, "mtclar")
+
+    # The data set and the split of the training run are kept, so that no test person was trained on.
     model, trained = load_mtclar(checkpoint)
     settings = label_settings(layers, checkpoint, trained)
     runtime = make_runtime(settings.runtime)
-    work = (
-        annotate_videos if settings.annotate
-        else label_test_clips if not settings.video
-        else suggest_frames if settings.suggest
-        else label_own_videos
-    )  # fmt: skip
-    work(runtime.place(model), checkpoint, settings, runtime)
+    model = runtime.to_device(model)
+
+    if settings.annotate:
+        annotate_videos(model, checkpoint, settings, runtime)
+    elif settings.video:
+        label_own_videos(settings.video, model, checkpoint, settings, runtime)
+    else:
+        label_test_clips(model, checkpoint, settings, runtime)
 
 
-def label_test_clips(model, checkpoint, settings, runtime) -> None:
-    """The paper's experiment: a support-set of each clip's own labels, the other frames labelled and scored."""
-    from utils.data import CropReader, read_splits
-    from utils.embed import EmbeddingCache
-    from utils.fused.calibration import fusion_for_dataset
-    from utils.label_dataset import label_dataset
-    from utils.report import report_labels
-    from utils.run_folder import RunFolder, shared_run
+def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
+    """The paper's experiment: labels test clips from a support-set of their own labels, and scores the other frames."""
+    from utils.compute.data import CropReader, read_splits
+    from utils.compute.embedding_cache import EmbeddingCache
+    from utils.labelling.clips import ClipReader
+    from utils.labelling.dataset import label_dataset
+    from utils.labelling.labeller import Labeller
+    from utils.labelling.report import report_labels
+    from utils.labelling.validation import calibration_for_dataset
+    from utils.runs.run_folder import RunFolder, shared_run
 
     run = shared_run(lambda: RunFolder.create(settings, "fsl_mtclar"))
-    splits, crops = read_splits(settings), CropReader(settings)
+    splits = read_splits(settings)
+    labeller = Labeller(model, runtime)
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
-    fusion = fusion_for_dataset(model, splits.validation, crops, cache, checkpoint, settings, runtime)
-    tables, doubts = label_dataset(model, splits, crops, cache, fusion, settings, runtime)
-    report_labels(tables, doubts, settings.support_set, run)
+    clips = ClipReader(labeller, CropReader(settings), cache, settings.data.workers)
+
+    # How far to trust the network is fitted on validation clips, whose people it was not trained on either.
+    labeller.calibration = calibration_for_dataset(clips, splits.validation, checkpoint, settings)
+    tables, contradictions = label_dataset(clips, splits, settings)
+    report_labels(tables, contradictions, settings.support_set, run)
 
 
-def label_own_videos(model, checkpoint, settings, runtime) -> None:
-    """Find and follow faces, encode each once, label all frames from those that a person has labelled."""
+def label_own_videos(
+    video: Path, model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime"
+) -> None:
+    """Finds and tracks faces, encodes each once, and labels all frames, or names those to label next (--suggest)."""
     from utils.videos.jobs import find_jobs
-    from utils.videos.label_video import LabelledVideos
+    from utils.videos.label_video import LabellingRunner
+    from utils.videos.suggest_video import SuggestionRunner
 
-    LabelledVideos(model, checkpoint, settings, runtime).work(find_jobs(settings.video, settings.labels))
-
-
-def suggest_frames(model, checkpoint, settings, runtime) -> None:
-    """Find and follow faces, encode each once, name the frames whose labels would help most."""
-    from utils.videos.jobs import find_jobs
-    from utils.videos.suggest_video import SuggestedFrames
-
-    jobs = find_jobs(settings.video, settings.labels, needed=False)
-    SuggestedFrames(model, checkpoint, settings, runtime).work(jobs)
+    jobs = find_jobs(video, settings.labels, labels_required=not settings.suggest)
+    runner = SuggestionRunner if settings.suggest else LabellingRunner
+    runner(model, checkpoint, settings, runtime).run(jobs)
 
 
-def annotate_videos(model, checkpoint, settings, runtime) -> None:
-    """Find and follow faces, encode each once, and serve a page to label them in."""
+def annotate_videos(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
+    """Finds and tracks faces, encodes each once, and serves a page to label them on."""
     from utils.annotate.project import Project
     from utils.annotate.server import serve
 

@@ -1,61 +1,68 @@
 """Train and evaluate MT-CLAR, the Siamese network that compares two faces.
 
-    python mtclar.py                                        the demo, by config.yaml
+    python mtclar.py                                        the demo, with the settings in config.yaml
     python mtclar.py --dataset afewva --data.root data/AfewVA --preset paper
     python mtclar.py --dataset affectnet --train.epochs 2 --data.image_size 128
     torchrun --nproc_per_node=4 mtclar.py                   on four GPUs
-    python mtclar.py --train.resume runs/mtclar/<run>       go on with an interrupted run
+    python mtclar.py --train.resume runs/mtclar/<run>       resume an interrupted run
 
-One encoder (EmoNet without its head) turns each face into an embedding. Three heads look at two embeddings and say
-whether the expressions are similar, and how much valence and arousal of face 1 lie above those of face 2.
+One encoder (EmoNet without its head) turns each face into an embedding. Three heads compare two embeddings: they
+predict whether the expressions are similar, and the differences in valence and in arousal, face 1 minus face 2.
 """
 
-from utils.config import load_settings
-from utils.script import run_script
-from utils.settings import Settings
+from utils.config.mtclar import Settings
+from utils.runs.resume import load_settings
+from utils.runs.script import run_script
 
 
 def main() -> None:
     settings = load_settings(Settings, "mtclar", "config.yaml", __doc__)
 
-    # PyTorch and what stands on it: seconds to import, so only when there is work.
+    # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
     from models.mtclar import MTCLAR
-    from utils.checkpoint import start_from_emonet
-    from utils.data import CropReader, read_splits
-    from utils.embed import EmbeddingCache
-    from utils.engine import fit
-    from utils.fused.calibration import fusion_for_dataset
-    from utils.pair_training import TEST, PairTest, PairTraining
-    from utils.report import report_pairs
-    from utils.run_folder import RunFolder, shared_run
-    from utils.runtime import make_runtime, seed_step
+    from utils.compute.data import CropReader, read_splits
+    from utils.compute.embedding_cache import EmbeddingCache
+    from utils.compute.runtime import make_runtime
+    from utils.compute.seeds import seed_step
+    from utils.labelling.clips import ClipReader
+    from utils.labelling.labeller import Labeller
+    from utils.labelling.validation import calibration_for_dataset
+    from utils.runs.checkpoint import start_from_emonet
+    from utils.runs.run_folder import RunFolder, shared_run
+    from utils.training.loop import fit
+    from utils.training.pair_evaluation import TEST_SEED_STREAM, PairEvaluator
+    from utils.training.pair_training import PairTraining
+    from utils.training.report import report_pairs
 
     runtime = make_runtime(settings.runtime)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar"))
 
-    # A frame table per split: a row a frame, no person in two of them.
+    # Data: a frame table per split, with a row per frame. The splits have no person in common.
     splits = read_splits(settings)
     crops = CropReader(settings)
 
-    # The Siamese network: encode(images) -> embeddings, compare(a, b) -> similarity, Δvalence, Δarousal.
+    # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
     seed_step(settings.seed)
     model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
     if settings.model.emonet:
         start_from_emonet(model.encoder, settings.model.emonet)
-    model = runtime.place(model)
+    model = runtime.to_device(model)
 
-    # Pairs of people never seen in training, drawn once from the seed, and before a day's work: there may be none.
-    test = PairTest(splits.test, settings.pairs.test, TEST, crops, settings)
+    # Test pairs: drawn before training, so that an unusable test split fails at once.
+    test_pairs = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, crops, settings)
 
-    # Cross-entropy on similarity, cosine-embedding loss on the embeddings, MSE and CCC on both differences.
-    task = PairTraining(model, splits, crops, settings, runtime)
-    fit(task, run, settings)
-    report_pairs(test, model, runtime, run)
+    # Training: the loss sums cross-entropy on similarity, a cosine-embedding loss, and MSE and CCC on both differences.
+    training = PairTraining(model, splits, crops, settings, runtime)
+    fit(training, run, settings)
 
-    # How far labelling may trust this network, from the clips of the validation people; kept beside best.pt.
-    best = run.path / "best.pt"
-    cache = EmbeddingCache(run.path / "embeddings", best, runtime)
-    fusion_for_dataset(model, splits.validation, crops, cache, best, settings, runtime)
+    # Report: scores on pairs of people that the network has never seen, with the weights of best.pt.
+    report_pairs(test_pairs, model, runtime, run)
+
+    # Calibration: labelling videos needs to know how reliable the network's differences are. A Gaussian process is
+    # calibrated on the validation clips and saved beside best.pt.
+    cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
+    clips = ClipReader(Labeller(model, runtime), crops, cache, settings.data.workers)
+    calibration_for_dataset(clips, splits.validation, run.best, settings)
 
 
 if __name__ == "__main__":

@@ -1,55 +1,62 @@
-"""MT-CLAR + SL: absolute valence and arousal, or expressions, from a small head on frozen features.
+"""MT-CLAR + SL: train a small supervised head on frozen MT-CLAR features, or predict videos with one.
 
-    python mtclar_sl.py                                     the demo, by mtclar_sl_config.yaml; all five folds
+    python mtclar_sl.py                                     valence and arousal on the demo set, in five folds
     python mtclar_sl.py --task expression
     python mtclar_sl.py --dataset afewva --data.root data/AfewVA --data.fold 0 --preset paper
-    python mtclar_sl.py --emonet data/emonet/emonet_8.pth   features of published EmoNet instead of a mtclar.py run
+    python mtclar_sl.py --emonet data/emonet/emonet_8.pth   with published EmoNet as the encoder
     python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/best.pt
 
-The encoder of a mtclar.py run turns each face into an embedding, once. A head of five layers learns labels from the
-embeddings of the training people, and is scored on people never seen beside a linear regression on the same.
+The encoder of a mtclar.py run turns each face image into an embedding of 256 numbers. A small network on top of it,
+the head, learns to predict valence and arousal, or one of eight expressions, from the embeddings alone. It is tested
+on people that neither encoder nor head was trained on, next to a constant prediction and a linear model.
+Settings: mtclar_sl_config.yaml.
 """
 
-from utils.config import load_settings
-from utils.script import run_script
-from utils.supervised.settings import PredictSettings
-from utils.trained import with_checkpoint
+from pathlib import Path
+
+from utils.config.supervised import PredictSettings
+from utils.runs.resume import load_settings
+from utils.runs.script import run_script
+from utils.runs.trained import log_networks, with_checkpoint
 
 
 def main() -> None:
     settings = load_settings(PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, complete=with_checkpoint)
-    work = predict_videos if settings.predict else train_and_test
-    work(settings)
+    log_networks(settings)
+    if settings.predict:
+        predict_videos(settings.predict, settings)
+    else:
+        train_and_test(settings)
 
 
 def train_and_test(settings: PredictSettings) -> None:
-    """A head for each fold; all of them scored together."""
-    # PyTorch and what stands on it: seconds to import, so only when there is work.
-    from utils.run_folder import RunFolder, shared_run
-    from utils.runtime import make_runtime
+    """Trains and tests a head in each fold, and reports the scores of all folds together."""
+    # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
+    from utils.compute.runtime import make_runtime
+    from utils.runs.run_folder import RunFolder, shared_run
     from utils.supervised.folds import prepare_fold, run_fold
     from utils.supervised.report import report_supervised
 
-    # All that can be wrong with data and encoders shows before a run folder is made.
+    # All folds are prepared first, so that invalid data or encoders are found before a run folder is created.
     runtime = make_runtime(settings.runtime)
     folds = [prepare_fold(fold) for fold in settings.folds()]
     run = shared_run(lambda: RunFolder.open(settings, "mtclar_sl"))
 
     tables = []
     for fold in folds:
-        place = run.part(f"fold_{fold.settings.data.fold}") if len(folds) > 1 else run
-        tables.append(run_fold(fold, place, runtime))
+        folder = run.subfolder(f"fold_{fold.settings.data.fold}") if len(folds) > 1 else run
+        tables.append(run_fold(fold, folder, runtime))
     report_supervised(tables, settings, (fold.encoder.path for fold in folds), run)
 
 
-def predict_videos(settings: PredictSettings) -> None:
-    """Find and follow faces, encode each once, and write what the head says of every frame."""
-    from utils.runtime import make_runtime
+def predict_videos(videos: Path, settings: PredictSettings) -> None:
+    """Finds and tracks the faces in a video or a folder of videos, encodes each once, and writes predictions."""
+    from utils.compute.runtime import make_runtime
     from utils.videos.jobs import find_jobs
-    from utils.videos.predict_video import PredictedVideos
+    from utils.videos.predict_video import PredictionRunner
 
-    jobs = find_jobs(settings.predict, None, needed=False)
-    PredictedVideos(settings, make_runtime(settings.runtime)).work(jobs)
+    jobs = find_jobs(videos, None, labels_required=False)
+    PredictionRunner(settings, make_runtime(settings.runtime)).run(jobs)
 
 
 if __name__ == "__main__":

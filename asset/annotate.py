@@ -1,6 +1,6 @@
-"""Records the README's picture of the page to label in, asset/annotate.gif: a real session on a demo video.
+"""Records the README's picture of the annotation page, asset/annotate.gif: a scripted session on a demo video.
 
-    python asset/annotate.py runs/mtclar/<run>/best.pt
+python asset/annotate.py runs/mtclar/<run>/best.pt
 """
 
 import io
@@ -16,10 +16,12 @@ from clips import render_clip
 from page_driver import Tab, browsing, serving
 from PIL import Image
 
-from datasets.demo import label_trace, random_person
+from datasets.demo.people import random_person
+from datasets.demo.traces import label_trace
 
-FRAMES, LABELS, WIDTH, COLOURS = 220, 5, 900, 256
-PAUSE, LAST = 900, 2500  # milliseconds
+FRAMES, LABELS = 220, 5
+WIDTH, COLOURS = 900, 256
+DURATION, LAST_DURATION = 900, 2500  # milliseconds that a picture is shown
 
 
 def main() -> None:
@@ -28,30 +30,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, browsing(color_scheme="light") as context:
         video = render_clip(Path(folder) / "interview.mp4", trace, random_person(rng), side=360)
         with serving(video, Path(sys.argv[1]), "--runs", folder, "--support_set.annotator_error", "0.05") as server:
-            pictures = session(Tab(context, server.url), trace)
-    pause = [PAUSE] * (len(pictures) - 1) + [LAST]
+            pictures = label_and_record(Tab(context, server.url), trace)
+    durations = [DURATION] * (len(pictures) - 1) + [LAST_DURATION]
     first, *others = (picture.quantize(COLOURS, dither=Image.Dither.NONE) for picture in pictures)
-    place = ROOT / "asset" / "annotate.gif"
-    first.save(place, save_all=True, append_images=others, duration=pause, loop=0, optimize=True)
+    first.save(
+        ROOT / "asset" / "annotate.gif", save_all=True, append_images=others, duration=durations, loop=0, optimize=True
+    )
 
 
-def session(tab: Tab, trace: np.ndarray) -> list[Image.Image]:
-    """Look, click, next; then a slip of the hand, marked, and taken back."""
-    pictures = [shot(tab)]
+def label_and_record(tab: Tab, trace: np.ndarray) -> list[Image.Image]:
+    """Screenshots of labelling the suggested frames, then of a wrong label, which is marked, and of its undoing."""
+    pictures = [screenshot(tab)]
     for _ in range(LABELS):
         frame = tab.next()
-        pictures.append(shot(tab))
+        pictures.append(screenshot(tab))
         tab.label(*trace[frame])
-        pictures.append(shot(tab))
+        pictures.append(screenshot(tab))
     tab.next()
     tab.label(-0.9, -0.8)
-    pictures.append(shot(tab))
-    tab.saves(lambda: tab.press("Control+z"))
-    pictures.append(shot(tab))
+    pictures.append(screenshot(tab))
+    tab.wait_for_answer(lambda: tab.press("Control+z"))
+    pictures.append(screenshot(tab))
     return pictures
 
 
-def shot(tab: Tab) -> Image.Image:
+def screenshot(tab: Tab) -> Image.Image:
+    """The page at the width of the GIF."""
     tab.page.wait_for_timeout(250)
     picture = Image.open(io.BytesIO(tab.page.screenshot())).convert("RGB")
     return picture.resize((WIDTH, WIDTH * picture.height // picture.width), Image.Resampling.LANCZOS)

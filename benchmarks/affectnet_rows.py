@@ -1,7 +1,9 @@
-"""AffectNet's number of rows, made up: how long table and pairs take. `throughput.py` runs this, without PyTorch.
+"""Time reading and pairing a synthetic AffectNet of the original number of rows. `throughput.py` runs this.
 
-    python -m benchmarks.affectnet_rows make <folder>
-    python -m benchmarks.affectnet_rows read <folder>      prints rows, seconds, peak memory in MB, pairs a second
+It is a script of its own, so that PyTorch does not count in the peak memory.
+
+python -m benchmarks.affectnet_rows make <folder>
+python -m benchmarks.affectnet_rows read <folder>      print rows, seconds, peak memory in MB, pairs per second
 """
 
 import sys
@@ -19,7 +21,7 @@ ROWS, PAIRS = 300_000, 10**6
 
 
 def make_affectnet(root: Path) -> None:
-    """The folder of AffectNet's 2017 release with ROWS rows and empty images."""
+    """Write the folder of AffectNet's 2017 release with ROWS rows and empty images."""
     rng = np.random.default_rng(0)
     names = [f"{row % 300}/{row}.jpg" for row in range(ROWS)]
     for folder in range(300):
@@ -38,11 +40,12 @@ def make_affectnet(root: Path) -> None:
 
 
 def read_affectnet_rows(root: Path) -> None:
+    """Print the number of rows, the seconds and peak memory (MB) of reading them, and the pairs drawn per second."""
     started = time.perf_counter()
     frames = read_affectnet(root).training
     took, memory = time.perf_counter() - started, peak_memory()
-    likeness, rng = SameExpression(frames), np.random.default_rng(0)
-    print(len(frames), took, memory, PAIRS / seconds(lambda: draw_pairs(likeness, PAIRS, rng)))
+    criterion, rng = SameExpression(frames), np.random.default_rng(0)
+    print(len(frames), took, memory, PAIRS / seconds(lambda: draw_pairs(criterion, PAIRS, rng)))
 
 
 if __name__ == "__main__":

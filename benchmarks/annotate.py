@@ -1,11 +1,12 @@
-"""The page to label in, with a script for the annotator: does it pay, and how long does a click take?
+"""The annotation page, used by a script: the error of the labels, and the latency of a click.
 
     python benchmarks/annotate.py --checkpoint runs/mtclar/<run>/best.pt
 
-A real browser labels CLIPS clips of rendered people whom the network has never seen: LABELS labels each, at the frames
-that the page suggests, the true labels but for normal errors of SIGMA. The labels that *Finish* writes are compared
-with the straight line through EVEN labels at even distances, with errors of the same kind. Then LONG frames are
-labelled, and the time from each click to the new traces, bands and suggestion on screen is measured in the browser.
+In a real browser, a script labels CLIPS clips of rendered people whom the network has never seen: LABELS labels per
+clip, at the frames that the page suggests, equal to the true labels plus normal errors of standard deviation SIGMA. The
+labels that *Finish* writes are compared with linear interpolation between EVEN evenly spaced labels with errors of the
+same distribution. Then a clip of LONG frames is labelled, and the browser measures the time from each click until the
+new traces, intervals and suggestion are on screen.
 """
 
 import argparse
@@ -22,10 +23,11 @@ from clips import render_clip, write_video
 from page_driver import Tab, browsing, serving
 
 from datasets.afewva import read_afewva
-from datasets.annotations import AXES
-from datasets.demo import label_trace, render_demo
+from datasets.columns import AXES
+from datasets.demo.dataset import render_demo
+from datasets.demo.traces import label_trace
 from datasets.faces import read_image
-from utils.support_set import uniform_k
+from utils.labelling.support import uniform_k
 
 CLIPS, FRAMES, SEED = 5, 60, 105
 LABELS, EVEN, SIGMA = 6, 12, 0.1
@@ -38,14 +40,14 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, browsing() as context:
-        print(labelling_pays(Path(folder), context, arguments).to_string(float_format="{:.3f}".format))
+        print(labelling_errors(Path(folder), context, arguments).to_string(float_format="{:.3f}".format))
         times = click_times(Path(folder), context, arguments)
     low, high = np.percentile(times, (10, 90))
     print(f"\n{LONG} frames, {len(times)} clicks: median {np.median(times):.0f} ms, 80 % in {low:.0f} to {high:.0f} ms")
 
 
-def labelling_pays(folder: Path, context, arguments: argparse.Namespace) -> pd.DataFrame:
-    """RMSE over all frames of each clip, a row a clip, both axes by both ways."""
+def labelling_errors(folder: Path, context, arguments: argparse.Namespace) -> pd.DataFrame:
+    """RMSE over all frames, one row per clip, for both methods and axes."""
     truth, rng = render_clips(folder), np.random.default_rng(0)
     options = ("--runs", arguments.runs, "--support_set.annotator_error", SIGMA)
     with serving(folder / "clips", arguments.checkpoint, *options) as server:
@@ -61,22 +63,27 @@ def labelling_pays(folder: Path, context, arguments: argparse.Namespace) -> pd.D
         tab.page.get_by_role("button", name="Finish").click()
         tab.page.wait_for_selector(".finished", timeout=300_000)
         folder = Path(tab.text(".finished").removeprefix("All outputs are in "))
-    found = pd.read_csv(folder / "labels.csv", dtype={"video": str})
+    labels = pd.read_csv(folder / "labels.csv", dtype={"video": str})
     rows = {}
     for name, true in truth.items():
-        table = found[(found["video"] == name) & found["valence"].notna()]
+        table = labels[(labels["video"] == name) & labels["valence"].notna()]
         frames = table["frame"].to_numpy()
-        errors = {f"{LABELS} suggested": table[list(AXES)].to_numpy() - true[frames],
-                  f"line, {EVEN} even": (straight_line(true, rng) - true)[frames]}  # fmt: skip
-        rows[name] = {f"{way}: {axis}": np.sqrt(np.mean(error[:, place] ** 2))
-                      for way, error in errors.items() for place, axis in enumerate(AXES)}  # fmt: skip
+        errors = {
+            f"{LABELS} suggested": table[list(AXES)].to_numpy() - true[frames],
+            f"linear, {EVEN} even": (linear_labels(true, rng) - true)[frames],
+        }
+        rows[name] = {
+            f"{method}: {axis}": np.sqrt(np.mean(error[:, column] ** 2))
+            for method, error in errors.items()
+            for column, axis in enumerate(AXES)
+        }
     table = pd.DataFrame(rows).T
     table.loc["all"] = np.sqrt((table**2).mean())
     return table
 
 
 def render_clips(folder: Path) -> dict[str, np.ndarray]:
-    """MP4s of demo people in folder/clips: name → true labels (FRAMES, 2)."""
+    """Writes MP4s of demo people to folder/clips: name → true labels (FRAMES, 2)."""
     table = read_afewva(render_demo(folder / "demo", SEED, 10, FRAMES, FRAMES), None, 1.0, False)
     truth = {}
     (folder / "clips").mkdir()
@@ -87,14 +94,15 @@ def render_clips(folder: Path) -> dict[str, np.ndarray]:
     return truth
 
 
-def straight_line(true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    places = uniform_k(true, EVEN, rng)
-    labels = np.clip(true[places] + rng.normal(0, SIGMA, (EVEN, 2)), -1, 1)
-    return np.stack([np.interp(np.arange(len(true)), places, labels[:, axis]) for axis in range(2)], 1)
+def linear_labels(true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Linear interpolation (N, 2) between EVEN labels with errors, given the true labels (N, 2)."""
+    frames = uniform_k(true, EVEN, rng)
+    labels = np.clip(true[frames] + rng.normal(0, SIGMA, (EVEN, 2)), -1, 1)
+    return np.stack([np.interp(np.arange(len(true)), frames, labels[:, axis]) for axis in range(2)], 1)
 
 
 def click_times(folder: Path, context, arguments: argparse.Namespace) -> list[float]:
-    """Milliseconds from each click to what it changes, for a clip that shows the same LOOP frames again and again."""
+    """Milliseconds from each click until its result is on screen, for a clip that repeats the same LOOP frames."""
     rng = np.random.default_rng(0)
     loop = label_trace(rng, LOOP)
     trace = np.concatenate((loop, loop[::-1]))
@@ -104,8 +112,8 @@ def click_times(folder: Path, context, arguments: argparse.Namespace) -> list[fl
         for _ in range(CLICKS + 1):
             tab.next()
             tab.label(*rng.uniform(-0.8, 0.8, 2))
-            times.append(tab.page.evaluate("annotate.took"))
-    return times[1:]  # the first one also opens the clip
+            times.append(tab.page.evaluate("annotate.latency"))
+    return times[1:]  # The first click also computes what later ones reuse.
 
 
 if __name__ == "__main__":

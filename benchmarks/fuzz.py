@@ -1,11 +1,11 @@
-"""Throw damaged and hostile files at every reader: only declared errors may come out, in bounded time and memory.
+"""Feeds damaged and malicious files to every reader. Only declared errors (UserError) may result.
 
-    python benchmarks/fuzz.py                         12,000 cases over all readers, some minutes
+    python benchmarks/fuzz.py                                    12,000 cases over all readers, 1 to 2 minutes
     python benchmarks/fuzz.py --cases 200 --readers afewva settings
-    python benchmarks/fuzz.py --guided afewva --cases 20000      guided by coverage, where atheris is installed
+    python benchmarks/fuzz.py --guided afewva --cases 20000      guided by code coverage; needs atheris
 
-Hypothesis draws the cases: good files changed at random, with words that have a meaning in each format. The short run
-of the test suite (tests/test_fuzz.py) draws from here, too.
+Hypothesis draws the cases: valid files changed at random, with words that have a meaning in the format. It prints the
+undeclared exceptions, the longest case and the peak memory. tests/test_fuzz.py runs a few cases of each reader.
 """
 
 import argparse
@@ -21,40 +21,45 @@ import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import hypothesis
 import numpy as np
+import pandas as pd
 import torch
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-GUIDED = ["datasets", "utils", "yaml", "json"]  # packages whose coverage guides
+INSTRUMENTED = ["datasets", "utils", "yaml", "json"]  # packages whose coverage guides atheris
 
 
-def watched_imports() -> contextlib.AbstractContextManager:
+def instrumented_imports() -> contextlib.AbstractContextManager:
+    """Measures the coverage of what is imported in the block, if --guided is on the command line."""
     if "--guided" not in sys.argv:
         return contextlib.nullcontext()
     import atheris
 
-    return atheris.instrument_imports(include=GUIDED)
+    return atheris.instrument_imports(include=INSTRUMENTED)
 
 
-with watched_imports():
+with instrumented_imports():
     from datasets.afewva import read_afewva
     from datasets.affectnet import CSV_COLUMNS, read_affectnet
-    from datasets.annotations import Timeline
+    from datasets.annotations.labels import read_labels
+    from datasets.annotations.timeline import Timeline
     from datasets.faces import read_image
-    from datasets.labels import read_labels
-    from utils.checkpoint import load_emonet, load_mtclar, load_supervised
-    from utils.config import load_settings, resolved_yaml
-    from utils.errors import UserError
-    from utils.settings import Settings
+    from utils.base.errors import UserError
+    from utils.config.mtclar import Settings
+    from utils.config.yaml_files import resolved_yaml
+    from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised
+    from utils.runs.resume import load_settings
 
 TIMELINE = Timeline.at_rate(count=100, fps=25.0)
 PICTURE = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
@@ -63,7 +68,13 @@ NUMBERS = [b"NaN", b"-1", b"1e999", b"0.5", b"9" * 30, b"9" * 5000, b"-0", b"tru
 
 
 class Reader(NamedTuple):
-    """Good files, words of their format, and how a file is read; `read` gets a folder to write it into."""
+    """A reader of files.
+
+    Attributes:
+        seeds: valid files.
+        words: parts with a meaning in the format.
+        read: function that writes a file to a folder and reads it.
+    """
 
     seeds: list[bytes]
     words: list[bytes]
@@ -71,6 +82,7 @@ class Reader(NamedTuple):
 
 
 def afewva(content: bytes, folder: Path) -> None:
+    """Reads the content as a clip's JSON file of AFEW-VA."""
     (folder / "001").mkdir(exist_ok=True)
     (folder / "001" / "0.png").touch()
     (folder / "001" / "001.json").write_bytes(content)
@@ -78,11 +90,13 @@ def afewva(content: bytes, folder: Path) -> None:
 
 
 def expressions(content: bytes, folder: Path) -> None:
+    """Reads the content as AFEW-VA's expressions.csv."""
     (folder / "expressions.csv").write_bytes(content)
     afewva(AFEWVA, folder)
 
 
 def affectnet(content: bytes, folder: Path) -> None:
+    """Reads the content as training.csv of AffectNet 2017."""
     (folder / "1").mkdir(exist_ok=True)
     for name in ("a.jpg", "b.jpg"):
         (folder / "1" / name).touch()
@@ -92,6 +106,7 @@ def affectnet(content: bytes, folder: Path) -> None:
 
 
 def npy(content: bytes, folder: Path) -> None:
+    """Reads the content as annotations of AffectNet-8."""
     for part in ("train_set", "val_set"):
         for inner in ("images", "annotations"):
             (folder / part / inner).mkdir(parents=True, exist_ok=True)
@@ -105,9 +120,11 @@ def npy(content: bytes, folder: Path) -> None:
 
 
 def labels(name: str) -> Callable[[bytes, Path], None]:
+    """A function that reads the content as the label file of this name, beside valid NOVA files."""
+
     def read(content: bytes, folder: Path) -> None:
-        for other, good in NOVA.items():
-            (folder / other).write_bytes(good)
+        for other, valid in NOVA.items():
+            (folder / other).write_bytes(valid)
         (folder / name).write_bytes(content)
         _check(read_labels(folder / name.removesuffix("~"), TIMELINE))
 
@@ -115,11 +132,13 @@ def labels(name: str) -> Callable[[bytes, Path], None]:
 
 
 def yaml_settings(content: bytes, folder: Path) -> None:
+    """Reads the content as a YAML file of settings."""
     (folder / "my.yaml").write_bytes(content)
     load_settings(Settings, "mtclar", "config.yaml", "", ["--config", str(folder / "my.yaml")])
 
 
 def weights(content: bytes, folder: Path) -> None:
+    """Reads the content as a checkpoint of each kind."""
     (folder / "best.pt").write_bytes(content)
     for load in (load_mtclar, load_supervised, load_emonet):
         try:
@@ -129,146 +148,246 @@ def weights(content: bytes, folder: Path) -> None:
 
 
 def image(content: bytes, folder: Path) -> None:
+    """Reads the content as an image."""
     (folder / "1.png").write_bytes(content)
     assert read_image(folder / "1.png").dtype == np.uint8
 
 
-def _check(table) -> None:
-    """What is read must be labels: numbers in [-1, 1], or none."""
-    found = table[["valence", "arousal"]].to_numpy()
-    assert (np.isnan(found) | (np.abs(found) <= 1)).all()
+def _check(table: pd.DataFrame) -> None:
+    """Checks that all labels are in [-1, 1] or missing."""
+    labels = table[["valence", "arousal"]].to_numpy()
+    assert (np.isnan(labels) | (np.abs(labels) <= 1)).all()
 
 
-def _npy(value) -> bytes:
+def _npy(value: np.ndarray) -> bytes:
     file = BytesIO()
     np.save(file, value)
     return file.getvalue()
 
 
-def _saved(content: object) -> bytes:
+def _checkpoint(content: object) -> bytes:
     file = BytesIO()
     torch.save(content, file)
     return file.getvalue()
 
 
 def _png_of(width: int, height: int) -> bytes:
-    """A PNG whose header, with its sum, declares this size."""
+    """A PNG whose header, with a correct checksum, declares this size."""
     data = cv2.imencode(".png", PICTURE)[1].tobytes()
     header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
     return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
 
 
-def _trace(axis: str) -> bytes:
-    return (f'<annotation ssi-v="3"><info ftype="ASCII" size="3" /><meta annotator="Ada" role="" /><scheme '
-            f'name="{axis}" type="CONTINUOUS" sr="25" min="-1" max="1" /></annotation>').encode()  # fmt: skip
+def _nova(axis: str) -> bytes:
+    return (
+        f'<annotation ssi-v="3"><info ftype="ASCII" size="3" /><meta annotator="Ada" role="" /><scheme '
+        f'name="{axis}" type="CONTINUOUS" sr="25" min="-1" max="1" /></annotation>'
+    ).encode()
 
 
 def _elan() -> bytes:
-    slots = "".join(f'<TIME_SLOT TIME_SLOT_ID="t{i}" TIME_VALUE="{40 * i}"/>' for i in range(5))
-    mark = ('<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{0}{1}" TIME_SLOT_REF1="t{1}" TIME_SLOT_REF2="t{2}">'
-            "<ANNOTATION_VALUE>0.5</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>")  # fmt: skip
-    tiers = "".join(f'<TIER TIER_ID="{axis}">{"".join(mark.format(axis, i, i + 1) for i in range(4))}</TIER>'
-                    for axis in ("valence", "arousal"))  # fmt: skip
-    return (f'<ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds"/><TIME_ORDER>{slots}</TIME_ORDER>{tiers}'
-            "</ANNOTATION_DOCUMENT>").encode()  # fmt: skip
+    time_slots = "".join(f'<TIME_SLOT TIME_SLOT_ID="t{i}" TIME_VALUE="{40 * i}"/>' for i in range(5))
+    annotation = (
+        '<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{0}{1}" TIME_SLOT_REF1="t{1}" TIME_SLOT_REF2="t{2}">'
+        "<ANNOTATION_VALUE>0.5</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>"
+    )
+    tiers = "".join(
+        f'<TIER TIER_ID="{axis}">{"".join(annotation.format(axis, i, i + 1) for i in range(4))}</TIER>'
+        for axis in ("valence", "arousal")
+    )
+    return (
+        f'<ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds"/><TIME_ORDER>{time_slots}</TIME_ORDER>{tiers}'
+        "</ANNOTATION_DOCUMENT>"
+    ).encode()
 
 
 def _affectnet_row(name: str) -> str:
     return f"1/{name},1,2,30,40,{';'.join(f'{x:.1f}' for x in POINTS.ravel())},1,0.5,0.25"
 
 
-AFEWVA = json.dumps({"video_id": "001", "actor": "Ada", "frames": {
-    "0": {"valence": -3, "arousal": 5, "landmarks": POINTS.tolist()}}}).encode()  # fmt: skip
+AFEWVA = json.dumps(
+    {"video_id": "001", "actor": "Ada", "frames": {"0": {"valence": -3, "arousal": 5, "landmarks": POINTS.tolist()}}}
+).encode()
 AFFECTNET = "\n".join([",".join(CSV_COLUMNS), _affectnet_row("a.jpg"), _affectnet_row("b.jpg"), ""]).encode()
 CHECKPOINT = {"kind": "mtclar", "settings": Settings().model_dump(mode="json"), "model": {"a": torch.zeros(3)}}
-NOVA = {f"clip.{axis}.annotation": _trace(axis) for axis in ("valence", "arousal")} | {
-    f"clip.{axis}.annotation~": b"0.5;1\nNAN;0\n-1;0.5\n" for axis in ("valence", "arousal")}  # fmt: skip
-XML = [b"<", b"</", b"/>", b"&l9;", b'<!DOCTYPE a [<!ENTITY b "c">]>', b'"', b"<TIER>", b"\0", b"\xff", b"<![CDATA[",
-       b'<?xml version="1.0" encoding="utf-7"?>']  # fmt: skip
+NOVA = {f"clip.{axis}.annotation": _nova(axis) for axis in ("valence", "arousal")} | {
+    f"clip.{axis}.annotation~": b"0.5;1\nNAN;0\n-1;0.5\n" for axis in ("valence", "arousal")
+}
+XML = [
+    b"<",
+    b"</",
+    b"/>",
+    b"&l9;",
+    b'<!DOCTYPE a [<!ENTITY b "c">]>',
+    b'"',
+    b"<TIER>",
+    b"\0",
+    b"\xff",
+    b"<![CDATA[",
+    b'<?xml version="1.0" encoding="utf-7"?>',
+]
 TABLE = [b",", b";", b"\t", b"\n", b"\r", b'"', b"\0", b"\xff", b"," * 300, b"../", b"/etc/passwd", b"=1+1", *NUMBERS]
 
+# To test another format, add an entry.
 READERS = {
     "afewva": Reader([AFEWVA], [b"[" * 3000, b'{"a":', b"\xff", b'"frames"', b'"0"', b"\\ud800", *NUMBERS], afewva),
     "expressions": Reader([b"clip,frame,expression\n001,0,1\n"], TABLE, expressions),
     "affectnet": Reader([AFFECTNET], TABLE, affectnet),
-    "npy": Reader([_npy(np.array(1)), _npy(np.array("0.5")), _npy(POINTS.ravel()), _npy(np.zeros((2, 3), complex))],
-                  [b"(", b")", b"9" * 13, b"'O'", b"'<f8'", b"shape", b"PK\x03\x04", b"\x93NUMPY", b"\xff" * 4], npy),
-    "labels": Reader([b"frame,time,valence,arousal,annotator,track\n0,0,0.5,0.5,a,1\n5,0.2,-0.5,1,b,\n",
-                      b"time;valence;arousal\n0.1;0,5;1\n"], TABLE, labels("labels.csv")),
+    "npy": Reader(
+        [_npy(np.array(1)), _npy(np.array("0.5")), _npy(POINTS.ravel()), _npy(np.zeros((2, 3), complex))],
+        [b"(", b")", b"9" * 13, b"'O'", b"'<f8'", b"shape", b"PK\x03\x04", b"\x93NUMPY", b"\xff" * 4],
+        npy,
+    ),
+    "labels": Reader(
+        [
+            b"frame,time,valence,arousal,annotator,track\n0,0,0.5,0.5,a,1\n5,0.2,-0.5,1,b,\n",
+            b"time;valence;arousal\n0.1;0,5;1\n",
+        ],
+        TABLE,
+        labels("labels.csv"),
+    ),
     "elan": Reader([_elan()], [*XML, b"TIME_VALUE", b"ANNOTATION_REF", *NUMBERS], labels("labels.eaf")),
-    "nova": Reader([_trace("valence")], [*XML, b"sr=", b"size=", *NUMBERS], labels("clip.valence.annotation")),
+    "nova": Reader([_nova("valence")], [*XML, b"sr=", b"size=", *NUMBERS], labels("clip.valence.annotation")),
     "samples": Reader([NOVA["clip.valence.annotation~"]], TABLE, labels("clip.valence.annotation~")),
-    "settings": Reader([resolved_yaml(Settings()).encode(), (ROOT / "config.yaml").read_bytes()],
-                       [b"&a ", b"*a", b"<<: ", b"!!python/object:os.system ", b"!!binary ", b"[" * 500, b"? ",
-                        b"- ", b": ", b"\n  ", b"2001-99-99", b"1:99:99", b"\t", b"\0", b"\xff", b"0x", *NUMBERS],
-                       yaml_settings),
-    "weights": Reader([_saved(CHECKPOINT), _saved({"model": [1, 2.5, None]}),
-                       _saved(CHECKPOINT | {"kind": "supervised", "about": {"width": 16, "encoder": {}}})],
-                      [b"PK\x03\x04", b"PK\x01\x02", b"cos\nsystem\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
-                       b"\x80\x02", b"R", b"}", b"(", b"\xff" * 8, b"\0" * 8, b"mtclar", b"settings"], weights),
-    "image": Reader([cv2.imencode(ending, PICTURE)[1].tobytes() for ending in (".png", ".jpg", ".bmp", ".webp")]
-                    + [_png_of(10**5, 10**5), _png_of(8000, 8000), _png_of(0, 1)],
-                    [b"IHDR", b"IDAT", b"IEND", b"\xff\xd8", b"\xff\xc0", b"\xff\xff\xff\x7f", b"RIFF", b"VP8 ", b"BM"],
-                    image),
-}  # fmt: skip
-"""Files of a new format are one more entry."""
+    "settings": Reader(
+        [resolved_yaml(Settings()).encode(), (ROOT / "config.yaml").read_bytes()],
+        [
+            b"&a ",
+            b"*a",
+            b"<<: ",
+            b"!!python/object:os.system ",
+            b"!!binary ",
+            b"[" * 500,
+            b"? ",
+            b"- ",
+            b": ",
+            b"\n  ",
+            b"2001-99-99",
+            b"1:99:99",
+            b"\t",
+            b"\0",
+            b"\xff",
+            b"0x",
+            *NUMBERS,
+        ],
+        yaml_settings,
+    ),
+    "weights": Reader(
+        [
+            _checkpoint(CHECKPOINT),
+            _checkpoint({"model": [1, 2.5, None]}),
+            _checkpoint(CHECKPOINT | {"kind": "supervised", "about": {"width": 16, "encoder": {}}}),
+        ],
+        [
+            b"PK\x03\x04",
+            b"PK\x01\x02",
+            b"cos\nsystem\n",
+            b"ctorch._utils\n_rebuild_tensor_v2\n",
+            b"\x80\x02",
+            b"R",
+            b"}",
+            b"(",
+            b"\xff" * 8,
+            b"\0" * 8,
+            b"mtclar",
+            b"settings",
+        ],
+        weights,
+    ),
+    "image": Reader(
+        [cv2.imencode(ending, PICTURE)[1].tobytes() for ending in (".png", ".jpg", ".bmp", ".webp")]
+        + [_png_of(10**5, 10**5), _png_of(8000, 8000), _png_of(0, 1)],
+        [b"IHDR", b"IDAT", b"IEND", b"\xff\xd8", b"\xff\xc0", b"\xff\xff\xff\x7f", b"RIFF", b"VP8 ", b"BM"],
+        image,
+    ),
+}
 
 
 def cases(reader: Reader) -> st.SearchStrategy[bytes]:
-    """Good files with one to eight changes."""
+    """Draws valid files with one to eight changes."""
     piece = st.sampled_from(reader.words) | st.binary(min_size=1, max_size=8)
-    change = st.tuples(st.sampled_from(["replace", "insert", "delete", "repeat", "cut"]), st.floats(0, 1), piece,
-                       st.integers(1, 80))  # fmt: skip
+    change = st.tuples(
+        st.sampled_from(["replace", "insert", "delete", "repeat", "cut"]), st.floats(0, 1), piece, st.integers(1, 80)
+    )
     return st.builds(_changed, st.sampled_from(reader.seeds), st.lists(change, min_size=1, max_size=8))
 
 
 def _changed(content: bytes, changes: list[tuple[str, float, bytes, int]]) -> bytes:
-    for what, where, piece, length in changes:
-        start = int(where * len(content))
+    """Applies changes: kind, relative position, bytes to put there, and number of bytes concerned."""
+    for kind, position, piece, length in changes:
+        start = int(position * len(content))
         before, part, after = content[:start], content[start : start + length], content[start + length :]
-        if what == "cut":
-            content = before if where > 0.5 else content
+        if kind == "cut":
+            content = before if position > 0.5 else content
         else:
-            middle = {"replace": piece, "insert": piece + part, "delete": b"", "repeat": part * 3}[what]
+            middle = {"replace": piece, "insert": piece + part, "delete": b"", "repeat": part * 3}[kind]
             content = before + middle + after
     return content
 
 
 def attempt(reader: Reader, content: bytes) -> None:
-    """Reads one case; raises what is undeclared."""
+    """Reads one case. Raises an exception if the reader raises an undeclared one, or an endless message."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             reader.read(content, Path(folder))
         except UserError as error:
-            assert len(str(error)) < 10_000, "an endless message"
+            assert len(str(error)) < 10_000, "the error message is too long"
 
 
-def fuzz(name: str, count: int, chance: int) -> tuple[int, Counter, float]:
-    """Cases tried, undeclared exceptions by where they arise, and the longest case's seconds."""
-    reader, tried, found, longest = READERS[name], 0, Counter(), 0.0
+@dataclass
+class Outcome:
+    """What fuzzing a reader gave.
 
-    @seed(chance)
-    @settings(max_examples=count, deadline=None, database=None, phases=[Phase.generate],
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    Attributes:
+        cases: number of cases tried.
+        undeclared: how often each undeclared exception was raised, by its type, message and line of code.
+        longest: seconds of the longest case.
+    """
+
+    cases: int = 0
+    undeclared: Counter[str] = field(default_factory=Counter)
+    longest: float = 0.0
+
+
+def fuzz(name: str, count: int, seed: int) -> Outcome:
+    """Tries `count` cases of a reader. Cases that raise undeclared exceptions are saved in the temporary folder."""
+    reader, outcome = READERS[name], Outcome()
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(cases(reader))
     def run(content: bytes) -> None:
-        nonlocal tried, longest
-        tried, started = tried + 1, time.monotonic()
+        started = time.monotonic()
         try:
             attempt(reader, content)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            found[f"{type(error).__name__} in {place.name}, {Path(place.filename).name} line {place.lineno}: "
-                  f"{str(error)[:80]}"] += 1  # fmt: skip
+            outcome.undeclared[_describe(error)] += 1
             (Path(tempfile.gettempdir()) / f"fuzz_{name}_{zlib.crc32(content):08x}").write_bytes(content)
-        longest = max(longest, time.monotonic() - started)
+        outcome.cases += 1
+        outcome.longest = max(outcome.longest, time.monotonic() - started)
 
     run()
-    return tried, found, longest
+    return outcome
 
 
-def guided(name: str, count: int) -> None:
-    """libFuzzer, by way of atheris, keeps what reaches new code, and changes that further; it ends the process."""
+def _describe(error: Exception) -> str:
+    """Type, line of code and message of an exception."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"{Path(frame.filename).name} line {frame.lineno}"
+    return f"{type(error).__name__} in {frame.name}, {line}: {str(error)[:80]}"
+
+
+def fuzz_guided(name: str, count: int) -> None:
+    """Fuzzes with libFuzzer by way of atheris, which keeps cases that reach new code and changes them further.
+
+    It ends the process when it has finished.
+    """
     import atheris
 
     reader = READERS[name]
@@ -281,29 +400,33 @@ def guided(name: str, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=12_000, help="in all")
-    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--guided", choices=READERS, help="one reader, guided by coverage")
+    parser.add_argument("--cases", type=int, default=12_000, help="number of cases over all readers (default: 12000)")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS), help="default: all")
+    parser.add_argument("--seed", type=int, default=0, help="of the random cases (default: 0)")
+    parser.add_argument("--guided", choices=READERS, help="fuzz one reader, guided by code coverage")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if arguments.guided:
-        guided(arguments.guided, arguments.cases)
+        fuzz_guided(arguments.guided, arguments.cases)
         return
-    started, total, wrong = time.monotonic(), 0, Counter()
+    started, total, undeclared = time.monotonic(), 0, Counter[str]()
     print(f"{'reader':12} {'cases':>7} {'undeclared':>11} {'seconds':>8} {'longest case':>13}")
     for name in arguments.readers:
-        begun = time.monotonic()
-        tried, found, longest = fuzz(name, -(-arguments.cases // len(arguments.readers)), arguments.seed)
-        total, wrong = total + tried, wrong + found
-        print(f"{name:12} {tried:7} {found.total():11} {time.monotonic() - begun:8.1f} {longest:11.2f} s", flush=True)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        reader_started = time.monotonic()
+        outcome = fuzz(name, -(-arguments.cases // len(arguments.readers)), arguments.seed)
+        total, undeclared = total + outcome.cases, undeclared + outcome.undeclared
+        duration = time.monotonic() - reader_started
+        count = outcome.undeclared.total()
+        print(f"{name:12} {outcome.cases:7} {count:11} {duration:8.1f} {outcome.longest:11.2f} s", flush=True)
     minutes = (time.monotonic() - started) / 60
-    print(f"\n{total} cases in {minutes:.1f} minutes, at most {memory:.2f} GB of memory, PyTorch included: "
-          f"{wrong.total()} undeclared exceptions")  # fmt: skip
-    for what, times in wrong.most_common():
-        print(f"{times:5} x {what}")
-    sys.exit(bool(wrong))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"\n{total} cases in {minutes:.1f} minutes, peak memory {memory:.2f} GB including PyTorch: "
+        f"{undeclared.total()} undeclared exceptions"
+    )
+    for description, times in undeclared.most_common():
+        print(f"{times:5} x {description}")
+    sys.exit(bool(undeclared))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""How good labels are: every method by every kind of support-set, on demo sets that the network has never seen.
+"""Measures the quality of labels: every method with every kind of support-set, on people unknown to the network.
 
     python mtclar.py --name quality --demo.people 2400 --data.root data/demo_quality --train.epochs 30
     python benchmarks/label_quality.py --checkpoint runs/mtclar/<run>/best.pt --plot curve.png
     python benchmarks/label_quality.py --seeds 201 202 --hard_seeds 203      other people, harder scenes
 
-Renders a demo set a seed (24 people, 60 frames each; of a long one 12 people, 240 frames each; of minutes 6 people,
-1,500 frames each), none of whose people the network was trained on, and to which nothing was fitted; labels each clip
-from a support-set by every method; prints RMSE and CCC on the frames that were not labelled, coverage and width of the
-90 % intervals, the error that was expected, how many suggested labels are as good as so many even ones, and what the
-audit finds; draws RMSE against labels.
+Renders one demo set per seed: 24 people with 60 frames each; "long": 12 people with 240 frames; "minutes": 6 people
+with 1,500 frames. The network was not trained on these people, and the calibration was not fitted on them. Labels each
+clip by every method, and prints:
+
+- RMSE and CCC on the frames without a label, coverage and width of the 90 % intervals, and the expected error;
+- how many suggested labels give the error of evenly spaced ones;
+- which wrong labels the audit finds.
 """
 
 import argparse
@@ -23,35 +25,46 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from datasets.afewva import read_afewva
-from datasets.annotations import AXES
-from datasets.demo import render_demo
+from datasets.columns import AXES
+from datasets.demo.dataset import render_demo
+from datasets.splits import Splits
 from models.mtclar import MTCLAR
-from utils.checkpoint import load_mtclar
-from utils.config import merge_layers
-from utils.data import CropReader, read_splits
-from utils.embed import EmbeddingCache, embed
-from utils.fused.audit import audit
-from utils.fused.calibration import fit_on_clips, fusion_for_dataset, long_clips
-from utils.fused.fusion import Fusion
-from utils.fused.suggest import expected_error
-from utils.label_dataset import DatasetClip, anchors_at, choose_support, clip_table
-from utils.labelling import FRAME_RATE, fuse, label_by_all, see_clip
-from utils.runtime import Runtime, make_runtime
-from utils.scoring import score_methods
-from utils.settings import LabelSettings
-from utils.support_set import FUSED
-from utils.trained import checkpoint_path, label_settings
+from utils.compute.data import CropReader, read_splits
+from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.encoding import encode_crops_eagerly
+from utils.compute.runtime import make_runtime
+from utils.config.labelling import LabelSettings
+from utils.config.layers import merge_layers
+from utils.labelling.anchors import FUSED
+from utils.labelling.clips import ClipReader, DatasetClip
+from utils.labelling.dataset import label_dataset
+from utils.labelling.labeller import Labeller
+from utils.labelling.scores import score_methods
+from utils.labelling.suggest import expected_error
+from utils.labelling.validation import calibrate, calibration_for_dataset, long_clips
+from utils.runs.checkpoint import load_mtclar
+from utils.runs.trained import checkpoint_path, label_settings
 
-BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels a 60 frames
-A_MINUTE = (6, 12, 24, 48, 96)  # labels a minute: one in 10 seconds and more
-FIXED = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
-SLIP, ONE_IN = 0.6, 10  # the audit's test: one label in ten is this far off
+BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels per clip of 60 frames
+MINUTE_BUDGETS = (6, 12, 24, 48, 96)  # labels per minute: one in ten seconds, and more
+STRATEGIES = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
+LABELS_PER_WRONG_LABEL, SHIFT = 10, 0.6  # the audit's test: one label in ten is wrong by this much
 
 
-class Set(NamedTuple):
-    """Demo sets of one kind."""
+class TestSet(NamedTuple):
+    """Demo sets of one kind, which differ in their seeds only; see `render_demo`.
+
+    Attributes:
+        name: name of the kind.
+        seeds: one demo set is rendered per seed.
+        people: number of people, each with one clip.
+        frames: frames per clip.
+        hard: whether the scenes are harder.
+        budgets: numbers of labels per clip, for evenly spaced and for suggested frames.
+    """
 
     name: str
     seeds: list[int]
@@ -60,194 +73,239 @@ class Set(NamedTuple):
     hard: bool = False
     budgets: tuple[int, ...] = BUDGETS
 
-    def supports(self) -> list[tuple[str, int]]:
-        """(strategy, amount) to label each clip from."""
-        return [*FIXED, *((strategy, amount) for strategy in ("uniform_k", "suggested") for amount in self.budgets)]
+    def support_sets(self) -> list[tuple[str, int]]:
+        """Strategy and amount of each support-set that the clips are labelled from."""
+        by_budget = [(strategy, amount) for strategy in ("uniform_k", "suggested") for amount in self.budgets]
+        return [*STRATEGIES, *by_budget]
 
 
-class Network(NamedTuple):
-    """What labels: a Siamese network and what was fitted on its validation clips."""
+class EncodedFrames(ClipReader):
+    """The clips of one frame table, encoded once and kept in memory.
 
-    model: MTCLAR
-    fusion: Fusion
-    runtime: Runtime
-    settings: LabelSettings
+    They are not cached on disk, since a network with random weights has no checkpoint.
+
+    Attributes:
+        clips: the clips.
+    """
+
+    def __init__(self, labeller: Labeller, frames: pd.DataFrame, settings: LabelSettings):
+        self.labeller, self.crops = labeller, CropReader(settings)
+        self.clips = super().read(frames)
+
+    def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
+        return self.clips
+
+    def embed(self, tables: list[pd.DataFrame]) -> list[Tensor]:
+        model, runtime = self.labeller.model, self.labeller.runtime
+        return [encode_crops_eagerly(model, self.crops(table), runtime) for table in tables]
 
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     arguments = parse()
-    trained, untrained = read_networks(arguments)
-    normal = Set("normal", arguments.seeds)
-    scores = []
-    sets = (
-        normal, Set("harder", arguments.hard_seeds, hard=True),
-        Set("long", arguments.long_seeds, 12, 240, budgets=tuple(4 * amount for amount in BUDGETS)),
-        Set("minutes", arguments.minute_seeds, 6, 1500, budgets=A_MINUTE),
-    )  # fmt: skip
-    for kind in sets:
-        frames = set_frames(arguments.folder, kind)
-        clips = see_frames(trained, frames)
-        scores += [score(trained, clips, *support).assign(set=kind.name) for support in kind.supports()]
-        if kind is normal:
-            blind = see_frames(untrained, frames)
-            for amount in (10, 20, 40):
-                scores.append(score(untrained, blind, "every_n", amount).assign(set="random weights"))
-            found = audit_scores(trained, clips)
+    trained, random, settings = make_labellers(arguments.checkpoint)
+    normal, *others = test_sets(arguments)
+    frames = render(arguments.folder, normal)
+    clips = EncodedFrames(trained, frames, settings)
+    scores = [score(clips, normal, support_set, settings) for support_set in normal.support_sets()]
+    audited = score_audit(trained, clips.clips)
+    random_clips = EncodedFrames(random, frames, settings)
+    for amount in (10, 20, 40):
+        scores.append(score(random_clips, normal._replace(name="random weights"), ("every_n", amount), settings))
+    for kind in others:
+        clips = EncodedFrames(trained, render(arguments.folder, kind), settings)
+        scores += [score(clips, kind, support_set, settings) for support_set in kind.support_sets()]
     table = pd.concat(scores, ignore_index=True)
     table.to_csv(arguments.folder / "label_quality.csv", index=False)
-    for kind, part in table.groupby("set", sort=False):
-        print(f"\n{kind}\n{wide(part).to_string(float_format='{:.3f}'.format)}")
-    for kind in (normal.name, "long", "minutes"):
-        print(f"\n{kind}: suggested labels for the error of even ones")
-        print(saved_labels(table[table["set"] == kind]).to_string(index=False, float_format="{:.3f}".format))
-    print(f"\naudit of one label in {ONE_IN} shifted by {SLIP}: {found}")
+    print_tables(table)
+    print(f"\naudit, one label in {LABELS_PER_WRONG_LABEL} shifted by {SHIFT}: {audited}")
     if arguments.plot:
-        curve(table[table["set"] == normal.name]).savefig(arguments.plot, dpi=120)
+        plot_rmse(table[table["set"] == normal.name]).savefig(arguments.plot, dpi=120)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="best.pt of a mtclar.py run on the demo set (default: newest)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[111, 112])
-    parser.add_argument("--hard_seeds", type=int, nargs="+", default=[113, 114])
-    parser.add_argument("--long_seeds", type=int, nargs="+", default=[115])
-    parser.add_argument("--minute_seeds", type=int, nargs="+", default=[116])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[111, 112], help="demo seeds of the normal set")
+    parser.add_argument("--hard_seeds", type=int, nargs="+", default=[113, 114], help="of the set of harder scenes")
+    parser.add_argument("--long_seeds", type=int, nargs="+", default=[115], help="of the set of long clips")
+    parser.add_argument("--minute_seeds", type=int, nargs="+", default=[116], help="of the set of clips of a minute")
     parser.add_argument("--folder", type=Path, default=Path("data/label_quality"), help="for demo sets and the table")
-    parser.add_argument("--plot", type=Path, help="PNG of RMSE against labels")
+    parser.add_argument("--plot", type=Path, help="write a plot of RMSE against the number of labels to this PNG file")
     return parser.parse_args()
 
 
-def read_networks(arguments: argparse.Namespace) -> tuple[Network, Network]:
-    """The trained network, and one of random weights with a fusion fitted in the same way."""
-    named = {"checkpoint": arguments.checkpoint} if arguments.checkpoint else {}
-    layers = [("defaults", {}), ("command line", named)]
-    checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
-    model, trained = load_mtclar(checkpoint)
-    settings = label_settings(layers, checkpoint, trained)
-    runtime = make_runtime(settings.runtime)
-    splits, crops = read_splits(settings), CropReader(settings)
-    model = runtime.place(model)
-    cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
-    fusion = fusion_for_dataset(model, splits.validation, crops, cache, checkpoint, settings, runtime)
+def test_sets(arguments: argparse.Namespace) -> list[TestSet]:
+    """The test sets; the first one is also labelled with random weights and audited."""
+    return [
+        TestSet("normal", arguments.seeds),
+        TestSet("harder", arguments.hard_seeds, hard=True),
+        TestSet("long", arguments.long_seeds, 12, 240, budgets=tuple(4 * amount for amount in BUDGETS)),
+        TestSet("minutes", arguments.minute_seeds, 6, 1500, budgets=MINUTE_BUDGETS),
+    ]
+
+
+def make_labellers(checkpoint: Path | None) -> tuple[Labeller, Labeller, LabelSettings]:
+    """Makes a labeller with the trained network, and one with random weights, both calibrated on the validation clips.
+
+    Args:
+        checkpoint: best.pt of a mtclar.py run; None: that of the newest run.
+
+    Returns:
+        The two labellers, and the settings with the data set of the training run.
+    """
+    layers = [("defaults", {}), ("command line", {"checkpoint": checkpoint} if checkpoint else {})]
+    path = checkpoint_path(merge_layers(LabelSettings, layers))
+    model, training_settings = load_mtclar(path)
+    settings = label_settings(layers, path, training_settings)
+    runtime, validation = make_runtime(settings.runtime), read_splits(settings).validation
+    trained = Labeller(runtime.to_device(model), runtime)
+    cache = EmbeddingCache(path.parent / "embeddings", path, runtime)
+    clips = ClipReader(trained, CropReader(settings), cache, settings.data.workers)
+    trained.calibration = calibration_for_dataset(clips, validation, path, settings)
     torch.manual_seed(0)
-    blind = runtime.place(MTCLAR(settings.model.width, settings.model.fusion).eval())
-    unseen = Network(blind, fusion, runtime, settings)
-    return Network(model, fusion, runtime, settings), unseen._replace(
-        fusion=fit_on_clips(see_frames(unseen, long_clips(splits.validation)))
-    )
+    random_model = MTCLAR(training_settings["model"]["width"], training_settings["model"]["fusion"]).eval()
+    random = Labeller(runtime.to_device(random_model), runtime)
+    calibration_frames = long_clips(validation)
+    if len(calibration_frames):
+        random.calibration = calibrate(EncodedFrames(random, calibration_frames, settings).clips)
+    return trained, random, settings
 
 
-def set_frames(folder: Path, kind: Set) -> pd.DataFrame:
-    """The frame table of all its demo sets, which are rendered where they are not there."""
+def render(folder: Path, kind: TestSet) -> pd.DataFrame:
+    """The frame table of a test set. Demo sets that are missing in the folder are rendered."""
     parts = []
     for seed in kind.seeds:
         root = folder / f"{kind.name}_{seed}"
         render_demo(root, seed, kind.people, kind.frames, kind.frames, hard=kind.hard)
         frames = read_afewva(root, None, 1.0, False)
         parts.append(frames.assign(clip=f"{seed}/" + frames["clip"]))
-    return pd.concat(parts)
+    return pd.concat(parts, ignore_index=True)
 
 
-def see_frames(network: Network, frames: pd.DataFrame) -> list[DatasetClip]:
-    """Each clip of a frame table, encoded."""
-    crops, clips = CropReader(network.settings), []
-    for name, part in frames.groupby("clip", sort=False):
-        part = part.reset_index(drop=True)
-        embeddings = embed(network.model, crops(part), network.runtime)
-        times = part["frame"].to_numpy() / FRAME_RATE
-        clips.append(DatasetClip(name, part, see_clip(network.model, network.runtime, embeddings, times)))
-    return clips
+def score(clips: EncodedFrames, kind: TestSet, support_set: tuple[str, int], settings: LabelSettings) -> pd.DataFrame:
+    """Labels all clips and scores every method.
+
+    Args:
+        clips: the clips.
+        kind: the test set that they belong to.
+        support_set: strategy and amount.
+        settings: all other settings.
+
+    Returns:
+        One row per method: pooled scores, set, strategy, amount, mean number of labels per clip, and the expected RMSE
+        of `fused` over both axes.
+    """
+    strategy, amount = support_set
+    support_settings = settings.support_set.model_copy(update={"strategy": strategy, "amount": amount})
+    settings = settings.model_copy(update={"support_set": support_settings})
+    frames = pd.concat([clip.frames for clip in clips.clips])
+    splits = Splits(train=frames, validation=frames, test=frames)  # Only the test set is read.
+    tables, _ = label_dataset(clips, splits, settings)
+    expected, labels = [], 0
+    for clip, (_, table) in zip(clips.clips, tables[FUSED].groupby("clip", sort=False), strict=True):
+        indices = np.flatnonzero(table["support"])
+        anchors = clip.anchors(indices, clip.labels[indices])
+        expected.append(expected_error(clips.labeller.posteriors(clip.encoded, anchors)))
+        labels += len(indices)
+    scores = score_methods(tables, score_support=False)
+    return scores[scores["average"] == "pooled"].assign(
+        set=kind.name,
+        strategy=strategy,
+        amount=amount,
+        labels=labels / len(clips.clips),
+        expected=np.sqrt(np.mean(np.square(expected))),
+    )
 
 
-def score(network: Network, clips: list[DatasetClip], strategy: str, amount: int) -> pd.DataFrame:
-    """A row a method: pooled scores of all clips by this support-set, and how many labels a clip it takes."""
-    support = network.settings.support_set.model_copy(update={"strategy": strategy, "amount": amount})
-    settings = network.settings.model_copy(update={"support_set": support})
-    tables: dict[str, list[pd.DataFrame]] = {}
-    labels, expected = 0, []
-    for number, clip in enumerate(clips):
-        places = choose_support(clip, number, settings, network.fusion)
-        anchors = anchors_at(clip, places, clip.frames[list(AXES)].to_numpy(np.float64)[places])
-        labels += len(places)
-        traces = fuse(network.model, network.runtime, clip.seen, anchors, network.fusion)
-        expected.append(expected_error(traces))
-        found = label_by_all(network.model, network.runtime, clip.seen, anchors, network.fusion)
-        for method, values in found.items():
-            tables.setdefault(method, []).append(clip_table(clip, anchors, values))
-    scores = score_methods({method: pd.concat(parts) for method, parts in tables.items()}, False)
-    pooled = scores[scores["average"] == "pooled"]
-    error = np.sqrt(np.mean(np.square(expected)))
-    return pooled.assign(strategy=strategy, amount=amount, labels=labels / len(clips), expected=error)
-
-
-def audit_scores(network: Network, clips: list[DatasetClip]) -> str:
-    """Ten labels a clip, one of them shifted on one axis: what of it the audit lists, and what else."""
-    rng, right, listed = np.random.default_rng(0), 0, 0
+def score_audit(labeller: Labeller, clips: list[DatasetClip]) -> str:
+    """Precision and recall of the audit, when one of ten evenly spaced labels of each clip is wrong on one axis."""
+    rng, correct, listed = np.random.default_rng(0), 0, 0
     for clip in clips:
-        places = ((np.arange(ONE_IN) + 0.5) * len(clip.frames) / ONE_IN).astype(int)
-        labels = clip.frames[list(AXES)].to_numpy(np.float64)[places]
-        wrong, axis = rng.integers(ONE_IN), rng.integers(2)
-        labels[wrong, axis] += -SLIP if labels[wrong, axis] > 0 else SLIP
-        doubts = audit(clip.seen, anchors_at(clip, places, labels), network.fusion)
-        right += any((doubt.anchor, doubt.axis) == (wrong, AXES[axis]) for doubt in doubts)
-        listed += len(doubts)
-    return f"precision {right / max(listed, 1):.2f}, recall {right / len(clips):.2f} ({len(clips)} clips)"
+        count = LABELS_PER_WRONG_LABEL
+        indices = ((np.arange(count) + 0.5) * len(clip.frames) / count).astype(int)
+        labels = clip.labels[indices]
+        wrong, axis = rng.integers(count), rng.integers(2)
+        labels[wrong, axis] += -SHIFT if labels[wrong, axis] > 0 else SHIFT
+        contradictions = labeller.audit(clip.encoded, clip.anchors(indices, labels))
+        correct += any((found.anchor_index, found.axis) == (wrong, AXES[axis]) for found in contradictions)
+        listed += len(contradictions)
+    return f"precision {correct / max(listed, 1):.2f}, recall {correct / len(clips):.2f} ({len(clips)} clips)"
 
 
-def wide(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a support-set, valence / arousal: RMSE of each method; of `fused` also CCC, intervals, error of both axes
-    and the expected one, its RMSE as a share of the straight line's and of the best of line, hold and previous,
-    and whether its CCC is the best.
+def print_tables(scores: pd.DataFrame) -> None:
+    """Prints the scores of each test set, and how many labels suggestions save."""
+    for kind, part in scores.groupby("set", sort=False):
+        print(f"\n{kind}\n{score_table(part).to_string(float_format='{:.3f}'.format)}")
+    for kind in ("normal", "long", "minutes"):
+        print(f"\n{kind}: suggested labels that give the error of evenly spaced ones")
+        table = suggested_labels_needed(scores[scores["set"] == kind])
+        print(table.to_string(index=False, float_format="{:.3f}".format))
+
+
+def score_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores of a test set, one row per support-set, valence / arousal in each cell.
+
+    Columns: RMSE of each method; of `fused` also CCC, coverage and width of intervals, real and expected RMSE over both
+    axes, RMSE relative to that of linear interpolation, and to the best of linear, hold and previous; and the method
+    with the highest CCC.
     """
     rows = []
     for (strategy, amount), part in scores.groupby(["strategy", "amount"], sort=False):
         part = part.set_index("method")
-        row = {"support": f"{strategy} {amount}"} | {method: _both(part, method, "RMSE") for method in part.index}
-        row |= {name: _both(part, FUSED, name) for name in ("CCC", "coverage", "width")}
+        row = {"support": f"{strategy} {amount}"} | {method: both_axes(part, method, "RMSE") for method in part.index}
+        row |= {name: both_axes(part, FUSED, name) for name in ("CCC", "coverage", "width")}
         real = np.sqrt(np.mean([part.loc[FUSED, f"{axis}_RMSE"] ** 2 for axis in AXES]))
-        row["error/expected"] = f"{real:.3f}/{part.loc[FUSED, 'expected']:.3f}"
-        for name, others in (("of line", ["linear"]), ("of best", ["linear", "hold", "previous"])):
-            shares = (part.loc[FUSED, f"{axis}_RMSE"] / part.loc[others, f"{axis}_RMSE"].min() for axis in AXES)
-            row[name] = "/".join(f"{share:.2f}" for share in shares)
+        row["real/expected"] = f"{real:.3f}/{part.loc[FUSED, 'expected']:.3f}"
+        for name, others in (("of linear", ["linear"]), ("of best", ["linear", "hold", "previous"])):
+            ratios = (part.loc[FUSED, f"{axis}_RMSE"] / part.loc[others, f"{axis}_RMSE"].min() for axis in AXES)
+            row[name] = "/".join(f"{ratio:.2f}" for ratio in ratios)
         row["best CCC"] = "/".join(part[f"{axis}_CCC"].idxmax() for axis in AXES)
         rows.append(row)
     return pd.DataFrame(rows).set_index("support")
 
 
-def _both(part: pd.DataFrame, method: str, name: str) -> str:
-    return "/".join(f"{part.loc[method, f'{axis}_{name}']:.3f}" for axis in AXES)
+def both_axes(scores: pd.DataFrame, method: str, name: str) -> str:
+    """A score of a method as text, valence / arousal."""
+    return "/".join(f"{scores.loc[method, f'{axis}_{name}']:.3f}" for axis in AXES)
 
 
-def saved_labels(scores: pd.DataFrame) -> pd.DataFrame:
-    """How many suggested labels reach the error of so many even ones: mean RMSE of both axes, between budgets by
-    the straight line in the logarithms; NaN where no number of them tried does."""
+def suggested_labels_needed(scores: pd.DataFrame) -> pd.DataFrame:
+    """How many suggested labels of `fused` reach the error of evenly spaced ones.
+
+    The error is the RMSE over both axes. It is interpolated between budgets, linearly in the logarithms. The number is
+    NaN where no budget reaches the error.
+    """
     fused = scores[scores["method"] == FUSED]
     error = fused.assign(error=np.sqrt((fused["valence_RMSE"] ** 2 + fused["arousal_RMSE"] ** 2) / 2))
-    even, asked = (error[error["strategy"] == name].sort_values("amount") for name in ("uniform_k", "suggested"))
-    reached = np.minimum.accumulate(asked["error"].to_numpy())
-    needed = np.exp(np.interp(-np.log(even["error"]), -np.log(reached), np.log(asked["amount"]), right=np.nan))
-    return pd.DataFrame({
-        "even labels": even["amount"], "error": even["error"], "suggested labels needed": needed,
-        "share": needed / even["amount"].to_numpy(),
-    })  # fmt: skip
+    even, suggested = (error[error["strategy"] == name].sort_values("amount") for name in ("uniform_k", "suggested"))
+    lowest = np.minimum.accumulate(suggested["error"].to_numpy())
+    needed = np.exp(np.interp(-np.log(even["error"]), -np.log(lowest), np.log(suggested["amount"]), right=np.nan))
+    return pd.DataFrame(
+        {
+            "even labels": even["amount"],
+            "error": even["error"],
+            "suggested labels needed": needed,
+            "ratio": needed / even["amount"].to_numpy(),
+        }
+    )
 
 
-def curve(scores: pd.DataFrame) -> Figure:
-    """Labels a clip against RMSE, a panel an axis."""
+def plot_rmse(scores: pd.DataFrame) -> Figure:
+    """RMSE against labels per clip, one panel per axis."""
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     lines = (
-        ("linear", "uniform_k", "straight line, even labels", "0.5", ":"),
+        ("linear", "uniform_k", "linear interpolation, even labels", "0.5", ":"),
         ("previous", "uniform_k", "previous (paper), even labels", "tab:orange", "--"),
         (FUSED, "uniform_k", "fused, even labels", "tab:blue", "-"),
         (FUSED, "suggested", "fused, suggested labels", "tab:green", "-"),
     )
-    for place, axis in enumerate(AXES):
-        axes = figure.add_subplot(1, 2, place + 1)
+    for column, axis in enumerate(AXES):
+        axes = figure.add_subplot(1, 2, column + 1)
         for method, strategy, name, colour, style in lines:
             part = scores[(scores["method"] == method) & (scores["strategy"] == strategy)].sort_values("amount")
             axes.plot(part["amount"], part[f"{axis}_RMSE"], style, color=colour, marker="o", markersize=4, label=name)
-        axes.set(title=axis, xlabel="labels a clip of 60 frames", ylabel="RMSE", xscale="log", ylim=(0, None))
+        axes.set(title=axis, xlabel="labels per clip of 60 frames", ylabel="RMSE", xscale="log", ylim=(0, None))
         axes.set_xticks(BUDGETS, BUDGETS)
         axes.minorticks_off()
         axes.grid(color="0.92")

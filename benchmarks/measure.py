@@ -1,4 +1,4 @@
-"""How the benchmarks measure: seconds, peak memory, the processor's matrix peak, and what machine it was."""
+"""Measures time, peak memory and the peak rate of matrix products, and describes the machine."""
 
 import multiprocessing
 import os
@@ -16,39 +16,50 @@ if TYPE_CHECKING:
 
 
 class Measured(NamedTuple):
-    """What a function returned in a process of its own, and the process's peak memory in MB."""
+    """What a function returned in a process of its own, and the peak memory of that process in MB."""
 
     value: Any
     megabytes: float
 
 
-def alone(function: Callable, *arguments) -> Measured:
-    """Calls a function of a module in a fresh process, so that no measurement sees another's memory."""
+def measure_alone(function: Callable[..., Any], *arguments: Any) -> Measured:
+    """Calls a function in a new process, so that the peak memory is that of this call.
+
+    Args:
+        function: defined at the top level of a module, so that the new process can import it.
+        arguments: its arguments; they are pickled.
+    """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(_call, function, arguments).result()
 
 
-def _call(function: Callable, arguments: tuple) -> Measured:
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Measured:
     value = function(*arguments)
     return Measured(value, peak_memory())
 
 
 def peak_memory() -> float:
-    """Of this process in MB: of its tensors on a GPU, else of all of it."""
+    """Peak memory of this process in MB: that of its tensors on the GPU, if there is one, else of the whole process."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     status = Path("/proc/self/status")
-    if status.exists():  # where getrusage would count the parent's peak as well
+    if status.exists():  # On Linux, getrusage would include the peak of the parent process.
         return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def seconds(work: Callable[[], Any], times: int = 3, warm: bool = True) -> float:
-    """The shortest of several runs; one more before them, unmeasured, where `warm`."""
+def seconds(work: Callable[[], Any], times: int = 3, warm_up: bool = True) -> float:
+    """The shortest duration of several calls.
+
+    Args:
+        work: the function to measure.
+        times: number of calls that are measured.
+        warm_up: make one call before them that is not measured.
+    """
     torch, shortest = sys.modules.get("torch"), float("inf")
-    for run in range(-warm, times):
+    for run in range(-warm_up, times):
         started = time.perf_counter()
         work()
         if torch and torch.cuda.is_available():
@@ -59,7 +70,7 @@ def seconds(work: Callable[[], Any], times: int = 3, warm: bool = True) -> float
 
 
 def matrix_peak(device: "torch.device", precision: "torch.dtype") -> float:
-    """FLOP/s of multiplying two 2048 × 2048 matrices (8192 × 8192 on a GPU), many times over."""
+    """FLOP per second of the product of two 2048 × 2048 matrices (8192 × 8192 on a GPU), the fastest of ten."""
     import torch
 
     side = 2048 if device.type == "cpu" else 8192
@@ -68,10 +79,10 @@ def matrix_peak(device: "torch.device", precision: "torch.dtype") -> float:
 
 
 def machine() -> str:
-    """Processor, cores, GPU and versions, in a line."""
+    """A line of text: processor, cores, GPUs and versions."""
     import torch
 
-    from utils.runtime import has_amx
+    from utils.compute.runtime import has_amx
 
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

@@ -1,13 +1,14 @@
-"""How fast it is on this machine: the plain way against this project's, on the same frames and weights.
+"""Measures speed and memory on this machine: a plain implementation against this project.
 
-    python benchmarks/throughput.py                  every part, in minutes
-    python benchmarks/throughput.py labelling scale  some of them
+    python benchmarks/throughput.py                  all parts, in minutes
+    python benchmarks/throughput.py labelling scale  some parts
     python benchmarks/throughput.py --readme         also writes the table to benchmarks/README.md
-    python benchmarks/throughput.py --compile        torch.compile too, which takes a minute to start
+    python benchmarks/throughput.py --compile        also measures torch.compile, which takes a minute to start
 
-The plain way is float32 in PyTorch's own layout, both faces of every pair through `model(image_1, image_2)`, five
-pairs at a time. Networks have the published size (width 256, 256 × 256 pixels) and random weights unless a row says
-otherwise. A ratio compares two measurements of one run; each part runs in processes of its own.
+Both use the same frames and weights. The plain implementation computes in float32 in PyTorch's default memory layout,
+and sends both faces of every pair through `model(image_1, image_2)`, five pairs at a time. Networks have the published
+size (width 256, 256 × 256 pixels) and random weights unless a row says otherwise. Each ratio is of two measurements of
+one run, and each part runs in processes of its own.
 """
 
 import argparse
@@ -30,28 +31,32 @@ import torch
 from clips import write_video
 from torch import Tensor
 
-from benchmarks.measure import alone, machine, matrix_peak, seconds
-from datasets.demo import render_demo
+from benchmarks.measure import machine, matrix_peak, measure_alone, seconds
+from datasets.demo.dataset import render_demo
 from models.mtclar import MTCLAR
-from utils.backends import BackEnds
-from utils.checkpoint import save_checkpoint
-from utils.files import write_text
-from utils.labelling import Anchors, label_clip, see_clip
-from utils.losses import PairTargets, pair_losses
-from utils.runtime import Runtime, make_runtime
-from utils.settings import RuntimeSettings, Settings
+from utils.base.files import write_text
+from utils.compute.backends import BackEnd, BackEnds
+from utils.compute.runtime import Runtime, make_runtime
+from utils.config.mtclar import Settings
+from utils.config.sections import RuntimeSettings
+from utils.labelling.labeller import Labeller
+from utils.labelling.types import Anchors
+from utils.runs.checkpoint import save_checkpoint
+from utils.training.losses import PairTargets, pair_losses
 
-SIZE, WIDTH, FLOP = 256, 256, 33.87e9  # of the published network; FLOP an image, counted by torch.utils.flop_counter
-SMALL_SIZE, SMALL_WIDTH = 64, 64
+IMAGE_SIZE, WIDTH = 256, 256  # of the published network
+FLOP = 33.87e9  # per image, counted by torch.utils.flop_counter
+SMALL_IMAGE_SIZE, SMALL_WIDTH = 64, 64  # of the demo's network
 PLAIN_BATCH = 5
-PAIRS, IMAGES = 8, 24  # of a training step: sampled pairs; images that all meet
+PAIRS, IMAGES = 8, 24  # of a training step: sampled pairs; images of which all pairs are compared
+IMAGES_PER_PART = 256  # encoded at once in long clips
 START, END = "<!-- throughput -->", "<!-- end of throughput -->"
 
 
 class Row(NamedTuple):
-    """A line of the table."""
+    """A row of the table; `plain` and `here` are the results of the two implementations."""
 
-    what: str
+    name: str
     plain: str
     here: str
     ratio: str = ""
@@ -59,13 +64,13 @@ class Row(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--readme", action="store_true", help="write the table to benchmarks/README.md")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose of {', '.join(PARTS)}")
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     backends = ["eager"] + ["compile"] * arguments.compile
     if make_runtime(RuntimeSettings()).device.type == "cpu" and importlib.util.find_spec("openvino"):
         backends.append("openvino")
@@ -80,12 +85,13 @@ def main() -> None:
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     lines = [Row("", "plain", "here", "ratio"), Row(*["---"] * 4), *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
 
 def write_readme(text: str) -> None:
+    """Replaces the measurements in benchmarks/README.md."""
     path = ROOT / "benchmarks" / "README.md"
     before, _, rest = path.read_text(encoding="utf-8").partition(START)
     write_text(path, f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}")
@@ -99,52 +105,57 @@ def plain_runtime() -> Runtime:
 
 
 def network(runtime: Runtime, width: int = WIDTH) -> MTCLAR:
+    """A network with random weights, the same in every call."""
     torch.manual_seed(0)
-    return runtime.place(MTCLAR(width).eval())
+    return runtime.to_device(MTCLAR(width).eval())
 
 
-def faces(count: int, size: int = SIZE) -> Tensor:
+def random_images(count: int, size: int = IMAGE_SIZE) -> Tensor:
+    """(count, 3, size, size) uint8."""
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def encoder(backend: str, folder: str, width: int = WIDTH, size: int = SIZE):
-    """Model, runtime and `encode` of a back end; a converted network goes to `folder`."""
+def encoder(
+    backend: str, folder: str, width: int = WIDTH, image_size: int = IMAGE_SIZE
+) -> tuple[MTCLAR, Runtime, BackEnd]:
+    """Network, runtime and back end; `folder` is for the converted network."""
     runtime = make_runtime(RuntimeSettings(backend=backend))
     model = network(runtime, width)
-    return model, runtime, BackEnds(Path(folder), f"random {width}", runtime).make(backend, model, size)
+    return model, runtime, BackEnds(Path(folder), f"random {width}", runtime).create(backend, model, image_size)
 
 
 # Encoder ----------------------------------------------------------------------------------------------------------
 
 
 def encoding_speed(backend: str, folder: str) -> tuple[float, float]:
-    """Images a second, and the share of the matrix peak in that precision."""
+    """Images per second, and the share of the peak rate of matrix products in the same precision."""
     if backend == "plain":
         runtime = plain_runtime()
-        model, images = network(runtime), faces(PLAIN_BATCH)
+        model, images = network(runtime), random_images(PLAIN_BATCH)
         with torch.inference_mode():
-            took = seconds(lambda: model.encode(runtime.images(images)))
+            duration = seconds(lambda: model.encode(runtime.images(images)))
     else:
         _, runtime, encode = encoder(backend, folder)
-        images = faces(4 * encode.batch)
-        took = seconds(lambda: encode(images))
-    speed = len(images) / took
+        images = random_images(4 * encode.batch)
+        duration = seconds(lambda: encode(images))
+    speed = len(images) / duration
     return speed, speed * FLOP / matrix_peak(runtime.device, runtime.precision)
 
 
 def measure_encoder(backends: list[str]) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        (plain, plain_share), _ = alone(encoding_speed, "plain", folder)
+        (plain, plain_share), _ = measure_alone(encoding_speed, "plain", folder)
         for backend in backends:
-            (speed, share), _ = alone(encoding_speed, backend, folder)
-            what = f"encoder, {backend}: images a second (share of the matrix peak)"
-            before, now = f"{plain:.1f} ({plain_share:.0%})", f"{speed:.1f} ({share:.0%})"
-            rows.append(Row(what, before, now, times(speed, plain)))
+            (speed, share), _ = measure_alone(encoding_speed, backend, folder)
+            name = f"encoder, {backend}: images a second (share of the matrix peak)"
+            cells = f"{plain:.1f} ({plain_share:.0%})", f"{speed:.1f} ({share:.0%})"
+            rows.append(Row(name, *cells, times(speed, plain)))
     return rows
 
 
 def times(here: float, plain: float) -> str:
+    """How many times faster."""
     return f"{here / plain:.1f} ×"
 
 
@@ -152,168 +163,183 @@ def times(here: float, plain: float) -> str:
 
 
 def plain_labelling(frames: int, anchors: int) -> float:
-    """Frames a second."""
+    """Frames per second of the plain implementation, with so many anchors per frame."""
     runtime = plain_runtime()
-    model, images, known = network(runtime), faces(frames), faces(anchors)
+    model, images, anchor_images = network(runtime), random_images(frames), random_images(anchors)
 
     @torch.inference_mode()
     def label() -> None:
         for batch in images.split(PLAIN_BATCH):
-            for anchor in known:
+            for anchor in anchor_images:
                 model(runtime.images(batch), runtime.images(anchor.expand_as(batch)))
 
-    return frames / seconds(label, 1, warm=False)
+    return frames / seconds(label, 1, warm_up=False)
 
 
-def labelling(backend: str, folder: str, frames: int, anchors: list[int], width=WIDTH, size=SIZE) -> list[float]:
-    """Seconds of labelling a clip of so many frames from each number of anchors."""
-    model, runtime, encode = encoder(backend, folder, width, size)
-    images = faces(min(frames, 256), size)
+def labelling(
+    backend: str, folder: str, frames: int, anchors: list[int], width: int = WIDTH, image_size: int = IMAGE_SIZE
+) -> list[float]:
+    """Seconds to encode and label a clip of so many frames, for each number of anchors."""
+    model, runtime, encode = encoder(backend, folder, width, image_size)
+    labeller = Labeller(model, runtime)
+    images = random_images(min(frames, IMAGES_PER_PART), image_size)
     encode(images[: encode.batch])
 
     def label(count: int) -> None:
-        parts = [encode(images[torch.arange(start, min(start + 256, frames)) % len(images)])
-                 for start in range(0, frames, 256)]  # fmt: skip
-        clip = see_clip(model, runtime, torch.cat(parts), np.arange(frames) / 25)
-        at = np.linspace(0, frames - 1, count).astype(int)
-        labels = np.zeros((count, 2))
-        known = Anchors(clip.embeddings[torch.from_numpy(at)], labels, labels, clip.times[at], at, at)
-        label_clip(model, runtime, clip, known, "mean", None)
+        starts = range(0, frames, IMAGES_PER_PART)
+        rows = [torch.arange(start, min(start + IMAGES_PER_PART, frames)) % len(images) for start in starts]
+        clip = labeller.encode_clip(torch.cat([encode(images[part]) for part in rows]), np.arange(frames) / 25)
+        indices, labels = np.linspace(0, frames - 1, count).astype(int), np.zeros((count, 2))
+        embeddings = clip.embeddings[torch.from_numpy(indices)]
+        labeller.label(clip, Anchors(embeddings, labels, labels, clip.times[indices], indices, indices), "mean")
 
-    return [seconds(partial(label, count), 1 if frames > 1000 else 3, warm=False) for count in anchors]
+    return [seconds(partial(label, count), 1 if frames > 1000 else 3, warm_up=False) for count in anchors]
 
 
 def measure_labelling(backends: list[str]) -> list[Row]:
     rows, frames = [], 64
-    plain = {anchors: alone(plain_labelling, PLAIN_BATCH, anchors) for anchors in (1, 10)}
+    plain = {anchors: measure_alone(plain_labelling, PLAIN_BATCH, anchors) for anchors in (1, 10)}
     with tempfile.TemporaryDirectory() as folder:
         for backend in backends:
-            (one, ten, most), memory = alone(labelling, backend, folder, frames, [1, 10, 64])
-            for anchors, took in ((1, one), (10, ten)):
-                speed, before = frames / took, plain[anchors].value
-                what = f"labelling, {backend}, {anchors} anchor{'s' * (anchors > 1)} a frame: frames a second"
-                rows.append(Row(what, f"{before:.2f}", f"{speed:.1f}", times(speed, before)))
+            (one, ten, most), memory = measure_alone(labelling, backend, folder, frames, [1, 10, 64])
+            for anchors, duration in ((1, one), (10, ten)):
+                speed, plain_speed = frames / duration, plain[anchors].value
+                name = f"labelling, {backend}, {anchors} anchor{'s' * (anchors > 1)} a frame: frames a second"
+                rows.append(Row(name, f"{plain_speed:.2f}", f"{speed:.1f}", times(speed, plain_speed)))
             rows.append(Row(f"labelling, {backend}: time of 64 anchors against 1", "", "", f"{most / one:.2f} ×"))
-            before = plain[10].megabytes
-            rows.append(Row(f"labelling, {backend}: peak memory", f"{before:.0f} MB", f"{memory:.0f} MB",
-                            f"{memory / before:.2f} ×"))  # fmt: skip
+            rows.append(memory_row(f"labelling, {backend}: peak memory", plain[10].megabytes, memory))
     return rows
+
+
+def memory_row(name: str, plain: float, here: float) -> Row:
+    return Row(name, f"{plain:.0f} MB", f"{here:.0f} MB", f"{here / plain:.2f} ×")
 
 
 # Training ---------------------------------------------------------------------------------------------------------
 
 
-def training(way: str) -> float:
-    """Comparisons a second, the landmark network frozen as with published weights."""
-    runtime = plain_runtime() if way == "plain" else make_runtime(RuntimeSettings(backend="eager"))
+def training(method: str) -> float:
+    """Compared pairs per second in training. The landmark network is frozen, as with published weights.
+
+    Args:
+        method: "plain"; "sampled": each pair is of two new images; or "all": all pairs of the images are compared.
+    """
+    runtime = plain_runtime() if method == "plain" else make_runtime(RuntimeSettings(backend="eager"))
     model = network(runtime).train()
     model.encoder.freeze_landmarks()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], fused=True)
     first, second = torch.arange(PAIRS), torch.arange(PAIRS) + PAIRS
-    if way == "all":
+    if method == "all":
         first, second = torch.triu_indices(IMAGES, IMAGES, 1)
-    images = faces(IMAGES if way == "all" else 2 * PAIRS)
-    wanted = torch.rand(3, len(first), device=runtime.device) - 0.5
-    targets = PairTargets((wanted[0] > 0).long(), *wanted[1:])
+    images = random_images(IMAGES if method == "all" else 2 * PAIRS)
+    random_targets = torch.rand(3, len(first), device=runtime.device) - 0.5
+    targets = PairTargets((random_targets[0] > 0).long(), *random_targets[1:])
 
     def step() -> None:
         with runtime.autocast():
-            if way == "plain":
+            if method == "plain":
                 a, b = (model.encode(runtime.images(images[rows])) for rows in (first, second))
             else:
                 embeddings = model.encode(runtime.images(images))
                 a, b = embeddings[first], embeddings[second]
             predicted = model.compare(a, b)
         optimizer.zero_grad()
-        sum(pair_losses(predicted, a, b, targets, 0.5, balance=way == "all").values()).backward()
+        sum(pair_losses(predicted, a, b, targets, 0.5, balance=method == "all").values()).backward()
         optimizer.step()
 
     return len(first) / seconds(step, 2)
 
 
 def measure_training(_: list[str]) -> list[Row]:
-    (plain, plain_memory), rows = alone(training, "plain"), []
-    for way in ("sampled", "all"):
-        speed, memory = alone(training, way)
-        rows.append(Row(f"training, {way}: pairs a second", f"{plain:.2f}", f"{speed:.1f}", times(speed, plain)))
-    rows.append(Row("training, all: peak memory", f"{plain_memory:.0f} MB", f"{memory:.0f} MB",
-                    f"{memory / plain_memory:.2f} ×"))  # fmt: skip
-    return rows
+    (plain, plain_memory), rows = measure_alone(training, "plain"), []
+    for method in ("sampled", "all"):
+        speed, memory = measure_alone(training, method)
+        name = f"training, {method}: pairs a second"
+        rows.append(Row(name, f"{plain:.2f}", f"{speed:.1f}", times(speed, plain)))
+    return [*rows, memory_row("training, all: peak memory", plain_memory, memory)]
 
 
 # Scale ------------------------------------------------------------------------------------------------------------
 
 
 def measure_scale(_: list[str]) -> list[Row]:
-    """Ten times the frames: ten times the time, and hardly more memory (the demo's narrow network, 64 × 64)."""
+    """Time and memory for ten times the frames, with the demo's small network and images."""
     with tempfile.TemporaryDirectory() as folder:
-        found = {frames: alone(labelling, "eager", folder, frames, [10], SMALL_WIDTH, SMALL_SIZE)
-                 for frames in (1_000, 10_000)}  # fmt: skip
-    (few,), less = found[1_000]
-    (many,), more = found[10_000]
+        measured = [
+            measure_alone(labelling, "eager", folder, frames, [10], SMALL_WIDTH, SMALL_IMAGE_SIZE)
+            for frames in (1_000, 10_000)
+        ]
+    ((short,), short_memory), ((long,), long_memory) = measured
+    name = "narrow network: seconds for 1,000 frames, in a clip of 1,000 and of 10,000"
+    memories = f"{short_memory:.0f} MB, {long_memory:.0f} MB"
     return [
-        Row("narrow network: seconds for 1,000 frames, in a clip of 1,000 and of 10,000", "",
-            f"{few:.2f}, {many / 10:.2f}", f"{many / 10 / few:.2f} ×"),
-        Row("their peak memory", "", f"{less:.0f} MB, {more:.0f} MB", f"{more / less:.2f} ×"),
-    ]  # fmt: skip
+        Row(name, "", f"{short:.2f}, {long / 10:.2f}", f"{long / 10 / short:.2f} ×"),
+        Row("their peak memory", "", memories, f"{long_memory / short_memory:.2f} ×"),
+    ]
 
 
 # Rows -------------------------------------------------------------------------------------------------------------
 
 
 def measure_rows(_: list[str]) -> list[Row]:
+    """Reading and pairing a table of AffectNet's size."""
     with tempfile.TemporaryDirectory() as folder:
         run("-m", "benchmarks.affectnet_rows", "make", folder)
-        done = subprocess.run([sys.executable, "-m", "benchmarks.affectnet_rows", "read", folder], cwd=ROOT, check=True,
-                              capture_output=True, text=True)  # fmt: skip
-    rows, took, memory, pairs = map(float, done.stdout.split())
-    return [
-        Row(f"AffectNet, {rows:,.0f} rows: seconds to the table (peak memory)", "", f"{took:.1f} ({memory:.0f} MB)"),
-        Row("pairs drawn a second", "", f"{pairs:,.0f}"),
-    ]
+        output = run("-m", "benchmarks.affectnet_rows", "read", folder).output
+    rows, duration, memory, pairs = map(float, output.split())
+    name = f"AffectNet, {rows:,.0f} rows: seconds to the table (peak memory)"
+    return [Row(name, "", f"{duration:.1f} ({memory:.0f} MB)"), Row("pairs drawn a second", "", f"{pairs:,.0f}")]
 
 
 # Whole scripts ----------------------------------------------------------------------------------------------------
 
 
 def make_video(folder: Path, frames: int) -> Path:
-    """A rendered person in a video of 640 × 360."""
+    """Writes a video of 640 × 360 pixels that shows a rendered person, and its labels."""
     clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2, workers=1).glob("*/")]
-    pictures = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
-    pictures += pictures[::-1]
-    framed = [cv2.copyMakeBorder(picture, 20, 20, 160, 160, cv2.BORDER_CONSTANT) for picture in pictures]
+    images = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
+    images += images[::-1]
+    framed = [cv2.copyMakeBorder(image, 20, 20, 160, 160, cv2.BORDER_CONSTANT) for image in images]
     write_video(folder / "clip.mp4", (framed[frame % len(framed)] for frame in range(frames)))
     (folder / "clip.csv").write_text("frame,valence,arousal\n0,0.1,0.2\n200,-0.3,0.4\n")
     return folder / "clip.mp4"
 
 
 def measure_video(backends: list[str]) -> list[Row]:
-    """From the file to labels.csv: decoding, detection, tracking, encoding, labelling, plots, and the start-up."""
+    """From the video file to labels.csv: start-up, decoding, detection, tracking, encoding, labelling, plots."""
     rows, frames = [], 1_000
-    settings = Settings(data={"image_size": SIZE}, model={"width": WIDTH})
-    content = {"kind": "mtclar", "settings": settings.model_dump(mode="json"),
-               "model": network(plain_runtime()).cpu().state_dict()}  # fmt: skip
+    settings = Settings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH})
+    state = network(plain_runtime()).cpu().state_dict()
+    content = {"kind": "mtclar", "settings": settings.model_dump(mode="json"), "model": state}
     for backend in backends:
         with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(Path(folder) / "best.pt", content)
-            took = run("fsl_mtclar.py", "--video", make_video(Path(folder), frames), "--checkpoint",
-                       Path(folder) / "best.pt", "--runs", folder, "--runtime.backend", backend)  # fmt: skip
-        what = f"own video, {backend}, 640 × 360: frames a second from file to labels.csv, start-up included"
-        rows.append(Row(what, "", f"{frames / took:.1f}"))
+            video, checkpoint = make_video(Path(folder), frames), Path(folder) / "best.pt"
+            save_checkpoint(checkpoint, content)
+            arguments = ("--video", video, "--checkpoint", checkpoint, "--runs", folder, "--runtime.backend", backend)
+            duration = run("fsl_mtclar.py", *arguments).seconds
+        name = f"own video, {backend}, 640 × 360: frames a second from file to labels.csv, start-up included"
+        rows.append(Row(name, "", f"{frames / duration:.1f}"))
     return rows
 
 
-def run(*command) -> float:
-    """Seconds of a script of the project."""
+class Finished(NamedTuple):
+    """How long a command took, and its standard output."""
+
+    seconds: float
+    output: str
+
+
+def run(*command: object) -> Finished:
+    """Runs a script or module of the project."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True, capture_output=True)
-    return time.perf_counter() - started
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True, capture_output=True, text=True)
+    return Finished(time.perf_counter() - started, done.stdout)
 
 
 def measure_start(_: list[str]) -> list[Row]:
     scripts = [path.name for path in sorted(ROOT.glob("*mtclar*.py"))]
-    took = [min(run(script, "--help") for _ in range(3)) for script in scripts]
-    return [Row(f"seconds of --help: {', '.join(scripts)}", "", ", ".join(f"{one:.2f}" for one in took))]
+    durations = [min(run(script, "--help").seconds for _ in range(3)) for script in scripts]
+    return [Row(f"seconds of --help: {', '.join(scripts)}", "", ", ".join(f"{one:.2f}" for one in durations))]
 
 
 PARTS: dict[str, Callable[[list[str]], list[Row]]] = {

@@ -1,13 +1,13 @@
-"""AFEW-VA: 600 film clips, valence and arousal of every frame (Kossaifi et al., 2017).
+"""Reader of AFEW-VA: 600 film clips with valence and arousal of every frame (Kossaifi et al., 2017).
 
-``<root>/<clip>/<clip>.json``, or in the parts it is handed out in, ``<root>/<part>/<clip>/<clip>.json``, with
-the frames ``00000.png`` … beside it (some copies are .jpg). The JSON::
+A clip is ``<root>/<clip>/<clip>.json``, or ``<root>/<part>/<clip>/<clip>.json`` in the parts that are distributed,
+with the frames ``00000.png`` … beside it (some copies have .jpg). The JSON::
 
     {"video_id": "001", "actor": "Name",
      "frames": {"00000": {"valence": -3, "arousal": 5, "landmarks": [[x, y], … 68 of them]}, …}}
 
-Valence and arousal are integers from -10 to 10, divided by 10 here. The images are whole film frames: the
-face is where the landmarks are.
+Valence and arousal are integers from -10 to 10; the reader divides them by 10. The images are whole film frames;
+the landmarks tell where the face is.
 """
 
 import json
@@ -15,19 +15,16 @@ import math
 import reprlib
 from itertools import chain
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
+from datasets.columns import AXES, BOX, EXPRESSIONS
+from datasets.csv_files import read_small_csv, require_columns
 from datasets.faces import landmark_box
-from datasets.frames import (
-    EXPRESSIONS,
-    PIXEL_ASPECT,
-    DataError,
-    FrameBuilder,
-    read_small_csv,
-    require_columns,
-)
+from datasets.frames import PIXEL_ASPECT, FrameBuilder
+from utils.base.errors import DataError
 
 LAYOUT = "<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json, the frames (.png, .jpg) beside it"
 LANDMARKS = 68
@@ -43,22 +40,27 @@ def read_afewva(
     pixel_aspect: float = 1.0,
     strict: bool = False,
 ) -> pd.DataFrame:
-    """Read AFEW-VA, or any set in its layout, as a frame table; ``subject`` is the actor.
+    """Read AFEW-VA, or any data set in its layout, as a frame table; ``subject`` is the actor.
 
     Args:
-        root: folder of the clips or of the parts; both may be mixed.
-        expressions_csv: columns clip, frame, expression (0-7, see ``EXPRESSIONS``); fills ``expression``.
-            Without it, ``<root>/expressions.csv`` is read if it is there.
+        root: folder that holds the clips, or the parts with their clips, or both.
+        expressions_csv: CSV with the columns clip, frame, expression (0-7, see ``EXPRESSIONS``), which fills the
+            column ``expression``. None: ``<root>/expressions.csv`` is read if it exists.
         pixel_aspect: width / height of one pixel as shown, for films stored with non-square pixels: 64/45
-            for 720 × 576 shown as 16:9. Other than 1, the table gets the column ``pixel_aspect``, by which
-            ``read_face`` stretches the crop; the landmark box stays in pixels of the file.
-        strict: a row left out (a frame without image, landmarks without extent) is an error.
+            for 720 × 576 shown as 16:9. If it is not 1, the table has the column ``pixel_aspect``, with which
+            ``crop_face`` restores the face's proportions; the landmark box stays in pixels of the file.
+        strict: raise an error for each row that would be left out: a frame without image, landmarks without extent,
+            an expression of an unknown clip or frame, a clip folder without its JSON.
+
+    Returns:
+        Frame table, see ``datasets.frames``.
 
     Raises:
-        DataError: see ``DataError``; labels are never guessed or clipped.
+        DataError: no clip is found, a file cannot be read, or a label, landmark or frame id is invalid. Labels are
+            never guessed or clipped.
     """
     if not 0 < pixel_aspect < math.inf:
-        raise DataError(f"pixel_aspect = {pixel_aspect}: must be above 0; 1 for square pixels")
+        raise DataError(f"pixel_aspect = {pixel_aspect}: must be positive and finite; use 1 for square pixels")
     root = Path(root).expanduser().absolute()
     builder = FrameBuilder(root, strict)
     rows = [row for clip in _clip_folders(root, builder) for row in _read_clip(clip, builder)]
@@ -75,7 +77,7 @@ def read_afewva(
 
 
 def _clip_folders(root: Path, builder: FrameBuilder) -> list[Path]:
-    """Folders that hold their own JSON, flat and in parts, each clip once."""
+    """List the clip folders directly below the root and in its parts, sorted by name."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected AFEW-VA there as {LAYOUT}")
     folders: dict[str, Path] = {}
@@ -85,8 +87,9 @@ def _clip_folders(root: Path, builder: FrameBuilder) -> list[Path]:
                 if _holds_clip(folder):
                     builder.leave_out("clip folder without its <clip>.json", str(folder.relative_to(root)))
             elif folder.name in folders:
-                raise DataError(f"clip {folder.name!r} is there twice, {folders[folder.name]} and {folder}; "
-                                "remove one")  # fmt: skip
+                raise DataError(
+                    f"clip {folder.name!r} exists twice, as {folders[folder.name]} and {folder}; remove one"
+                )
             else:
                 folders[folder.name] = folder
     if not folders:
@@ -95,24 +98,27 @@ def _clip_folders(root: Path, builder: FrameBuilder) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Sorted sub-folders that are not hidden."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _holds_clip(folder: Path) -> bool:
-    """Whether the folder is a clip: it holds its JSON or numbered images."""
+    """Whether the folder is a clip, that is, holds its JSON or numbered images."""
     return (folder / f"{folder.name}.json").is_file() or any(_is_frame(path) for path in folder.iterdir())
 
 
 def _is_frame(path: Path) -> bool:
+    """Whether the file is named like an image of a frame."""
     return _is_number(path.stem) and path.suffix.lower() in _SUFFIXES
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 18  # in 64 bits
+    """Whether the text is a whole number that fits in 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
-    """Rows of one clip, without ``expression``; frames without image or face go to the builder."""
+    """Read the rows of one clip, all columns but ``expression``; unusable frames are counted in the builder."""
     file = folder / f"{folder.name}.json"
     document = _read_json(file)
     frames, actor = document.get("frames"), document.get("actor")
@@ -133,33 +139,36 @@ def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
         elif not (row["right"] > row["left"] and row["bottom"] > row["top"]):
             builder.leave_out("landmarks without extent", where)
         else:
-            rows.append({"path": images[int(key)], "clip": folder.name, "frame": int(key),
-                         "subject": actor.strip()} | row)  # fmt: skip
+            rows.append(
+                {"path": images[int(key)], "clip": folder.name, "frame": int(key), "subject": actor.strip()} | row
+            )
     return rows
 
 
-def _read_frame(labels, where: str) -> dict:
-    """Valence, arousal and landmark box of one frame of the JSON."""
+def _read_frame(labels: Any, where: str) -> dict[str, float]:
+    """Read valence, arousal and landmark box of one frame from its entry in the JSON."""
     if not isinstance(labels, dict):
-        raise DataError(f"{where}: must be an object with valence, arousal and landmarks, not {_shown(labels)}")
+        raise DataError(f"{where}: must be an object with valence, arousal and landmarks, not {_quoted(labels)}")
     row = {}
-    for axis in ("valence", "arousal"):
+    for axis in AXES:
         value = labels.get(axis)
-        if type(value) is not int or abs(value) > LABEL_LIMIT:  # bool is an int, but no label
-            raise DataError(f"{where}: {axis} is {_shown(value)}; must be a whole number from "
-                            f"-{LABEL_LIMIT} to {LABEL_LIMIT}: correct or delete the frame")  # fmt: skip
+        if type(value) is not int or abs(value) > LABEL_LIMIT:  # not isinstance: True is an int, too
+            raise DataError(
+                f"{where}: {axis} is {_quoted(value)}; must be a whole number from "
+                f"-{LABEL_LIMIT} to {LABEL_LIMIT}: correct or delete the frame"
+            )
         row[axis] = value / LABEL_LIMIT
     box = landmark_box(_landmarks(labels.get("landmarks"), where))
-    return row | dict(zip(("left", "top", "right", "bottom"), box, strict=True))
+    return row | dict(zip(BOX, box, strict=True))
 
 
-def _shown(value) -> str:
-    """A value of the JSON as an error quotes it: bounded."""
+def _quoted(value: Any) -> str:
+    """A value of the JSON for an error message, of bounded length."""
     return reprlib.repr(value) if isinstance(value, (list, dict)) else json.dumps(value)[:60]
 
 
-def _landmarks(points, where: str) -> np.ndarray:
-    """Landmarks as (68, 2) float64, or DataError."""
+def _landmarks(points: Any, where: str) -> np.ndarray:
+    """Landmarks as (68, 2) float64; DataError unless they are 68 pairs of finite numbers."""
     count = len(points) if isinstance(points, list) else 0
     if count != LANDMARKS:
         raise DataError(f"{where}: {count} landmarks, expected {LANDMARKS}; restore or delete the frame")
@@ -167,15 +176,15 @@ def _landmarks(points, where: str) -> np.ndarray:
     if are_pairs and {int, float}.issuperset(map(type, chain.from_iterable(points))):
         try:
             landmarks = np.array(points, np.float64)
-        except OverflowError:  # JSON's whole numbers have no limit
+        except OverflowError:  # integers in JSON may be larger than any float
             landmarks = np.array([np.inf])
-        if np.isfinite(landmarks).all():  # JSON's 1e999 is read as infinity
+        if np.isfinite(landmarks).all():  # Python's parser reads 1e999 as infinity
             return landmarks
     raise DataError(f"{where}: a landmark is not a pair of numbers [x, y]; restore or delete the frame")
 
 
 def _frame_images(folder: Path) -> dict[int, str]:
-    """Path of each image by frame number, whatever the zero-padding of its name."""
+    """Map the frame number of each image to its path, whatever the zero-padding of its name."""
     images: dict[int, str] = {}
     for path in filter(_is_frame, sorted(folder.iterdir())):
         other = images.setdefault(int(path.stem), str(path))
@@ -185,29 +194,31 @@ def _frame_images(folder: Path) -> dict[int, str]:
 
 
 def _read_json(file: Path) -> dict:
-    """A JSON object, refusing what Python's parser lets pass: NaN, infinity and keys given twice."""
+    """Read a JSON object; NaN, infinity and duplicate keys are errors, which Python's parser would accept."""
 
-    def refuse_constant(name: str):
+    def refuse_constant(name: str) -> NoReturn:
         raise DataError(f"{file}: {name} is not a number; correct or delete its frame")
 
-    def refuse_twice(pairs: list[tuple]) -> dict:
+    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)
         if len(entries) < len(pairs):
             keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise DataError(f"{file}: key {reprlib.repr(twice)} is given more than once; delete all but one")
+            duplicate = next(key for key in keys if keys.count(key) > 1)
+            raise DataError(f"{file}: key {reprlib.repr(duplicate)} is given more than once; delete all but one")
         return entries
 
     try:
         if file.stat().st_size > MAX_JSON_BYTES:
-            raise DataError(f"{file}: larger than {MAX_JSON_BYTES >> 20} MB, no labels of one clip; restore the file")
+            raise DataError(
+                f"{file}: larger than {MAX_JSON_BYTES >> 20} MB, too large for the labels of one clip; restore the file"
+            )
         text = file.read_text(encoding="utf-8-sig")
-        document = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_twice)
+        document = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
     except json.JSONDecodeError as error:
         raise DataError(f"{file}, line {error.lineno}: broken JSON ({error.msg}); restore it") from error
     except DataError:
         raise
-    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits, a list within 100,000 others
+    except (OSError, ValueError, RecursionError) as error:  # such as a number of 5,000 digits, or 100,000 nested lists
         raise DataError(f"{file}: cannot be read ({error}); restore the file") from error
     if not isinstance(document, dict):
         raise DataError(f"{file}: must be an object with 'actor' and 'frames'; restore the file")
@@ -215,23 +226,26 @@ def _read_json(file: Path) -> dict:
 
 
 def _read_expressions(root: Path, file: str | Path | None) -> dict[tuple[str, int], tuple[int, str]]:
-    """Expression code and place in the file, by (clip, frame)."""
+    """Map (clip, frame) to its expression code and to the file and row that give it."""
     if file is None and not (root / "expressions.csv").is_file():
         return {}
     file = Path(file).expanduser() if file is not None else root / "expressions.csv"
     table = read_small_csv(file, "clip,frame,expression")
-    require_columns(table.columns, ("clip", "frame", "expression"), file)
-    codes = {}
-    for number, row in enumerate(table.itertuples(), start=2):  # the header is row 1
-        where = f"{file.name} row {number}"
-        if not _is_number(str(row.frame)):
-            raise DataError(f"{file} row {number}: frame {row.frame!r} is not a whole number; correct it")
-        if row.expression not in map(str, range(len(EXPRESSIONS))):
-            raise DataError(f"{file} row {number}: expression {row.expression!r} is not a code from 0 to "
-                            f"{len(EXPRESSIONS) - 1}; correct or delete the row")  # fmt: skip
-        key = row.clip, int(row.frame)
-        if key in codes:
-            raise DataError(f"{file} row {number}: clip {row.clip!r}, frame {row.frame} is listed more than "
-                            "once; delete all but one")  # fmt: skip
-        codes[key] = int(row.expression), where
+    columns = ["clip", "frame", "expression"]
+    require_columns(table.columns, columns, file)
+    valid_codes = [str(code) for code in range(len(EXPRESSIONS))]
+    codes: dict[tuple[str, int], tuple[int, str]] = {}
+    for number, (clip, frame, code) in enumerate(table[columns].to_numpy().tolist(), start=2):  # the header is row 1
+        if not _is_number(str(frame)):  # a short row has NaN in its missing cells
+            raise DataError(f"{file} row {number}: frame {frame!r} is not a whole number; correct it")
+        if code not in valid_codes:
+            raise DataError(
+                f"{file} row {number}: expression {code!r} is not a code from 0 to {valid_codes[-1]}; "
+                "correct or delete the row"
+            )
+        if (clip, int(frame)) in codes:
+            raise DataError(
+                f"{file} row {number}: clip {clip!r}, frame {frame} is listed more than once; delete all but one"
+            )
+        codes[clip, int(frame)] = int(code), f"{file.name} row {number}"
     return codes

@@ -1,4 +1,4 @@
-"""Face crops of a frame table, and the torch datasets that hand them to training and to encoding."""
+"""Face crops of a frame table, their cache on disk, and the torch datasets that load them."""
 
 import copy
 import hashlib
@@ -8,75 +8,100 @@ import shutil
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from datasets.faces import crop_face, read_image
-from datasets.frames import PIXEL_ASPECT, DataError
-from datasets.transforms import MARGIN, Centre, augment, crop_size, seeded
-from utils.errors import StorageError
-from utils.files import write_whole
+from datasets.columns import BOX
+from datasets.faces import MARGIN, crop_face, crop_size, read_image
+from datasets.frames import PIXEL_ASPECT
+from datasets.transforms import CentreCrop, apply_seeded, augment
+from utils.base.errors import DataError, StorageError
+from utils.base.files import write_atomically
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-LEFT_FREE = 1e9  # bytes
+RESERVED_BYTES = 1e9
+"""Free disk space that the cache leaves for checkpoints."""
+
 
 class CropCache:
-    """Crops on disk, keyed by file, size and box: one small file each, so that runs can share it and fill it at once.
+    """Crops on disk, one small file each, so that several runs can read and fill the cache at the same time.
 
-    A crop that does not fit any more (limit in bytes), or a folder that cannot be written, only costs time.
+    A full cache or a folder that cannot be written is no error: the crops are then made anew each time.
+
+    Args:
+        folder: holds the cache; created when the first crop is written.
+        limit: largest size of the whole cache in bytes.
     """
 
     def __init__(self, folder: Path, limit: float):
         self.folder, self.limit = folder, limit
-        self.room: float | None = None
+        self.remaining_bytes: float | None = None  # bytes that may still be written; None = not yet determined
 
     def path(self, key: tuple) -> Path:
-        """Where the crop of this key (see `FaceCrops.key`) lies."""
+        """Path of the crop with this key (see `FaceCrops.key`)."""
         name = hashlib.sha256(repr(key).encode()).hexdigest()
         return self.folder / name[:2] / f"{name[2:34]}.npy"
 
     def read(self, path: Path) -> np.ndarray | None:
+        """The array in a file of the cache; None if it is missing or damaged."""
         try:
             return np.load(path, allow_pickle=False)
-        except Exception:  # none there, or a damaged one, for which numpy declares no errors: it is cut anew
+        except Exception:  # numpy may raise any exception for a damaged file
             return None
 
     def write(self, path: Path, crop: np.ndarray) -> None:
+        """Write a crop unless the cache is full; after a failure, log it and write nothing more."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if self.room is None:
-                self.room = self._find_room()
-            if crop.nbytes > self.room:
+            if self.remaining_bytes is None:
+                self.remaining_bytes = self._available_bytes()
+            if crop.nbytes > self.remaining_bytes:
                 return
-            write_whole(path, lambda temporary: _save(temporary, crop), durable=False)  # a broken one is cut anew
-            self.room -= crop.nbytes
+            # Not durable: a file damaged by a crash is recognised, and its crop is made anew.
+            write_atomically(path, lambda temporary: _save(temporary, crop), durable=False)
+            self.remaining_bytes -= crop.nbytes
         except (OSError, StorageError) as error:
-            log.warning("face crops are not cached any more: %s", error)
-            self.room = 0
+            logger.warning("face crops are not cached any more: %s", error)
+            self.remaining_bytes = 0
 
-    def _find_room(self) -> float:
-        """Bytes that this process may add; the disk keeps room for checkpoints."""
+    def _available_bytes(self) -> float:
+        """Bytes that this process may write: its share of the limit and of the free disk space."""
         used = sum(file.stat().st_size for file in self.folder.glob("*/*.npy"))
-        free = shutil.disk_usage(self.folder).free - LEFT_FREE
+        free = shutil.disk_usage(self.folder).free - RESERVED_BYTES
         worker = get_worker_info()
         return min(self.limit - used, free) / (worker.num_workers if worker else 1)
 
 
 def _save(path: Path, crop: np.ndarray) -> None:
+    """Write an array under exactly this path; given a path, np.save would append .npy."""
     with path.open("wb") as file:
         np.save(file, crop, allow_pickle=False)
 
 
 class FaceCrops:
-    """The crops of a frame table, with the margin that transforms need: `crops[row]` → (3, crop, crop) uint8."""
+    """The face crops of a frame table: `crops[row]` is (3, S, S) uint8 RGB with S = crop_size(image_size).
+
+    Args:
+        frames: frame table of N rows.
+        image_size: side in pixels of the image that the network sees.
+        cache: where crops are kept; None = made anew each time.
+
+    Attributes:
+        paths: (N,) str, absolute paths of the images.
+        boxes: (N, 4) float64, landmark boxes in pixels.
+        aspects: (N,) width / height of one pixel as shown.
+        image_size: as given.
+        cache: as given.
+    """
 
     def __init__(self, frames: pd.DataFrame, image_size: int, cache: CropCache | None):
         self.paths = frames["path"].to_numpy(object)
-        self.boxes = frames[["left", "top", "right", "bottom"]].to_numpy(np.float64)
+        self.boxes = frames[BOX].to_numpy(np.float64)
         self.aspects = frames[PIXEL_ASPECT].fillna(1).to_numpy() if PIXEL_ASPECT in frames else np.ones(len(frames))
         self.image_size, self.cache = image_size, cache
 
@@ -84,15 +109,15 @@ class FaceCrops:
         return len(self.paths)
 
     @classmethod
-    def joined(cls, parts: list["FaceCrops"]) -> "FaceCrops":
-        """The crops of several tables, one after the other; all of one image size."""
-        whole = copy.copy(parts[0])
+    def concatenate(cls, parts: list["FaceCrops"]) -> "FaceCrops":
+        """Concatenate the crops of several tables, all with the same image size and cache."""
+        joined = copy.copy(parts[0])
         for name in ("paths", "boxes", "aspects"):
-            setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
-        return whole
+            setattr(joined, name, np.concatenate([getattr(part, name) for part in parts]))
+        return joined
 
     def key(self, row: int) -> tuple:
-        """All that a crop depends on: the file, when it was written, the box, the size."""
+        """Everything that the crop of a row depends on: the file and when it was written, the box, the sizes."""
         path = self.paths[row]
         try:
             state = os.stat(path)
@@ -104,15 +129,16 @@ class FaceCrops:
     def __getitem__(self, row: int) -> Tensor:
         size = crop_size(self.image_size)
         if self.cache is None:
-            return as_tensor(self._cut(row, size))
-        place = self.cache.path(self.key(row))
-        crop = self.cache.read(place)
+            return as_tensor(self._crop(row, size))
+        path = self.cache.path(self.key(row))
+        crop = self.cache.read(path)
         if crop is None or crop.shape != (size, size, 3) or crop.dtype != np.uint8:
-            crop = self._cut(row, size)
-            self.cache.write(place, crop)
+            crop = self._crop(row, size)
+            self.cache.write(path, crop)
         return as_tensor(crop)
 
-    def _cut(self, row: int, size: int) -> np.ndarray:
+    def _crop(self, row: int, size: int) -> np.ndarray:
+        """Read the image of a row and crop its face, (size, size, 3)."""
         path = self.paths[row]
         try:
             return crop_face(read_image(path), self.boxes[row], size, MARGIN, float(self.aspects[row]))
@@ -120,11 +146,17 @@ class FaceCrops:
             raise DataError(str(error) if path in str(error) else f"{path}: {error}") from None
 
 
-class ChangedCrops(FaceCrops):
-    """Crops changed once and for all, as training changes images: `crops[row]` → (3, S, S) uint8.
+class AugmentedCrops(FaceCrops):
+    """A fixed augmented copy of crops: `crops[row]` is (3, image_size, image_size) uint8.
 
-    They are of the network's size already, which the centre crop of evaluation leaves as it is. What chance does to
-    an image depends on the seed, the copy's number and the image's path alone.
+    The images already have the network's size, which the centre crop of evaluation leaves unchanged. The augmentation
+    of an image depends only on the seed, the number of the copy, and the path of the image.
+
+    Args:
+        crops: the crops to augment.
+        strength: of the augmentation, see `datasets.transforms.augment`.
+        seed: seed of the random numbers.
+        copy: number of the copy; each copy is augmented differently.
     """
 
     def __init__(self, crops: FaceCrops, strength: float, seed: int, copy: int):
@@ -133,22 +165,30 @@ class ChangedCrops(FaceCrops):
         self.transform = augment(crops.image_size, strength)
 
     def key(self, row: int) -> tuple:
+        """As in `FaceCrops`, with everything that the augmentation depends on."""
         return *super().key(row), "changed", self.strength, self.seed, self.copy
 
     def __getitem__(self, row: int) -> Tensor:
         image = super().__getitem__(row)
-        return seeded(self.transform, image, self.seed, self.copy, zlib.crc32(os.fsencode(self.paths[row])))
+        return apply_seeded(self.transform, image, self.seed, self.copy, zlib.crc32(os.fsencode(self.paths[row])))
 
 
 def as_tensor(crop: np.ndarray) -> Tensor:
+    """Convert an image (H, W, 3) to a tensor (3, H, W) that shares its memory if it is contiguous."""
     return torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
 
 
+def shrink_to_width(image: np.ndarray, width: int) -> np.ndarray:
+    """Shrink an image (H, W, 3) to a width in pixels, keeping its proportions; a narrower image stays as it is."""
+    scale = width / image.shape[1]
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+
+
 class EvaluationImages(Dataset):
-    """Rows of the table, in order, each as the network sees it: (3, S, S) uint8."""
+    """The images of evaluation, row by row: `images[row]` is (3, image_size, image_size) uint8, cropped centrally."""
 
     def __init__(self, crops: FaceCrops):
-        self.crops, self.transform = crops, Centre(crops.image_size)
+        self.crops, self.transform = crops, CentreCrop(crops.image_size)
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -158,9 +198,14 @@ class EvaluationImages(Dataset):
 
 
 class TrainingImages(Dataset):
-    """Batches of images, changed at random: `images[epoch, step, rows]` → (N, 3, S, S) uint8 for rows (N,).
+    """Batches of augmented images: `images[epoch, step, rows]` is (N, 3, image_size, image_size) uint8 for rows (N,).
 
-    What chance does to an image depends on the seed, the epoch, the step and the image's place alone.
+    The augmentation of an image depends only on the seed, the epoch, the step and its index in the batch.
+
+    Args:
+        crops: the crops to draw from.
+        strength: of the augmentation, see `datasets.transforms.augment`.
+        seed: seed of the random numbers.
     """
 
     def __init__(self, crops: FaceCrops, strength: float, seed: int):
@@ -169,7 +214,9 @@ class TrainingImages(Dataset):
 
     def __getitem__(self, item: tuple[int, int, np.ndarray]) -> Tensor:
         epoch, step, rows = item
-        return torch.stack([
-            seeded(self.transform, self.crops[row], self.seed, epoch, step, place)
-            for place, row in enumerate(rows)
-        ])  # fmt: skip
+        return torch.stack(
+            [
+                apply_seeded(self.transform, self.crops[row], self.seed, epoch, step, index)
+                for index, row in enumerate(rows)
+            ]
+        )

@@ -1,7 +1,7 @@
-"""From a face crop to the square that the network sees.
+"""Transforms from a face crop to the square image that the network sees.
 
-A crop is read with a margin of an eighth; its centre is exactly EmoNet's square, and the margin gives the random
-changes of training something to move in.
+A crop is larger than that square by the factor `datasets.faces.MARGIN`. Its centre is exactly EmoNet's square; the
+margin leaves room for the random shifts of training.
 """
 
 from collections.abc import Callable
@@ -11,16 +11,9 @@ from torch import Tensor
 
 Transform = Callable[[Tensor], Tensor]
 
-MARGIN = 1.125
 
-
-def crop_size(image_size: int) -> int:
-    """Side of the crop that is read for a network that sees `image_size` pixels."""
-    return round(MARGIN * image_size)
-
-
-class Centre:
-    """Evaluation: (3, crop, crop) uint8 → (3, image_size, image_size) uint8."""
+class CentreCrop:
+    """The transform of evaluation: cuts the centre, (3, image_size, image_size), out of a crop (3, S, S)."""
 
     def __init__(self, image_size: int):
         self.image_size = image_size
@@ -32,10 +25,16 @@ class Centre:
 
 
 def augment(image_size: int, strength: float) -> Transform:
-    """Training, same shapes: random affine change, mirror image, random crop. strength 1: as in the paper."""
-    from torchvision.transforms import v2  # seconds to import, and only needed to train
+    """Build the random transform of training: affine transform, horizontal flip, random crop.
 
-    changes: list[v2.Transform] = [v2.RandomHorizontalFlip(), v2.RandomCrop(image_size)]
+    Args:
+        image_size: side in pixels of the resulting image, (3, image_size, image_size) uint8 like its input.
+        strength: factor on all ranges of the affine transform, in [0, 1]; 1 is the paper's setting, 0 leaves only
+            flip and crop.
+    """
+    from torchvision.transforms import v2  # takes seconds to import, and only training needs it
+
+    steps: list[v2.Transform] = [v2.RandomHorizontalFlip(), v2.RandomCrop(image_size)]
     if strength:
         affine = v2.RandomAffine(
             degrees=20 * strength,
@@ -44,12 +43,12 @@ def augment(image_size: int, strength: float) -> Transform:
             shear=0.1 * strength,
             interpolation=v2.InterpolationMode.BILINEAR,
         )
-        changes.insert(0, affine)
-    return v2.Compose(changes)
+        steps.insert(0, affine)
+    return v2.Compose(steps)
 
 
-def seeded(transform: Transform, image: Tensor, *numbers: int) -> Tensor:
-    """The transform with random choices that depend on `numbers` alone: on no worker process, on no history."""
+def apply_seeded(transform: Transform, image: Tensor, *seeds: int) -> Tensor:
+    """Apply a random transform seeded by `seeds` alone, so that no worker process or earlier image affects it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(hash(numbers) & 0x7FFFFFFFFFFFFFFF)
+        torch.manual_seed(hash(seeds) & 0x7FFFFFFFFFFFFFFF)
         return transform(image)

@@ -1,7 +1,8 @@
 """EmoNet (Toisoul et al., Nature Machine Intelligence 2021): a face-alignment network with an emotion branch.
 
-Two stacked hourglasses find 68 facial landmarks; the emotion branch looks at their features through the
-attention mask that the landmark heatmaps make. MT-CLAR keeps everything up to the 256-d embedding.
+Two stacked hourglasses predict heatmaps of 68 facial landmarks. The emotion branch weights the hourglass features by
+an attention mask, the sum of these heatmaps, and reduces them to a 256-d embedding. MT-CLAR uses the network up to
+the embedding; EmoNet's own head predicts expression, valence and arousal from it.
 """
 
 import re
@@ -12,14 +13,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EMBEDDING = 256
+"""Length of an embedding."""
+IMAGE_SIZE = 256
+"""Side in pixels of the images that the published weights were trained on."""
 LANDMARKS = 68
-DEPTH = 4  # levels of an hourglass; its input must halve that often
+DEPTH = 4
+"""Levels of an hourglass, each of which halves the resolution."""
 
 
 class Block(nn.Module):
-    """Pre-activation block: three 3×3 convolutions whose outputs are concatenated, plus a shortcut.
+    """Pre-activation residual block: the outputs of three 3×3 convolutions, concatenated, plus a shortcut.
 
-    (B, in, H, W) → (B, out, H, W). The three widths are out/2, out/4 and out/4.
+    The convolutions have channels_out/2, channels_out/4 and channels_out/4 output channels.
+
+    Args:
+        channels_in: channels of the input.
+        channels_out: channels of the output, a multiple of 4.
     """
 
     def __init__(self, channels_in: int, channels_out: int):
@@ -28,13 +37,14 @@ class Block(nn.Module):
         self.norm1, self.conv1 = nn.BatchNorm2d(channels_in), conv3x3(channels_in, half)
         self.norm2, self.conv2 = nn.BatchNorm2d(half), conv3x3(half, quarter)
         self.norm3, self.conv3 = nn.BatchNorm2d(quarter), conv3x3(quarter, quarter)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if channels_in != channels_out:
             self.shortcut = nn.Sequential(
                 nn.BatchNorm2d(channels_in), nn.ReLU(), nn.Conv2d(channels_in, channels_out, 1, bias=False)
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels_in, H, W) → (B, channels_out, H, W)."""
         a = self.conv1(F.relu(self.norm1(x)))
         b = self.conv2(F.relu(self.norm2(a)))
         c = self.conv3(F.relu(self.norm3(b)))
@@ -42,29 +52,37 @@ class Block(nn.Module):
 
 
 def conv3x3(channels_in: int, channels_out: int) -> nn.Conv2d:
+    """Return a 3×3 convolution that keeps height and width; without bias, since a norm follows."""
     return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
 
 
 class Hourglass(nn.Module):
-    """One level of an hourglass: a skip at this scale, and the next level at half of it.
+    """One level of an hourglass: a skip connection at this resolution plus the next level at half of it.
 
-    (B, C, H, W) → (B, C, H, W); H and W must be divisible by 2**depth.
+    Args:
+        depth: number of levels from this one inwards.
+        channels: channels of input and output.
     """
 
     def __init__(self, depth: int, channels: int):
         super().__init__()
         self.skip = Block(channels, channels)
         self.before = Block(channels, channels)
-        self.inner = Hourglass(depth - 1, channels) if depth > 1 else Block(channels, channels)
+        self.inner: nn.Module = Hourglass(depth - 1, channels) if depth > 1 else Block(channels, channels)
         self.after = Block(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) → (B, C, H, W); H and W must be divisible by 2**depth."""
         low = self.after(self.inner(self.before(F.max_pool2d(x, 2))))
         return self.skip(x) + F.interpolate(low, scale_factor=2, mode="nearest")
 
 
 class Stage(nn.Module):
-    """An hourglass and what is read off it: features (B, C, H, W) and heatmaps (B, 68, H, W)."""
+    """An hourglass with its outputs: features and landmark heatmaps.
+
+    Args:
+        channels: channels of the hourglass.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -75,12 +93,17 @@ class Stage(nn.Module):
         self.heatmaps = nn.Conv2d(channels, LANDMARKS, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, H, W) → features (B, C, H, W), heatmaps (B, 68, H, W)."""
         features = F.relu(self.norm(self.conv(self.top(self.hourglass(x)))))
         return features, self.heatmaps(features)
 
 
 class LandmarkNetwork(nn.Module):
-    """Images → stem features, features of both hourglasses, and the last heatmaps, all at a quarter of the size."""
+    """The stem and both hourglasses, at a quarter of the image's resolution.
+
+    Args:
+        width: channels of the hourglasses, a multiple of 16.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -94,7 +117,15 @@ class LandmarkNetwork(nn.Module):
         self.merge_heatmaps = nn.Conv2d(LANDMARKS, width, 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """images (B, 3, S, S) → x, first, second: (B, width, S/4, S/4), heatmaps: (B, 68, S/4, S/4)."""
+        """Compute the inputs of the emotion branch.
+
+        Args:
+            images: (B, 3, S, S), RGB in [0, 1].
+
+        Returns:
+            Features of the stem, of the first and of the second hourglass, each (B, width, S/4, S/4), and the
+            heatmaps of the second hourglass, (B, 68, S/4, S/4).
+        """
         x = F.relu(self.norm(self.conv(images)))
         x = F.max_pool2d(self.block1(x), 2)
         x = self.block3(self.block2(x))
@@ -105,7 +136,11 @@ class LandmarkNetwork(nn.Module):
 
 
 class EmotionBranch(nn.Module):
-    """What the landmark network saw → embedding (B, 256)."""
+    """The features and heatmaps of the landmark network → embeddings.
+
+    Args:
+        width: channels of each feature map.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -113,6 +148,7 @@ class EmotionBranch(nn.Module):
         self.blocks = nn.ModuleList(Block(EMBEDDING, EMBEDDING) for _ in range(4))
 
     def forward(self, x: Tensor, first: Tensor, second: Tensor, heatmaps: Tensor) -> Tensor:
+        """The outputs of `LandmarkNetwork` → embeddings (B, 256)."""
         attention = heatmaps.sum(1, keepdim=True)
         features = self.reduce(torch.cat((x, attention * first, attention * second), 1))
         for block in self.blocks:
@@ -121,11 +157,17 @@ class EmotionBranch(nn.Module):
 
 
 class Encoder(nn.Module):
-    """EmoNet without its head: RGB images in [0, 1], (B, 3, S, S), S a multiple of 64 → embeddings (B, 256).
+    """EmoNet without its head: face images → embeddings.
 
-    `width` is the number of channels in the hourglasses: 256 is the published network; 64 is a narrower one,
-    to train from scratch. The size S is free, because the embedding is a mean over
-    what is left after pooling: 4×4 cells at the published 256.
+    Any image size S that is a multiple of 64 works, because the embedding is the mean over the cells that remain after
+    pooling: 4×4 cells for S = 256.
+
+    Args:
+        width: channels of the hourglasses, a multiple of 16. 256: the published network. 64: a narrower one that
+            trains from scratch within minutes.
+
+    Attributes:
+        landmarks_frozen: whether `freeze_landmarks` was called.
     """
 
     def __init__(self, width: int = 256):
@@ -136,24 +178,46 @@ class Encoder(nn.Module):
         self.landmarks_frozen = False
 
     def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, S, S), RGB in [0, 1], S a multiple of 64 → embeddings (B, 256)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.landmarks_frozen):
-            seen = self.landmarks(images)
-        return self.emotion(*seen)
+            features = self.landmarks(images)
+        return self.emotion(*features)
 
     def freeze_landmarks(self) -> None:
-        """Keep the landmark network as published: no gradients, and no drift of its running statistics."""
+        """Exclude the landmark network from training: its weights and running statistics stay as they are."""
         self.landmarks_frozen = True
         self.landmarks.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Encoder":
+        """Set training or eval mode; a frozen landmark network stays in eval mode."""
         super().train(mode)
         if self.landmarks_frozen:
             self.landmarks.eval()
         return self
 
 
+class EncodingNetwork(nn.Module):
+    """Base class of the networks that work on the embeddings of an encoder.
+
+    Attributes:
+        encoder: makes the embeddings.
+    """
+
+    encoder: Encoder
+
+    def encode(self, images: Tensor) -> Tensor:
+        """images (B, 3, S, S), RGB in [0, 1], S a multiple of 64 → embeddings (B, 256)."""
+        return self.encoder(images)
+
+
 class Affect(NamedTuple):
-    """EmoNet's own answer for B images: expression logits (B, classes), valence (B,) and arousal (B,)."""
+    """Estimates for B images.
+
+    Attributes:
+        expression: (B, classes) logits.
+        valence: (B,), roughly in [-1, 1].
+        arousal: (B,), roughly in [-1, 1].
+    """
 
     expression: Tensor
     valence: Tensor
@@ -161,7 +225,11 @@ class Affect(NamedTuple):
 
 
 class EmoNet(nn.Module):
-    """The whole published network, for zero-shot estimates. `classes`: 8, or 5 (codes 0, 1, 2, 3 and 6)."""
+    """The complete published network, which estimates valence and arousal without further training.
+
+    Args:
+        classes: number of expression classes: 8, or 5 (AffectNet codes 0, 1, 2, 3 and 6).
+    """
 
     def __init__(self, classes: int = 8):
         super().__init__()
@@ -171,20 +239,19 @@ class EmoNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Affect:
-        """images (B, 3, 256, 256), RGB in [0, 1]; valence and arousal are not clipped to [-1, 1]."""
-        out = self.head(self.encoder(images))
-        return Affect(out[:, :-2], out[:, -2], out[:, -1])
+        """images (B, 3, 256, 256), RGB in [0, 1] → Affect; valence and arousal are not clipped to [-1, 1]."""
+        outputs = self.head(self.encoder(images))
+        return Affect(outputs[:, :-2], outputs[:, -2], outputs[:, -1])
 
     @torch.inference_mode()
     def estimate(self, images: Tensor) -> Affect:
-        """As the published figures were made: valence and arousal averaged with those of the mirror images."""
-        seen, mirrored = self(images), self(images.flip(3))
-        return Affect(
-            seen.expression, (seen.valence + mirrored.valence) / 2, (seen.arousal + mirrored.arousal) / 2
-        )
+        """Average valence and arousal over each image and its mirror image, as in the published results."""
+        direct, mirrored = self(images), self(images.flip(3))
+        valence, arousal = (direct.valence + mirrored.valence) / 2, (direct.arousal + mirrored.arousal) / 2
+        return Affect(direct.expression, valence, arousal)
 
 
-# Names ---------------------------------------------------------------------------------------------------------
+# Tensor names of the published files -----------------------------------------------------------------------------
 
 _BLOCK = {"bn": "norm", "conv": "conv", "downsample": "shortcut"}
 _STEM = {"conv1": "conv", "bn1": "norm", "conv2": "block1", "conv3": "block2", "conv4": "block3"}
@@ -194,9 +261,9 @@ _HOURGLASS = {"b1": "skip", "b2": "before", "b2_plus": "inner", "b3": "after"}
 
 
 def rename_published(key: str) -> str:
-    """The name in `EmoNet` of a tensor of the published `emonet_8.pth` and `emonet_5.pth`.
+    """Convert a tensor name of the published emonet_8.pth and emonet_5.pth to its name in `EmoNet`.
 
-    A key that the published files do not have comes back as it is, for the caller to refuse.
+    A name that the published files do not have is returned unchanged; loading the state dict then reports it.
     """
     try:
         return _rename(key.removeprefix("module."))
@@ -205,6 +272,7 @@ def rename_published(key: str) -> str:
 
 
 def _rename(key: str) -> str:
+    """Convert a published name without the prefix `module.`. Raises KeyError or ValueError for an unknown part."""
     first, _, rest = key.partition(".")
     if first == "emo_fc_2":
         return f"head.{rest}"
@@ -226,11 +294,12 @@ def _rename(key: str) -> str:
 
 
 def _rename_in_hourglass(rest: str) -> str:
-    """`b2_3.conv1.weight`: level 4 is the outermost, level 1 holds `b2_plus`."""
+    """Convert a name such as `b2_3.conv1.weight`, where 3 is the level: 4 is outermost, only 1 has `b2_plus`."""
     name, _, rest = rest.partition(".")
     block, _, level = name.rpartition("_")
     return "inner." * (DEPTH - int(level)) + f"{_HOURGLASS[block]}.{_rename_in_block(rest)}"
 
 
 def _rename_in_block(rest: str) -> str:
-    return re.sub(r"^(bn|conv|downsample)(?=[\d.])", lambda found: _BLOCK[found[1]], rest)
+    """Convert the part of a name inside a block, such as `bn1.weight`."""
+    return re.sub(r"^(bn|conv|downsample)(?=[\d.])", lambda match: _BLOCK[match[1]], rest)

@@ -1,4 +1,4 @@
-"""MT-CLAR: one encoder looks at both faces of a pair, three heads compare what it saw.
+"""MT-CLAR: an encoder shared by both faces of a pair, and three heads that compare the two embeddings.
 
 Parameshwara et al., "Efficient Labelling of Affective Video Datasets via Few-Shot & Multi-Task Contrastive
 Learning", ACM MM 2023 (arXiv 2308.02173).
@@ -11,33 +11,45 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from models.emonet import EMBEDDING, Encoder
+from models.emonet import EMBEDDING, Encoder, EncodingNetwork
 
 Fusion = Literal["concat", "absolute", "multiply"]
 HIDDEN = (2048, 1024, 512, 128)
+"""Widths of the hidden layers of a comparison head in the published network."""
 PUBLISHED_WIDTH = 256
-BLOCK, SIDE = 2048, 64  # of compare_all: pairs at once, which fit a processor's cache, of so many anchors at most
+"""Encoder width of the published network."""
+
+# `compare_all` works on blocks of pairs that fit the processor's cache.
+PAIRS_PER_BLOCK = 2048
+ANCHORS_PER_BLOCK = 64
 
 
 class Comparison(NamedTuple):
-    """What MT-CLAR says of B pairs of faces."""
+    """Predictions for B pairs of faces.
+
+    Attributes:
+        similarity: (B, 2) logits of dissimilar and similar expression.
+        delta_valence: (B,) valence of face 1 minus valence of face 2, in [-2, 2].
+        delta_arousal: (B,) arousal of face 1 minus arousal of face 2, in [-2, 2].
+    """
 
     similarity: Tensor
-    """(B, 2) logits: dissimilar, similar expression."""
     delta_valence: Tensor
-    """(B,) valence of face 1 minus valence of face 2, in [-2, 2]."""
     delta_arousal: Tensor
-    """(B,) arousal of face 1 minus arousal of face 2, in [-2, 2]."""
 
 
-class MTCLAR(nn.Module):
-    """The Siamese network. `encode` each face once, then `compare` as many pairs of embeddings as you like."""
+class MTCLAR(EncodingNetwork):
+    """The Siamese network. `encode` each image once, then `compare` any number of pairs of embeddings.
+
+    Args:
+        width: channels of the encoder, a multiple of 16; the hidden layers of the heads scale with it. 256: the
+            published network.
+        fusion: how two embeddings a, b become one vector: "concat" (512 values), "absolute" |a - b| or "multiply" a·b
+            (256 values each).
+        dropout: dropout probability in the heads.
+    """
 
     def __init__(self, width: int = 256, fusion: Fusion = "concat", dropout: float = 0.5):
-        """width: channels of the encoder; the heads' hidden layers shrink with it (256: all as published).
-        fusion: how two embeddings become one vector: side by side, their absolute difference, or their product.
-        dropout: of the three heads.
-        """
         super().__init__()
         self.encoder = Encoder(width)
         self.fusion = fusion
@@ -47,12 +59,8 @@ class MTCLAR(nn.Module):
         self.delta_valence = comparison_head(fused, hidden, 1, dropout)
         self.delta_arousal = comparison_head(fused, hidden, 1, dropout)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """images (B, 3, S, S), RGB in [0, 1] → embeddings (B, 256)."""
-        return self.encoder(images)
-
     def compare(self, a: Tensor, b: Tensor) -> Comparison:
-        """Embeddings of the first and of the second faces, (B, 256) each → Comparison of the B pairs."""
+        """Embeddings a, b (B, 256) of the first and second faces → Comparison of the B pairs."""
         pair = self.fuse(a, b)
         return Comparison(
             self.similarity(pair),
@@ -61,33 +69,56 @@ class MTCLAR(nn.Module):
         )
 
     def compare_all(self, frames: Tensor, anchors: Tensor) -> Comparison:
-        """Each of N frames with each of A anchors: embeddings (N, 256), (A, 256) → (N, A, 2), (N, A), (N, A).
+        """Compare every frame (face 1) with every anchor (face 2), in eval mode only.
 
-        What `compare` says of the N·A pairs (frame first), up to rounding, in less time and in the memory of the
-        answer. In eval mode only.
+        The result equals that of `compare` on all N·A pairs up to rounding, but takes less time and memory.
+
+        Args:
+            frames: embeddings (N, 256).
+            anchors: embeddings (A, 256).
+
+        Returns:
+            Comparison with shapes (N, A, 2), (N, A) and (N, A).
         """
-        return Comparison(self._all(self.similarity, frames, anchors), *self.deltas_all(frames, anchors))
+        similarity = self._head_outputs(self.similarity, frames, anchors)
+        return Comparison(similarity, *self.deltas_all(frames, anchors))
 
     def deltas_all(self, frames: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of Δvalence and of Δarousal alone, (N, A) each."""
-        heads = (self.delta_valence, self.delta_arousal)
-        return tuple(2 * torch.tanh(self._all(head, frames, anchors)).squeeze(2) for head in heads)
+        """Compute only Δvalence and Δarousal of `compare_all`, (N, A) each."""
+        valence, arousal = (
+            2 * torch.tanh(self._head_outputs(head, frames, anchors)).squeeze(2)
+            for head in (self.delta_valence, self.delta_arousal)
+        )
+        return valence, arousal
 
-    def _all(self, head: nn.Sequential, frames: Tensor, anchors: Tensor) -> Tensor:
-        """(N, 256), (A, 256) → a head's output (N, A, outputs)."""
-        layers = folded(head)
+    def fuse(self, a: Tensor, b: Tensor) -> Tensor:
+        """Join embeddings a, b (B, 256) to the input of the heads: (B, 512) for "concat", otherwise (B, 256)."""
+        if self.fusion == "concat":
+            return torch.cat((a, b), 1)
+        return (a - b).abs() if self.fusion == "absolute" else a * b
+
+    def forward(self, image_1: Tensor, image_2: Tensor) -> Comparison:
+        """Images (B, 3, S, S) of the first and second faces, RGB in [0, 1] → Comparison of the B pairs."""
+        a, b = self.encode(torch.cat((image_1, image_2))).chunk(2)
+        return self.compare(a, b)
+
+    def _head_outputs(self, head: nn.Sequential, frames: Tensor, anchors: Tensor) -> Tensor:
+        """Outputs of a head for all pairs: frames (N, 256), anchors (A, 256) → (N, A, outputs)."""
+        layers = folded_layers(head)
+        frames_per_block = PAIRS_PER_BLOCK // min(ANCHORS_PER_BLOCK, len(anchors))
         rows = [
-            torch.cat([self._block(layers, some, few) for few in anchors.split(SIDE)], 1)
-            for some in frames.split(BLOCK // min(SIDE, len(anchors)))
+            torch.cat([self._block_outputs(layers, some, few) for few in anchors.split(ANCHORS_PER_BLOCK)], 1)
+            for some in frames.split(frames_per_block)
         ]
         return torch.cat(rows)
 
-    def _block(self, head: list[tuple[Tensor, Tensor]], frames: Tensor, anchors: Tensor) -> Tensor:
-        """(n, 256), (a, 256) → a folded head's output (n, a, outputs)."""
-        (weight, bias), *rest = head
-        if self.fusion == "concat":  # W·(x, y) = W_x·x + W_y·y: multiplied once a face, not once a pair
-            of_frames, of_anchors = weight.split(EMBEDDING, 1)
-            hidden = F.linear(frames, of_frames, bias)[:, None] + F.linear(anchors, of_anchors)
+    def _block_outputs(self, layers: list[tuple[Tensor, Tensor]], frames: Tensor, anchors: Tensor) -> Tensor:
+        """Outputs of folded layers for one block of pairs: frames (n, 256), anchors (a, 256) → (n, a, outputs)."""
+        (weight, bias), *rest = layers
+        if self.fusion == "concat":
+            # W·[x, y] = W_x·x + W_y·y, so the first layer is multiplied once per face instead of once per pair.
+            frame_weight, anchor_weight = weight.split(EMBEDDING, 1)
+            hidden = F.linear(frames, frame_weight, bias)[:, None] + F.linear(anchors, anchor_weight)
         else:
             hidden = F.linear(self.fuse(frames[:, None], anchors), weight, bias)
         hidden = hidden.flatten(0, 1)
@@ -95,19 +126,16 @@ class MTCLAR(nn.Module):
             hidden = F.linear(hidden.relu_(), weight, bias)
         return hidden.unflatten(0, (len(frames), len(anchors)))
 
-    def fuse(self, a: Tensor, b: Tensor) -> Tensor:
-        if self.fusion == "concat":
-            return torch.cat((a, b), 1)
-        return (a - b).abs() if self.fusion == "absolute" else a * b
-
-    def forward(self, image_1: Tensor, image_2: Tensor) -> Comparison:
-        """Two batches of images, (B, 3, S, S) each → Comparison of image_1[i] with image_2[i]."""
-        a, b = self.encode(torch.cat((image_1, image_2))).chunk(2)
-        return self.compare(a, b)
-
 
 def comparison_head(channels_in: int, hidden: list[int], channels_out: int, dropout: float) -> nn.Sequential:
-    """(B, channels_in) → (B, channels_out): an MLP whose hidden layers are each normed and with dropout."""
+    """Create an MLP (B, channels_in) → (B, channels_out) with Xavier-uniform weights.
+
+    Args:
+        channels_in: number of inputs.
+        hidden: widths of the hidden layers, each of which has batch norm, ReLU and dropout.
+        channels_out: number of outputs.
+        dropout: dropout probability, also of the input.
+    """
     layers: list[nn.Module] = [nn.Dropout(dropout)]
     for channels in hidden:
         layers += [nn.Linear(channels_in, channels), nn.BatchNorm1d(channels), nn.ReLU(), nn.Dropout(dropout)]
@@ -120,9 +148,14 @@ def comparison_head(channels_in: int, hidden: list[int], channels_out: int, drop
     return nn.Sequential(*layers)
 
 
-def folded(head: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias of a head's Linear layers in eval mode, the norms folded in, in the precision of autocast."""
-    linear, norms = ([layer for layer in head if isinstance(layer, kind)] for kind in (nn.Linear, nn.BatchNorm1d))
+def folded_layers(head: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
+    """Fold the batch norms of a head in eval mode into its Linear layers.
+
+    Returns:
+        Weight (out, in) and bias (out,) of each Linear layer, in autocast's precision if autocast is on.
+    """
+    linear = [layer for layer in head if isinstance(layer, nn.Linear)]
+    norms = [layer for layer in head if isinstance(layer, nn.BatchNorm1d)]
     layers = [fuse_linear_bn_eval(*pair) for pair in zip(linear[:-1], norms, strict=True)] + linear[-1:]
     device, dtype = linear[0].weight.device.type, linear[0].weight.dtype
     if torch.is_autocast_enabled(device):

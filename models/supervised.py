@@ -3,15 +3,21 @@
 import torch
 from torch import Tensor, nn
 
-from models.emonet import EMBEDDING, Affect, Encoder
+from models.emonet import EMBEDDING, Affect, Encoder, EncodingNetwork
 
 HIDDEN = (1024, 512, 256, 128)
+"""Widths of the hidden layers."""
+OUTPUTS = {"valence_arousal": 2, "expression": 8}
+"""Task → number of outputs of its head."""
 
 
 class SupervisedHead(nn.Module):
-    """Embeddings (B, 256) → (B, outputs): valence and arousal, or expression logits.
+    """An MLP from embeddings to valence and arousal, or to expression logits.
 
-    tanh: bound the outputs to [-1, 1], for valence and arousal.
+    Args:
+        outputs: number of outputs.
+        tanh: limit the outputs to [-1, 1]; for valence and arousal.
+        dropout: dropout probability after each hidden layer.
     """
 
     def __init__(self, outputs: int, tanh: bool = False, dropout: float = 0.5):
@@ -30,29 +36,36 @@ class SupervisedHead(nn.Module):
         self.output = nn.Linear(channels_in, outputs)
         self.tanh = tanh
 
+    @classmethod
+    def for_task(cls, task: str, tanh: bool, dropout: float) -> "SupervisedHead":
+        """Create a head for "valence_arousal" or "expression"; `tanh` applies to valence and arousal only."""
+        return cls(OUTPUTS[task], tanh and task == "valence_arousal", dropout)
+
     def forward(self, embeddings: Tensor) -> Tensor:
-        out = self.output(self.hidden(embeddings))
-        return torch.tanh(out) if self.tanh else out
+        """embeddings (B, 256) → (B, outputs)."""
+        outputs = self.output(self.hidden(embeddings))
+        return torch.tanh(outputs) if self.tanh else outputs
 
 
-class Supervised(nn.Module):
-    """An encoder and the head that was trained on its embeddings, in eval mode."""
+class Supervised(EncodingNetwork):
+    """A trained encoder and a head for its embeddings, in eval mode.
+
+    Args:
+        encoder: makes the embeddings.
+        head: was trained on embeddings of this encoder.
+    """
 
     def __init__(self, encoder: Encoder, head: SupervisedHead):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.eval()
 
-    def encode(self, images: Tensor) -> Tensor:
-        """images (B, 3, S, S), RGB in [0, 1] → embeddings (B, 256)."""
-        return self.encoder(images)
-
     def forward(self, images: Tensor) -> Tensor:
-        """images (B, 3, S, S) → what the head says of them, (B, outputs)."""
+        """images (B, 3, S, S), RGB in [0, 1] → outputs of the head (B, outputs)."""
         return self.head(self.encode(images))
 
     @torch.inference_mode()
     def estimate(self, images: Tensor) -> Affect:
-        """A head for valence and arousal in the place of EmoNet's own; it knows no expressions: logits (B, 0)."""
-        out = self(images)
-        return Affect(out[:, 2:], out[:, 0], out[:, 1])
+        """Estimate valence and arousal, as `EmoNet.estimate` does; the expression logits are empty, (B, 0)."""
+        outputs = self(images)
+        return Affect(outputs[:, 2:], outputs[:, 0], outputs[:, 1])

@@ -1,36 +1,51 @@
-"""Small videos that tests, benchmarks and pictures are made with."""
+"""Small videos for tests, benchmarks and pictures."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from datasets.demo_face import Person
-from datasets.demo_paint import draw_face
+from datasets.demo.face import Person
+from datasets.demo.paint import draw_face
 
-EDGE = 24  # the picture's height in edges: the face leaves one free above and below
+MARGIN_DIVISOR = 24  # the margin above and below the face is this fraction of the height
 
 
 def write_video(path: Path, images: Iterable[np.ndarray], fps: float = 25.0) -> Path:
-    """images (H, W, 3) uint8 BGR; an .avi holds every one by itself, as a JPEG."""
-    writer = None
-    for image in images:
-        if writer is None:
-            codec = "MJPG" if path.suffix == ".avi" else "mp4v"
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, image.shape[1::-1])
-            assert writer.isOpened()
+    """Write images (H, W, 3) uint8 BGR as a video; in an .avi each frame is a JPEG of its own."""
+    images = iter(images)
+    first = next(images)
+    codec = "MJPG" if path.suffix == ".avi" else "mp4v"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, first.shape[1::-1])
+    assert writer.isOpened()
+    for image in itertools.chain([first], images):
         writer.write(image)
     writer.release()
     return path
 
 
 def face_images(
-    trace: Iterable[tuple[float, float]], person: Person | None = None, gap=range(0), side: int = 240,
+    trace: Iterable[tuple[float, float]],
+    person: Person | None = None,
+    gap: range = range(0),
+    side: int = 240,
     aspect: float = 4 / 3,
 ) -> Iterator[np.ndarray]:
-    """A rendered face that follows a trace of valence and arousal; an empty room in the gap."""
-    face, margin = side - 2 * (side // EDGE), side // EDGE
+    """Render a face that follows a trace of valence and arousal, in front of a grey wall.
+
+    Args:
+        trace: valence and arousal of each frame, in [-1, 1].
+        person: the identity.
+        gap: frames without a face.
+        side: height of the images in pixels.
+        aspect: width / height of the images.
+
+    Yields:
+        (side, W, 3) uint8 BGR.
+    """
+    face, margin = side - 2 * (side // MARGIN_DIVISOR), side // MARGIN_DIVISOR
     width = round(side * aspect) // 2 * 2
     left = (width - face) // 2
     for frame, (valence, arousal) in enumerate(trace):
@@ -41,6 +56,8 @@ def face_images(
         yield canvas
 
 
-def render_clip(path: Path, trace: np.ndarray, person: Person | None = None, gap=range(0), side: int = 240) -> Path:
-    """A wide video at 25 frames a second of `face_images`."""
+def render_clip(
+    path: Path, trace: np.ndarray, person: Person | None = None, gap: range = range(0), side: int = 240
+) -> Path:
+    """Write `face_images` as a 16:9 video at 25 frames per second."""
     return write_video(path, face_images(trace, person, gap, side, 16 / 9))

@@ -1,4 +1,7 @@
-"""A person at the page: starts fsl_mtclar.py --annotate, and labels in a real browser. For tests, benchmark, README."""
+"""Drives the annotation page like a person: starts fsl_mtclar.py --annotate and labels in a real browser.
+
+Used by the tests, the benchmark and the figure of the README.
+"""
 
 import contextlib
 import os
@@ -8,29 +11,48 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SIZE = {"width": 1280, "height": 720}
-PATIENCE = 120  # seconds to prepare a video
-WAIT = 60_000  # milliseconds for what the page should do at once, on a machine that is busy
+EXIT_TIMEOUT = 120  # seconds
+PAGE_TIMEOUT = 60_000  # milliseconds; the page reacts at once, unless the computer is busy
 
 
 class Server:
-    """fsl_mtclar.py --annotate in a process of its own."""
+    """fsl_mtclar.py --annotate in a process of its own.
+
+    Attributes:
+        printed: what it has printed.
+        url: the address of the page; None: the process ended before it served the page.
+    """
 
     def __init__(self, video: Path, checkpoint: Path, *argv):
         command = [sys.executable, "fsl_mtclar.py", "--annotate", video, "--checkpoint", checkpoint, *argv]
-        quiet = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=ROOT, env=quiet, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [str(part) for part in command],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         self.printed, self.url = "", None
         for line in self.process.stdout:
             self.printed += line
@@ -39,10 +61,12 @@ class Server:
                 break
 
     def wait(self) -> int:
+        """Waits until the process ends; returns its exit status."""
         self.printed += self.process.stdout.read()
-        return self.process.wait(PATIENCE)
+        return self.process.wait(EXIT_TIMEOUT)
 
     def freeze(self) -> None:
+        """Suspends the process, so that it accepts connections but does not answer."""
         self.process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
@@ -50,6 +74,7 @@ class Server:
         self.process.wait()
 
     def stop(self) -> None:
+        """Stops the process as Ctrl+C does."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -70,7 +95,7 @@ def serving(video: Path, checkpoint: Path, *argv):
 
 @contextmanager
 def browsing(**options):
-    """A context of headless Chromium at 1280 x 720."""
+    """A browser context of headless Chromium, 1280 x 720 pixels."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
@@ -80,13 +105,18 @@ def browsing(**options):
 
 
 class Tab:
-    """A tab with the page, and what a person does there."""
+    """A browser tab with the page, and what a person does there.
+
+    Attributes:
+        requests: addresses of all requests of the page.
+        errors: JavaScript errors.
+    """
 
     def __init__(self, context, url: str):
         self.page, self.requests, self.errors = context.new_page(), [], []
-        self.page.set_default_timeout(WAIT)
+        self.page.set_default_timeout(PAGE_TIMEOUT)
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("websocket", lambda socket: self.requests.append(socket.url))
+        self.page.on("websocket", lambda websocket: self.requests.append(websocket.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.open(url)
 
@@ -97,68 +127,72 @@ class Tab:
         self.ready()
 
     def ready(self) -> None:
+        """Waits until the frame that was requested last is on screen."""
         self.page.wait_for_selector(".traces-line")
-        self.until("annotate.shown !== null && annotate.shown === annotate.asked")
+        self.until("annotate.shownFrame !== null && annotate.shownFrame === annotate.requestedFrame")
 
     def until(self, condition: str) -> None:
-        self.page.wait_for_function(condition, timeout=WAIT)
+        """Waits until a JavaScript expression is true."""
+        self.page.wait_for_function(condition, timeout=PAGE_TIMEOUT)
 
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
 
-    def saves(self, act) -> None:
-        """Does `act`, and waits until the page says that it is on disk."""
-        before = self.page.evaluate("annotate.answered ?? 0")
-        act()
-        self.until(f"(annotate.answered ?? 0) > {before} && annotate.pending.size === 0")
+    def wait_for_answer(self, change: Callable[[], object]) -> None:
+        """Performs a change of labels and waits until the page shows that it was saved, or was not."""
+        before = self.page.evaluate("annotate.answerCount")
+        change()
+        self.until(f"annotate.answerCount > {before} && annotate.pending.size === 0")
 
     def click_plane(self, valence: float, arousal: float) -> None:
         box = self.page.locator(".plane-field").bounding_box()
         self.page.mouse.click(box["x"] + box["width"] * (1 + valence) / 2, box["y"] + box["height"] * (1 - arousal) / 2)
 
     def label(self, valence: float, arousal: float) -> None:
-        self.saves(lambda: self.click_plane(valence, arousal))
+        self.wait_for_answer(lambda: self.click_plane(valence, arousal))
 
     def next(self) -> int:
-        """Goes to the suggested frame, and returns it."""
-        wanted = int(re.search(r"frame (\d+)", self.text(".next"))[1])
+        """Goes to the suggested frame and returns its number."""
+        suggested = int(re.search(r"frame (\d+)", self.text(".next"))[1])
         self.press("n")
-        self.at(wanted)
-        return wanted
+        self.wait_for_frame(suggested)
+        return suggested
 
-    def at(self, frame: int) -> None:
-        self.until(f"annotate.shown === {frame}")
+    def wait_for_frame(self, frame: int) -> None:
+        self.until(f"annotate.shownFrame === {frame}")
 
     def frame(self) -> int:
-        return self.page.evaluate("annotate.shown")
+        return self.page.evaluate("annotate.shownFrame")
 
-    def text(self, where: str) -> str:
-        return self.page.inner_text(where)
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
 
-    def marks(self) -> list[int]:
-        """Frames with a label on the traces."""
-        marks = self.page.locator(".traces-mark.axis-0")
-        return [int(mark.get_attribute("data-frame")) for mark in marks.all()]
+    def labelled_frames(self) -> list[int]:
+        """Numbers of the frames with a label on the traces."""
+        labels = self.page.locator(".traces-label.axis-0")
+        return [int(label.get_attribute("data-frame")) for label in labels.all()]
 
-    def drag_mark(self, frame: int, axis: int, pixels: int) -> None:
-        box = self.page.locator(f".traces-mark.axis-{axis}[data-frame='{frame}']").bounding_box()
-        across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        self.page.mouse.move(across, down)
+    def drag_label(self, frame: int, axis: int, pixels: int) -> None:
+        """Drags a label on the traces down."""
+        box = self.page.locator(f".traces-label.axis-{axis}[data-frame='{frame}']").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        self.page.mouse.move(x, y)
         self.page.mouse.down()
-        self.page.mouse.move(across, down + pixels / 2)
-        self.page.mouse.move(across, down + pixels)
+        self.page.mouse.move(x, y + pixels / 2)
+        self.page.mouse.move(x, y + pixels)
         self.page.mouse.up()
 
 
 def listens(url: str) -> bool:
-    """Whether somebody answers at the address: it is printed a moment before."""
-    place = urlsplit(url)
-    with contextlib.suppress(OSError), socket.create_connection((place.hostname, place.port), 1):
+    """Whether the server accepts connections; it prints the address a moment before."""
+    address = urlsplit(url)
+    with contextlib.suppress(OSError), socket.create_connection((address.hostname, address.port), 1):
         return True
     return False
 
 
-def wait_for(condition, seconds: float = 10) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    """Whether the condition becomes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -1,4 +1,4 @@
-"""Weights and images from closed formulas, for networks of the published names and shapes."""
+"""Weights and images from closed formulas, for networks with the published tensor names and shapes."""
 
 import json
 import math
@@ -14,8 +14,9 @@ KEYS = json.loads((REFERENCE / "state_dict_keys.json").read_text())
 
 
 def weight(key: str, shape: list[int]) -> torch.Tensor:
-    noise = np.random.RandomState(zlib.crc32(key.encode()))
-    w = noise.standard_normal(math.prod(shape)).reshape(shape)
+    """Return the tensor of this name; its values depend on name and shape alone."""
+    rng = np.random.RandomState(zlib.crc32(key.encode()))
+    w = rng.standard_normal(math.prod(shape)).reshape(shape)
     if key.endswith("num_batches_tracked"):
         return torch.tensor(0)
     if key.endswith("running_var"):
@@ -30,7 +31,7 @@ def weight(key: str, shape: list[int]) -> torch.Tensor:
 
 
 def emonet_state(classes: int = 8, prefix: str = "") -> dict[str, torch.Tensor]:
-    """What emonet_8.pth (or emonet_5.pth) holds, by name and shape; prefix also goes into the formula."""
+    """Return a state dict like that of emonet_8.pth or emonet_5.pth. The prefix changes the values, not the names."""
     shapes = dict(KEYS["emonet_8"])
     for name in ("emo_fc_2.3.weight", "emo_fc_2.3.bias"):
         shapes[name] = [classes + 2, *shapes[name][1:]]
@@ -38,14 +39,11 @@ def emonet_state(classes: int = 8, prefix: str = "") -> dict[str, torch.Tensor]:
 
 
 def images() -> torch.Tensor:
-    """Two images (2, 3, 256, 256) in [0, 1]."""
-    line = np.arange(256) / 256
-    x, y = line[None, :], line[:, None]
+    """Return two images, (2, 3, 256, 256) in [0, 1]."""
+    coordinates = np.arange(256) / 256
+    x, y = coordinates[None, :], coordinates[:, None]
     waves = [
-        [
-            np.sin(2 * np.pi * ((c + 1) * 1.5 * x + (b + 1) * (1 + 0.5 * c) * y) + 0.3 + b + c)
-            for c in range(3)
-        ]
+        [np.sin(2 * np.pi * ((c + 1) * 1.5 * x + (b + 1) * (1 + 0.5 * c) * y) + 0.3 + b + c) for c in range(3)]
         for b in range(2)
-    ]  # fmt: skip
+    ]
     return torch.from_numpy((0.5 + 0.5 * np.array(waves)).astype(np.float32))

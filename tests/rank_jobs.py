@@ -1,4 +1,4 @@
-"""What `torchrun` starts in test_ranks.py: … rank_jobs.py <job> <folder> <arguments>."""
+"""The jobs that test_ranks.py starts with torchrun: rank_jobs.py <job> <folder> <arguments>."""
 
 import os
 import signal
@@ -10,57 +10,60 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 import mtclar
-from utils import engine, pair_training, ranks
-from utils.errors import UserError
-from utils.runtime import make_runtime
-from utils.script import run_script
-from utils.settings import RuntimeSettings
+from utils.base.errors import UserError
+from utils.compute import ranks
+from utils.compute.runtime import make_runtime
+from utils.config.sections import RuntimeSettings
+from utils.runs.script import run_script
+from utils.training import loop, pair_training
 
 
 def train() -> None:
-    """All of mtclar.py; leaves the weights as each rank has them after its last step."""
+    """Run mtclar.py, then save the weights of each rank after its last step and the mean of each of its batches."""
     folder, tasks = Path(sys.argv[2]), []
 
-    class Watched(pair_training.PairTraining):
+    class WatchedTraining(pair_training.PairTraining):
         def __init__(self, model, *rest):
             for weights in model.parameters():
-                weights.data += 0.01 * ranks.rank()  # they begin with the first one's all the same
+                weights.data += 0.01 * ranks.rank()  # DistributedDataParallel must start from rank 0's weights
             super().__init__(model, *rest)
             tasks.append(self)
 
-    pair_training.PairTraining = Watched
-    engine.load_model = lambda *_: None  # it would make them equal
+    pair_training.PairTraining = WatchedTraining
+    loop.load_model = lambda *_: None  # loading best.pt would make the weights equal
     sys.argv[1:] = sys.argv[3:]
     mtclar.main()
     (task,) = tasks
-    seen = [batch.images.float().mean().item() for batch in task.batches(0)]
-    torch.save({"weights": dict(task.model.named_parameters()), "seen": seen}, folder / f"rank{ranks.rank()}.pt")
+    means = [batch.images.float().mean().item() for batch in task.batches(0)]
+    torch.save(
+        {"weights": dict(task.model.named_parameters()), "batch_means": means}, folder / f"rank{ranks.rank()}.pt"
+    )
 
 
 def fail() -> None:
-    """The second rank has an error of the user's; the first one waits for it."""
+    """Rank 1 raises a UserError while rank 0 waits for it."""
     make_runtime(RuntimeSettings(device="cpu"))
     if ranks.rank() == 1:
-        raise UserError("the second rank has no data")
-    ranks.wait()
+        raise UserError("rank 1 has no data")
+    ranks.barrier()
 
 
 def die() -> None:
-    """The second rank is killed."""
+    """Rank 1 is killed while rank 0 waits for it."""
     make_runtime(RuntimeSettings(device="cpu"))
     if ranks.rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
-    ranks.wait()
+    ranks.barrier()
 
 
 def gather() -> None:
-    """Rows that were shared out come back in their places, of unequal shares too."""
+    """Rows that were distributed unequally are gathered in their original order."""
     make_runtime(RuntimeSettings(device="cpu"))
     whole = torch.arange(14.0).reshape(7, 2)
-    found = ranks.gathered(whole[ranks.rank() :: ranks.count()])
-    assert torch.equal(found, whole) and ranks.from_first(ranks.rank) == 0
+    gathered = ranks.gather_rows(whole[ranks.rank() :: ranks.world_size()])
+    assert torch.equal(gathered, whole) and ranks.broadcast_from_rank_zero(ranks.rank) == 0
     assert ranks.mean(torch.tensor([float(ranks.rank())])).item() == 0.5
-    print(f"heard from rank {ranks.rank()}")
+    print(f"printed by rank {ranks.rank()}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Labelling a video, without the page: labels on disk, undo, and traces equal to those of fsl_mtclar.py."""
+"""Labelling a video without a browser: labels on disk, undo, and estimates equal to those of fsl_mtclar.py."""
 
 import os
+import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,36 +12,37 @@ import pytest
 import torch
 from clips import write_video
 
-from datasets.annotations import Timeline
-from datasets.frames import DataError
-from datasets.labels import read_labels
-from datasets.tracks import BOX
-from datasets.video import open_video
-from datasets.video_frames import VideoFrames
+from datasets.annotations.labels import read_labels
+from datasets.annotations.timeline import Timeline
+from datasets.columns import BOX
+from datasets.video.random_access import VideoFrames
+from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
-from utils.annotate.label_file import COLUMNS, LabelFile, NotSaved, all_annotators, label_path
-from utils.annotate.payload import plane_state, readings, trace_state
+from utils.annotate import actions
+from utils.annotate.actions import CHANGES, FOCUS_NOTE, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
+from utils.annotate.label_file import COLUMNS, LabelFile, NotSavedError, files_of_all_annotators, label_path
+from utils.annotate.payload import frame_summary, plane_data, shot_changes, trace_data
 from utils.annotate.position import Position
-from utils.annotate.project import joined_labels
-from utils.annotate.session import Network, Session, shot_changes
-from utils.annotate.thin import POINTS, thinned
-from utils.fused.fusion import UNFITTED
-from utils.labelling import see_clip
-from utils.runtime import make_runtime
-from utils.settings import RuntimeSettings
-from utils.support_set import FUSED
+from utils.annotate.project import join_labels
+from utils.annotate.session import Session
+from utils.annotate.thin import MAX_POINTS, thin_trace
+from utils.base.errors import DataError
+from utils.compute.runtime import make_runtime
+from utils.config.sections import RuntimeSettings
+from utils.labelling.anchors import FUSED
+from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.label_video import label_video
-from utils.videos.support import place_labels
+from utils.videos.support import resolve_labels
 
 FRAMES, CUT, GAP = 120, 80, range(30, 36)
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def labeller() -> Labeller:
     torch.manual_seed(0)
     runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
-    return Network(runtime.place(MTCLAR(16, "concat").eval()), runtime, UNFITTED)
+    return Labeller(runtime.to_device(MTCLAR(16, "concat").eval()), runtime)
 
 
 @pytest.fixture(scope="module")
@@ -58,75 +61,76 @@ def video() -> FaceVideo:
 
 
 @pytest.fixture
-def open_session(video, network, tmp_path):
-    clips = [see_clip(network.model, network.runtime, one.embeddings, one.faces["time"].to_numpy())
-             for one in video.tracks]  # fmt: skip
+def open_session(video, labeller, tmp_path):
+    def open_file(annotator="", error=0.0, name="clip_labels.csv") -> Session:
+        return Session(video, labeller, LabelFile(tmp_path / name, video.timeline, annotator), error)
 
-    def opened(annotator="", error=0.0, name="clip_labels.csv") -> Session:
-        return Session(video, clips, network, LabelFile(tmp_path / name, video.timeline, annotator), error)
-
-    return opened
+    return open_file
 
 
-def test_traces_are_those_that_the_script_writes(open_session, video, network):
+def test_estimates_equal_the_labels_that_the_script_writes(open_session, video, labeller):
     session = open_session(error=0.05)
     for frame, valence, arousal in ((3, 0.4, -0.2), (60, -0.3, 0.6), (79, 0.111, 0.999)):
         session.label(0, frame, valence, arousal)
     labels = read_labels(session.file.path, session.timeline)
-    found = label_video(network.model, video, place_labels(labels, video, 0.05), FUSED, UNFITTED, network.runtime)
-    for track in (0, 1):  # the other one has no label of its own, and is labelled by these
-        table = found.tables["fused"][found.tables["fused"]["track"] == track]
-        values = session.view(track).labels.values
-        np.testing.assert_allclose(values, table[["valence", "arousal"]].to_numpy(float), atol=1e-5)
-        low = np.clip(values - session.view(track).labels.margins, -1, 1)
-        np.testing.assert_allclose(low, table[["valence_low", "arousal_low"]].to_numpy(float), atol=1e-4)
+    table = label_video(labeller, video, resolve_labels(labels, video, 0.05), FUSED).tables[FUSED]
+    for track in (0, 1):  # Track 1 has no label of its own and is labelled from those of track 0.
+        rows = table[table["track"] == track]
+        values = session.estimate(track).values
+        np.testing.assert_allclose(values, rows[["valence", "arousal"]].to_numpy(float), atol=1e-5)
+        low = np.clip(values - session.estimate(track).half_widths, -1, 1)
+        np.testing.assert_allclose(low, rows[["valence_low", "arousal_low"]].to_numpy(float), atol=1e-4)
 
 
-@pytest.mark.parametrize("swing, misread", [(1.0, ["valence"]), (0.02, [])])
-def test_a_misread_face_is_told_in_log_and_view(open_session, video, network, caplog, swing, misread):
+@pytest.mark.parametrize("amplitude, misread", [(1.0, ["valence"]), (0.02, [])])
+def test_a_misread_face_is_reported(open_session, video, labeller, caplog, amplitude, misread):
     session = open_session()
     for frame, valence in ((2, 0.7), (12, 0.1), (22, -0.6), (45, 0.8), (55, -0.2), (65, -0.9), (75, 0.5)):
-        session.label(0, frame, swing * valence, 0.1)
-    assert list(session.view(0).labels.misread) == misread
+        session.label(0, frame, amplitude * valence, 0.1)
+    assert list(session.estimate(0).misread) == misread
     labels = read_labels(session.file.path, session.timeline)
-    label_video(network.model, video, place_labels(labels, video, 0.0), FUSED, UNFITTED, network.runtime)
-    told = [record.getMessage() for record in caplog.records if "misreads" in record.getMessage()]
-    assert len(told) == len(misread) and all("clip, track 0" in text and "valence in" in text for text in told)
+    label_video(labeller, video, resolve_labels(labels, video, 0.0), FUSED)
+    warnings = [record.getMessage() for record in caplog.records if "misreads" in record.getMessage()]
+    assert len(warnings) == len(misread)
+    assert all("clip, track 0" in text and "valence in" in text for text in warnings)
 
 
-def test_labels_are_on_disk_and_come_back(open_session):
+def test_labels_are_on_disk_and_are_read_again(open_session):
     session = open_session("Ada")
     session.label(0, 10, 0.256, -2.0)
     session.label(1, 100, -0.0, 0.5)
-    session.annotate(0, 10, "=1+1\n' or \"this\", Ünal")
+    session.set_note(0, 10, '=1+1\n\' or "this", Ünal')
     table = pd.read_csv(session.file.path)
     assert tuple(table.columns) == COLUMNS and table["frame"].tolist() == [10, 100]
     assert table.loc[0, ["valence", "arousal", "annotator"]].tolist() == [0.26, -1.0, "Ada"]
     assert table.loc[0, "note"].startswith("'=") and table.loc[1, "valence"] == 0
     again = open_session("Ada")
-    assert again.marks == session.marks and again.marks[0, 10].note == "=1+1 ' or \"this\", Ünal"
+    assert again.labels == session.labels and again.labels[0, 10].note == '=1+1 \' or "this", Ünal'
     again.delete(0, 10)
     again.delete(1, 100)
-    assert not session.file.path.exists() and open_session("Ada").marks == {}
+    assert not session.file.path.exists() and open_session("Ada").labels == {}
 
 
-def test_undo_and_redo_of_everything(open_session):
+def test_every_change_can_be_undone_and_redone(open_session):
     session = open_session()
-    states = [session.marks]
+    states = [session.labels]
     for change in (
-        lambda: session.label(0, 5, 0.1, 0.2), lambda: session.label(0, 5, 0.3, 0.2),
-        lambda: session.annotate(0, 5, "sure"), lambda: session.label(1, 90, 0.0, 0.0), lambda: session.delete(0, 5),
-    ):  # fmt: skip
+        lambda: session.label(0, 5, 0.1, 0.2),
+        lambda: session.label(0, 5, 0.3, 0.2),
+        lambda: session.set_note(0, 5, "sure"),
+        lambda: session.label(1, 90, 0.0, 0.0),
+        lambda: session.delete(0, 5),
+    ):
         change()
-        states.append(session.marks)
-    session.delete(0, 5)  # changes nothing, so there is nothing to take back
+        states.append(session.labels)
+    session.delete(0, 5)  # changes nothing, so there is nothing to undo
     for before in states[-2::-1]:
         assert session.undo() is not None
-        assert session.marks == before == open_session().marks
+        assert session.labels == before == open_session().labels
     assert session.undo() is None and not session.can_undo
     for after in states[1:]:
         session.redo()
-        assert session.marks == after
+        assert session.labels == after
     assert session.redo() is None
     session.undo()
     session.label(0, 7, 0.0, 0.0)
@@ -138,56 +142,82 @@ def position(open_session) -> Position:
     session = open_session()
     for frame in (10, 20):
         session.label(0, frame, 0.2, -0.2)
-    return Position(SimpleNamespace(items=[SimpleNamespace(session=session)], worst_first=lambda: [0]))
+    return Position(SimpleNamespace(videos=[SimpleNamespace(session=session)], by_expected_error=lambda: [0]))
 
 
 def test_moves(position):
-    def go(name: str, **act) -> int:
-        position.go({"name": name, **act})
+    def move(name: str, **details) -> int:
+        position.move({"name": name, **details})
         return position.frame
 
     assert position.frame == 0
-    assert go("step", frames=3) == 3 and go("step", seconds=1) == 28 and go("step", frames=-1000) == 0
-    assert go("goto", time=0.99) == 25 and go("goto", row=70) == 70 and go("goto", mark=20) == 20
-    assert go("mark") == 10 and go("mark") == 20 and go("mark", by=-1) == 10  # beyond the last one is the first
-    following = position.session.view(0).next
-    assert go("next") == position.session.clips[0].frames[following.place] == go("next")
-    assert go("doubt") == position.frame  # there is none
+    assert move("step", frames=3) == 3 and move("step", seconds=1) == 28 and move("step", frames=-1000) == 0
+    assert move("goto", time=0.99) == 25 and move("goto", row=70) == 70 and move("goto", frame=20) == 20
+    assert move("next_label") == 10 and move("next_label") == 20  # After the last label comes the first one.
+    assert move("next_label", by=-1) == 10
+    suggestion = position.session.estimate(0).suggestion
+    suggested = position.session.tracks[0].frames[suggestion.frame_index]
+    assert move("next_suggestion") == suggested == move("next_suggestion")
+    assert move("next_contradiction") == position.frame  # There is no contradiction.
+
+
+def test_every_key_has_an_action_and_stands_in_the_help():
+    assert len(KEYS) == sum(len(shortcut.actions) for shortcut in SHORTCUTS)  # No key has two actions.
+    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, FOCUS_NOTE}
+    assert all(shortcut.shown and shortcut.meaning for shortcut in SHORTCUTS)
+    wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": FOCUS_NOTE}
+    assert {key: KEYS[key]["name"] for key in wanted} == wanted
+
+
+def test_every_action_that_the_page_sends_is_known():
+    folder = Path(actions.__file__).parent
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (*folder.glob("*.js"), folder / "page.py"))
+    sent = re.findall(r"""(?:send|action_handler)\(["'](\w+)|action_button\("[^"]*", "[^"]*", "(\w+)""", text)
+    names = {name for pair in sent for name in pair if name}
+    assert {"label", "drag", "note", "goto", "undo", "next_suggestion"} <= names
+    assert names <= {*CHANGES, *MOVES, *PAGE_ACTIONS}
+
+
+def test_every_key_that_moves_or_changes_is_performed(position):
+    for action in KEYS.values():
+        perform = {**dict.fromkeys(CHANGES, position.change), **dict.fromkeys(MOVES, position.move)}.get(action["name"])
+        if perform:
+            perform({"shown": 10, "requested": 10, **action})
 
 
 def test_changes_at_a_position(position):
-    def mark(frame: int, **act):
-        position.change({"shown": frame, "frame": frame, **act})
-        return position.session.marks.get((0, frame))
+    def change(frame: int, **action):
+        position.change({"shown": frame, "requested": frame, "frame": frame, **action})
+        return position.session.labels.get((0, frame))
 
-    estimate = position.session.view(0).labels.values[15]
-    assert mark(15, name="accept")[:2] == pytest.approx(estimate, abs=0.005)
-    assert mark(10, name="nudge", axis=1, by=0.05)[:2] == (0.2, -0.15)
-    assert mark(10, name="move", axis=0, value=0.9)[:2] == (0.9, -0.15)
-    assert mark(10, name="note", text="sure").note == "sure"
-    assert mark(20, name="delete") is None
+    estimate = position.session.estimate(0).values[15]
+    assert change(15, name="accept")[:2] == pytest.approx(estimate, abs=0.005)
+    assert change(10, name="nudge", axis=1, by=0.05)[:2] == (0.2, -0.15)
+    assert change(10, name="drag", axis=0, value=0.9)[:2] == (0.9, -0.15)
+    assert change(10, name="note", text="sure").note == "sure"
+    assert change(20, name="delete") is None
     position.change({"name": "undo"})
-    assert (position.track, position.frame) == (0, 20) and (0, 20) in position.session.marks
-    for act in ({"name": "label", "valence": 0, "arousal": 0}, {"name": "accept", "shown": GAP[0]}):
-        with pytest.raises(DataError, match="no frame is on screen|shows no face"):
-            position.change(act)
+    assert (position.track, position.frame) == (0, 20) and (0, 20) in position.session.labels
+    for action in ({"name": "label", "valence": 0, "arousal": 0}, {"name": "accept", "shown": GAP[0]}):
+        with pytest.raises(DataError, match="no frame is on screen|does not show the face"):
+            position.change(action)
 
 
-def test_what_cannot_be_labelled_changes_nothing(open_session):
+def test_an_impossible_label_changes_nothing(open_session):
     session = open_session()
     for track, frame, valence in ((0, GAP[0], 0.0), (0, 100, 0.0), (3, 10, 0.0), (0, 10, float("nan"))):
-        with pytest.raises(DataError, match="no face|two numbers"):
+        with pytest.raises(DataError, match="does not show the face|two numbers"):
             session.label(track, frame, valence, 0.0)
     with pytest.raises(DataError, match="label the frame first"):
-        session.annotate(0, 10, "why")
-    assert not session.marks and not session.can_undo and not session.file.path.exists()
+        session.set_note(0, 10, "why")
+    assert not session.labels and not session.can_undo and not session.file.path.exists()
 
 
-def test_a_label_that_cannot_be_written_is_taken_back(open_session, monkeypatch):
+def test_a_label_that_cannot_be_saved_is_reverted(open_session, monkeypatch):
     session = open_session()
     session.label(0, 4, 0.1, 0.2)
     session.label(0, 5, 0.1, 0.2)
-    marks, text = session.marks, session.file.path.read_text()
+    labels, text = session.labels, session.file.path.read_text()
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -195,18 +225,18 @@ def test_a_label_that_cannot_be_written_is_taken_back(open_session, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         for change in (lambda: session.label(0, 6, 0.1, 0.2), session.undo):
-            with pytest.raises(NotSaved, match="clip_labels.csv: cannot be written .No space left"):
+            with pytest.raises(NotSavedError, match="clip_labels.csv: cannot be written .No space left"):
                 change()
-    assert session.marks == marks == open_session().marks and session.file.path.read_text() == text
+    assert session.labels == labels == open_session().labels and session.file.path.read_text() == text
     assert session.can_undo and not session.can_redo
     other = open_session()
     other.label(1, 99, 0.5, 0.5)
-    with pytest.raises(NotSaved, match="changed by another program"):
+    with pytest.raises(NotSavedError, match="changed by another program"):
         session.label(0, 6, 0.1, 0.2)
-    assert set(open_session().marks) == {(0, 4), (0, 5), (1, 99)}
+    assert set(open_session().labels) == {(0, 4), (0, 5), (1, 99)}
 
 
-def test_labels_of_others_are_never_overwritten(open_session, tmp_path):
+def test_labels_of_other_annotators_are_never_overwritten(open_session, tmp_path):
     open_session("Ada", name="labels.csv").label(0, 5, 0.1, 0.2)
     with pytest.raises(DataError, match="labels by 'Ada'.*file of their own"):
         open_session("Ben", name="labels.csv")
@@ -219,25 +249,24 @@ def test_labels_of_others_are_never_overwritten(open_session, tmp_path):
     assert pd.read_csv(foreign)["valence"].tolist() == [0.123456, 0.1]
 
 
-def test_labels_of_tracks_that_are_not_chosen_stay_in_the_file(open_session, video, network, tmp_path):
+def test_labels_of_tracks_that_are_not_chosen_are_kept_in_the_file(open_session, video, labeller):
     session = open_session()
     session.label(0, 5, 0.1, 0.2)
     session.label(1, 90, 0.3, 0.4)
-    session.annotate(1, 90, "other")
-    first = video._replace(tracks=video.tracks[:1])
-    clips = [session.clips[0].seen]
-    alone = Session(first, clips, network, LabelFile(session.file.path, video.timeline, ""))
-    assert set(alone.marks) == {(0, 5)}
-    alone.label(0, 6, 0.5, 0.5)
-    assert open_session().marks == {**session.marks, **alone.marks}
-    assert open_session().marks[1, 90].note == "other"
+    session.set_note(1, 90, "other")
+    first_track = video._replace(tracks=video.tracks[:1])
+    other = Session(first_track, labeller, LabelFile(session.file.path, video.timeline, ""))
+    assert set(other.labels) == {(0, 5)}
+    other.label(0, 6, 0.5, 0.5)
+    assert open_session().labels == {**session.labels, **other.labels}
+    assert open_session().labels[1, 90].note == "other"
 
 
-def test_each_annotator_has_a_file_and_all_are_joined(open_session, tmp_path):
+def test_each_annotator_has_a_file_and_the_files_are_joined(open_session, tmp_path):
     video = tmp_path / "clip.mp4"
     assert label_path(video, None, "") == tmp_path / "clip_labels.csv"
     assert label_path(video, tmp_path / "mine.csv", "Ada") == tmp_path / "mine.csv"
-    with pytest.raises(DataError, match="mine.eaf: the page keeps labels in a CSV"):
+    with pytest.raises(DataError, match="mine.eaf: the page saves labels in a CSV"):
         label_path(video, tmp_path / "mine.eaf", "Ada")
     paths = {name: label_path(video, tmp_path, name) for name in ("Ada", "Ben B.")}
     assert paths["Ben B."].name == "clip_labels_Ben_B.csv"
@@ -245,63 +274,64 @@ def test_each_annotator_has_a_file_and_all_are_joined(open_session, tmp_path):
         session = open_session(name, name=path.name)
         session.label(0, 5, 0.1, len(name) / 10)
     shutil.copy(paths["Ada"], tmp_path / "clip2_labels_Ada.csv")  # of another video
-    files = all_annotators(paths["Ada"], video)
+    files = files_of_all_annotators(paths["Ada"], video)
     assert files == sorted(paths.values())
     (tmp_path / "joined").mkdir()
-    joined = read_labels(joined_labels(files, session, tmp_path / "joined"), session.timeline)
+    joined = read_labels(join_labels(files, session, tmp_path / "joined"), session.timeline)
     assert joined["annotator"].tolist() == ["Ada", "Ben B."] and joined["arousal"].tolist() == pytest.approx([0.3, 0.6])
 
 
-def test_view_plans_and_contradictions(open_session):
+def test_suggestions_plans_and_contradictions(open_session):
     session = open_session()
-    before = session.error
-    frames = session.clips[0].frames[4::8]
+    before = session.expected_error
+    frames = session.tracks[0].frames[4::8]
     for frame in frames:
         session.label(0, int(frame), 0.1, 0.1)
-    view = session.view(0)
-    assert session.error < before and not view.doubts
-    assert view.needed(1.0) == 0 and view.needed(0.0) is None
-    assert view.needed(view.ahead[4].after) == 5
+    estimate = session.estimate(0)
+    assert session.expected_error < before and not estimate.contradictions
+    assert estimate.labels_needed(1.0) == 0 and estimate.labels_needed(0.0) is None
+    assert estimate.labels_needed(estimate.plan[4].error_after) == 5
     wrong = int(frames[4])
     session.label(0, wrong, -1.0, 0.1)
-    assert [(doubt.anchor, doubt.axis) for doubt in session.view(0).doubts if doubt.label == -1] == [(4, "valence")]
-    marks = {mark["frame"]: mark for mark in trace_state(session, 0)["marks"]}
-    assert marks[wrong]["expected"][0] > -0.5 and marks[wrong]["expected"][1] is None
-    assert "others expect" in readings(session, 0, wrong)
-    assert plane_state(session, 0, wrong)["label"] == [-1.0, 0.1]
-    assert plane_state(session, 0, GAP[0])["estimate"] is None and "no face" in readings(session, 0, GAP[0])
+    contradictions = session.estimate(0).contradictions
+    assert [(one.anchor_index, one.axis) for one in contradictions if one.label == -1] == [(4, "valence")]
+    labels = {label["frame"]: label for label in trace_data(session, 0)["labels"]}
+    assert labels[wrong]["expected"][0] > -0.5 and labels[wrong]["expected"][1] is None
+    assert "other labels predict" in frame_summary(session, 0, wrong)
+    assert plane_data(session, 0, wrong)["label"] == [-1.0, 0.1]
+    assert plane_data(session, 0, GAP[0])["estimate"] is None and "no face" in frame_summary(session, 0, GAP[0])
 
 
-def test_gaps_and_cuts_are_told(open_session, video):
+def test_gaps_and_shot_changes(open_session, video):
     assert shot_changes(video).tolist() == [CUT / 25]
-    state = trace_state(open_session(), 0)
-    assert state["gaps"] == [[GAP[0] / 25, 36 / 25], [CUT / 25, (FRAMES - 1) / 25]] and state["cuts"] == [CUT / 25]
-    assert [x for x in state["axes"][0]["x"] if x is None] == [None, None]
+    data = trace_data(open_session(), 0)
+    assert data["gaps"] == [[GAP[0] / 25, 36 / 25], [CUT / 25, (FRAMES - 1) / 25]] and data["cuts"] == [CUT / 25]
+    assert [x for x in data["axes"][0]["x"] if x is None] == [None, None]
 
 
-@pytest.mark.parametrize("frames", [1, POINTS // 2, 10_007])
-def test_thinned_traces_keep_their_peaks(frames):
+@pytest.mark.parametrize("frames", [1, MAX_POINTS // 2, 10_007])
+def test_thin_traces_keep_their_peaks(frames):
     times = np.arange(frames) / 25
     mid = np.random.default_rng(0).uniform(-0.5, 0.5, frames)
     mid[frames // 3] = 0.97
     breaks = np.array([frames // 2]) if frames > 1 else np.empty(0, int)
-    found = thinned(times, breaks, mid, np.full(frames, 0.2))
-    drawn = [value for value in found["mid"] if value is not None]
-    assert max(drawn) == 0.97 and len(drawn) <= POINTS + 4
-    assert len({len(column) for column in found.values()}) == 1
-    known = np.array([x for x in found["x"] if x is not None])
-    assert (np.diff(known) >= 0).all() and max(value for value in found["high"] if value is not None) == 1
+    thinned = thin_trace(times, breaks, mid, np.full(frames, 0.2))
+    drawn = [value for value in thinned["mid"] if value is not None]
+    assert max(drawn) == 0.97 and len(drawn) <= MAX_POINTS + 4
+    assert len({len(column) for column in thinned.values()}) == 1
+    known = np.array([x for x in thinned["x"] if x is not None])
+    assert (np.diff(known) >= 0).all() and max(value for value in thinned["high"] if value is not None) == 1
 
 
-def test_any_frame_is_the_one_that_reading_from_the_start_gives(tmp_path):
+def test_random_access_gives_the_frames_of_sequential_reading(tmp_path):
     images = (np.full((48, 64, 3), 20 + frame, np.uint8) for frame in range(130))
     video = open_video(write_video(tmp_path / "clip.mp4", images))
-    whole = {frame: (time, image) for frame, time, image in video}
-    timeline = Timeline(np.array(list(whole)), np.array([time for time, _ in whole.values()]))
+    sequential = {frame: (time, image) for frame, time, image in video}
+    timeline = Timeline(np.array(list(sequential)), np.array([time for time, _ in sequential.values()]))
     frames = VideoFrames(video, timeline)
     for frame in (0, 1, 2, 40, 129, 3, 77, 76, 128):
-        np.testing.assert_array_equal(frames.read(frame), whole[frame][1])
+        np.testing.assert_array_equal(frames.read(frame), sequential[frame][1])
     with pytest.raises(DataError, match="beyond the end"):
         frames.read(130)
-    shifted = Timeline(timeline.frames, timeline.times + 1)  # stamps that seeking does not give
-    np.testing.assert_array_equal(VideoFrames(video, shifted).read(100), whole[100][1])
+    shifted = Timeline(timeline.frames, timeline.times + 1)  # time stamps that seeking does not give
+    np.testing.assert_array_equal(VideoFrames(video, shifted).read(100), sequential[100][1])

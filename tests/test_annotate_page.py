@@ -1,4 +1,4 @@
-"""The page to label in, in headless Chromium: what a person does, and what then is on disk."""
+"""The annotation page in headless Chromium: what a person does, and what is then on disk."""
 
 import http.client
 import shutil
@@ -15,7 +15,7 @@ pytest.importorskip("playwright")
 from clips import render_clip
 from page_driver import CHROMIUM, Tab, browsing, serving, wait_for
 
-from datasets.demo import label_trace
+from datasets.demo.traces import label_trace
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no system Chromium")
 
@@ -37,23 +37,23 @@ def clip(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def server(clip, checkpoint, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    with serving(clip, checkpoint, "--annotator", "Ada L.", "--runs", runs, *ON_CPU) as found:
-        assert found.url, found.printed
-        yield found
+    with serving(clip, checkpoint, "--annotator", "Ada L.", "--runs", runs, *ON_CPU) as process:
+        assert process.url, process.printed
+        yield process
 
 
 @pytest.fixture(scope="module")
 def context():
-    with browsing() as found:
-        yield found
+    with browsing() as browser_context:
+        yield browser_context
 
 
 @pytest.fixture
 def tab(context, server):
-    found = Tab(context, server.url)
-    yield found
-    assert not found.errors
-    found.page.close()
+    opened = Tab(context, server.url)
+    yield opened
+    assert not opened.errors
+    opened.page.close()
 
 
 @pytest.fixture(scope="module")
@@ -65,67 +65,67 @@ def labels(file: Path) -> pd.DataFrame:
     return pd.read_csv(file).set_index("frame") if file.exists() else pd.DataFrame()
 
 
-def test_a_session_from_the_first_click_to_the_outputs(tab, file, server):
+def test_from_the_first_click_to_the_outputs(tab, file, server):
     first = tab.next()
     assert tab.text(".error").endswith("0 labels")
     tab.label(0.5, -0.25)
     on_disk = labels(file)
     assert on_disk.index.tolist() == [first] and on_disk.loc[first, "annotator"] == "Ada L."
     assert on_disk.loc[first, ["valence", "arousal"]].tolist() == pytest.approx([0.5, -0.25], abs=0.02)
-    assert "Saved to clip_labels_Ada_L.csv" in tab.text(".status") and tab.marks() == [first]
+    assert "Saved to clip_labels_Ada_L.csv" in tab.text(".status") and tab.labelled_frames() == [first]
 
     second = tab.next()
-    tab.saves(lambda: tab.press("Enter"))  # the estimate as the label
+    tab.wait_for_answer(lambda: tab.press("Enter"))  # accepts the estimate as the label
     before = labels(file).loc[second, "valence"]
-    tab.saves(lambda: tab.press("d"))
+    tab.wait_for_answer(lambda: tab.press("d"))
     assert labels(file).loc[second, "valence"] == pytest.approx(min(before + 0.05, 1), abs=1e-3)
-    tab.saves(lambda: tab.press("Shift+S"))
+    tab.wait_for_answer(lambda: tab.press("Shift+S"))
 
-    tab.saves(lambda: tab.drag_mark(first, 1, 20))
+    tab.wait_for_answer(lambda: tab.drag_label(first, 1, 20))
     assert labels(file).loc[first, "arousal"] < -0.35
     assert labels(file).loc[first, "valence"] == on_disk.loc[first, "valence"]
-    tab.saves(lambda: tab.press("Control+z"))
+    tab.wait_for_answer(lambda: tab.press("Control+z"))
     assert labels(file).loc[first, "arousal"] == on_disk.loc[first, "arousal"]
-    tab.saves(lambda: tab.press("Control+y"))
+    tab.wait_for_answer(lambda: tab.press("Control+y"))
     assert labels(file).loc[first, "arousal"] < -0.35
 
-    tab.at(first)
+    tab.wait_for_frame(first)
     tab.press("t")
     tab.page.keyboard.type("=looks <b>away</b>")
-    tab.saves(lambda: tab.press("Enter"))
+    tab.wait_for_answer(lambda: tab.press("Enter"))
     assert labels(file).loc[first, "note"] == "'=looks <b>away</b>"
 
     tab.page.reload()
     tab.ready()
-    assert tab.marks() == sorted([first, second])
+    assert tab.labelled_frames() == sorted([first, second])
     tab.press("]")
-    tab.at(min(first, second))
+    tab.wait_for_frame(min(first, second))
 
     tab.page.get_by_role("button", name="Finish").click()
     folder = Path(tab.text(".finished").removeprefix("All outputs are in "))
-    found = pd.read_csv(folder / "labels.csv")
+    table = pd.read_csv(folder / "labels.csv")
     assert {"labels.csv", "clip.eaf", "clip_plane.png"} <= {path.name for path in folder.iterdir()}
-    assert found.loc[found["support"], "frame"].tolist() == sorted([first, second])
+    assert table.loc[table["support"], "frame"].tolist() == sorted([first, second])
     tab.press("Escape")
     tab.page.wait_for_selector(".q-dialog", state="detached")
     for frame in sorted([first, second], reverse=True):
         tab.press("[")
-        tab.at(frame)
-        tab.saves(lambda: tab.press("Delete"))
+        tab.wait_for_frame(frame)
+        tab.wait_for_answer(lambda: tab.press("Delete"))
     assert not file.exists()
     assert all(url.startswith((server.url, server.url.replace("http", "ws"), "data:")) for url in tab.requests)
 
 
-def test_keys_and_clicks_move_and_frames_without_a_face_take_no_label(tab, file):
+def test_keys_and_clicks_show_other_frames_and_a_frame_without_a_face_takes_no_label(tab, file):
     tab.press("Home")
-    tab.at(0)
+    tab.wait_for_frame(0)
     tab.press("ArrowRight")
-    tab.at(1)
+    tab.wait_for_frame(1)
     tab.press("Shift+ArrowRight")
-    tab.at(26)
+    tab.wait_for_frame(26)
     field = tab.page.locator(".traces-field").first.bounding_box()
     tab.page.mouse.click(field["x"] + field["width"] * 45.2 / (FRAMES - 1), field["y"] + 10)
-    tab.at(45)
+    tab.wait_for_frame(45)
     assert "No face" in tab.text(".picture-none")
     tab.label(0.1, 0.1)
     assert "Not saved" in tab.text(".status") and not file.exists()
@@ -134,56 +134,60 @@ def test_keys_and_clicks_move_and_frames_without_a_face_take_no_label(tab, file)
     tab.press("Escape")
 
 
-def test_two_tabs_show_the_same(tab, context, server, file):
+def test_two_tabs_show_the_same_labels(tab, context, server, file):
     other = Tab(context, server.url)
     frame = tab.next()
     tab.label(-0.5, 0.5)
-    other.until("document.querySelectorAll('.traces-mark.axis-0').length === 1")
-    assert other.marks() == [frame]
-    other.saves(lambda: other.press("Control+z"))
-    tab.until("document.querySelectorAll('.traces-mark').length === 0")
+    other.until("document.querySelectorAll('.traces-label.axis-0').length === 1")
+    assert other.labelled_frames() == [frame]
+    other.wait_for_answer(lambda: other.press("Control+z"))
+    tab.until("document.querySelectorAll('.traces-label').length === 0")
     assert not file.exists()
     other.page.close()
 
 
-def test_a_label_that_cannot_be_written_is_taken_back(tab, file):
+def test_a_label_that_cannot_be_saved_is_reverted(tab, file):
     tab.next()
     tab.label(0.2, 0.2)
-    kept = file.read_text()
-    file.write_text(kept + "\n")  # as another program would
+    text = file.read_text()
+    file.write_text(text + "\n")  # as if another program had written it
     tab.label(0.9, 0.9)
     assert "Not saved" in tab.text(".status") and "another program" in tab.text(".status")
-    assert file.read_text() == kept + "\n" and "+0.20" in tab.text(".reading").replace("+0.19", "+0.20")
-    file.write_text(kept)
-    tab.saves(lambda: tab.press("Delete"))
+    assert file.read_text() == text + "\n" and "+0.20" in tab.text(".summary").replace("+0.19", "+0.20")
+    file.write_text(text)
+    tab.wait_for_answer(lambda: tab.press("Delete"))
     assert not file.exists()
 
 
-def test_only_those_who_know_the_address_get_in(server):
-    place = urlsplit(server.url)
+def test_only_requests_with_the_token_and_from_the_page_are_answered(server):
+    address = urlsplit(server.url)
 
-    def status(path: str, **headers) -> int:
-        connection = http.client.HTTPConnection(place.hostname, place.port)
-        connection.request("GET", path, headers=headers)
+    def status(url: str, **headers) -> int:
+        connection = http.client.HTTPConnection(address.hostname, address.port)
+        connection.request("GET", url, headers=headers)
         return connection.getresponse().status
 
-    inside = place.path
-    socket = f"{inside}_nicegui_ws/socket.io/?EIO=4&transport=websocket"
-    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
-    assert status(inside) == 200 and status(f"{inside}frame/0/3") == 200
+    path = address.path
+    socket = f"{path}_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    assert status(path) == 200 and status(f"{path}frame/0/3") == 200
     for outside in ("/", "/frame/0/3", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
         assert status(outside) == 403
     assert status(f"/{'a' * 32}/") == 403
-    assert status(inside, Host="evil.example") == status(inside, Host=f"evil.example:{place.port}") == 403
-    assert status(inside, Origin="http://evil.example") == status(inside, Origin="null") == 403
+    assert status(path, Host="evil.example") == status(path, Host=f"evil.example:{address.port}") == 403
+    assert status(path, Origin="http://evil.example") == status(path, Origin="null") == 403
     assert status(socket, **upgrade, Origin="http://evil.example") == 403
     assert status("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", **upgrade) == 403
-    assert status(f"{inside}frame/0/..%2f..%2fclip.mp4") == status(f"{inside}frame/0/9999") == 404
-    assert status(f"{inside}frame/7/0") == 404
+    assert status(f"{path}frame/0/..%2f..%2fclip.mp4") == status(f"{path}frame/0/9999") == 404
+    assert status(f"{path}frame/7/0") == 404
 
 
-def test_a_folder_lists_the_worst_first_and_a_killed_server_is_noticed(clip, checkpoint, context, tmp_path):
+def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(clip, checkpoint, context, tmp_path):
     shutil.copy(clip, tmp_path / "one <i>.mp4")
     render_clip(tmp_path / "two.mp4", label_trace(np.random.default_rng(2), 20))
     render_clip(tmp_path / "nobody.mp4", np.zeros((12, 2)), gap=range(12))
@@ -205,11 +209,11 @@ def test_a_folder_lists_the_worst_first_and_a_killed_server_is_noticed(clip, che
         assert tab.text(".status") == "Saving …"
         server.kill()
         tab.until("annotate.kind === 'failed'")
-        assert "NOT known to be saved" in tab.text(".status") and not (tmp_path / "two_labels.csv").exists()
+        assert "may NOT be saved" in tab.text(".status") and not (tmp_path / "two_labels.csv").exists()
         tab.page.close()
 
 
-def test_a_video_without_faces_is_refused_before_the_page(checkpoint, tmp_path):
+def test_a_video_without_faces_is_refused_before_the_page_is_served(checkpoint, tmp_path):
     video = render_clip(tmp_path / "nobody.mp4", np.zeros((12, 2)), gap=range(12))
     with serving(video, checkpoint, *ON_CPU) as server:
         assert server.wait() == 2

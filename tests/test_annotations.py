@@ -1,4 +1,4 @@
-"""Support labels from CSV, ELAN and NOVA: what is read, what is refused and how; both exports, read again."""
+"""Labels in CSV, ELAN and NOVA files: what is read, what raises which error, and the export to ELAN and NOVA."""
 
 import csv
 import io
@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets import annotations, nova
-from datasets.annotations import Timeline, safe_text, score_text, split_traces
-from datasets.elan import write_elan
-from datasets.frames import DataError
-from datasets.labels import read_labels
-from datasets.nova import write_nova
+from datasets.annotations import files, nova
+from datasets.annotations.cells import score_text
+from datasets.annotations.elan import write_elan
+from datasets.annotations.labels import read_labels
+from datasets.annotations.nova import write_nova
+from datasets.annotations.timeline import Timeline
+from datasets.annotations.traces import split_traces
+from utils.base.errors import DataError
+from utils.base.text import safe_text
 
 TIMELINE = Timeline.at_rate(count=100, fps=25.0)
 
@@ -26,7 +29,7 @@ def write(path, text, encoding="utf-8"):
 
 
 def refused(message, path, timeline=TIMELINE, **arguments):
-    """Reading raises a DataError that names the file and matches."""
+    """Assert that reading raises a DataError that names the folder and matches the message; return its text."""
     with pytest.raises(DataError, match=message) as error:
         read_labels(path, timeline, **arguments)
     assert str(path.parent) in str(error.value)
@@ -48,15 +51,17 @@ def test_nearest_frame_of_an_uneven_timeline():
     assert Timeline([7], [0.0]).nearest(3.0) == 0
 
 
-@pytest.mark.parametrize("frames, times", [([], []), ([0, 1], [0.0]), ([1, 0], [0, 1]), ([0, 1], [1, 0]),
-                                           ([0, 1], [0, np.nan]), ([0, 0], [0, 1])])  # fmt: skip
-def test_timeline_out_of_order_is_refused(frames, times):
+@pytest.mark.parametrize(
+    "frames, times",
+    [([], []), ([0, 1], [0.0]), ([1, 0], [0, 1]), ([0, 1], [1, 0]), ([0, 1], [0, np.nan]), ([0, 0], [0, 1])],
+)
+def test_invalid_timeline_is_refused(frames, times):
     with pytest.raises(DataError):
         Timeline(frames, times)
 
 
 @pytest.mark.parametrize("fps", [0, -25, np.nan, np.inf])
-def test_timeline_needs_a_rate(fps):
+def test_timeline_needs_a_positive_rate(fps):
     with pytest.raises(DataError, match="rate must be above 0"):
         Timeline.at_rate(10, fps)
 
@@ -88,17 +93,20 @@ def test_csv_frame_numbers_need_not_start_at_0(csv_file):
     assert read_labels(path, timeline)["frame"].tolist() == [2, 10, 100]
 
 
-@pytest.mark.parametrize("text", [
-    "frame;valence;arousal\n5;0.5;-0.5\n",
-    "frame\tvalence\tarousal\n5\t0.5\t-0.5\n",
-    "\ufeffframe,valence,arousal\r\n5,0.5,-0.5\r\n",
-    " Frame , VALENCE ,Arousal, note\n5.0, 0.5 ,-0.5,\"a, b\"\n",
-    '"frame","valence","arousal"\n"5","0.5","-0.5"\n\n,,\n',
-    "arousal,valence,time,frame\n-0.5,0.5,0.2,5\n",
-    "frame,time,valence,arousal\n5,0.219,0.5,-0.5\n",
-    "frame,time,valence,arousal\n,0.2,0.5,-0.5\n",
-    "frame,valence,arousal,,\n5,0.5,-0.5,,\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "frame;valence;arousal\n5;0.5;-0.5\n",
+        "frame\tvalence\tarousal\n5\t0.5\t-0.5\n",
+        "\ufeffframe,valence,arousal\r\n5,0.5,-0.5\r\n",
+        ' Frame , VALENCE ,Arousal, note\n5.0, 0.5 ,-0.5,"a, b"\n',
+        '"frame","valence","arousal"\n"5","0.5","-0.5"\n\n,,\n',
+        "arousal,valence,time,frame\n-0.5,0.5,0.2,5\n",
+        "frame,time,valence,arousal\n5,0.219,0.5,-0.5\n",
+        "frame,time,valence,arousal\n,0.2,0.5,-0.5\n",
+        "frame,valence,arousal,,\n5,0.5,-0.5,,\n",
+    ],
+)
 def test_csv_dialects(csv_file, text):
     labels = read_labels(csv_file(text, "labels.TSV"), TIMELINE)
     assert labels[["frame", "valence", "arousal"]].values.tolist() == [[5, 0.5, -0.5]]
@@ -119,56 +127,62 @@ def test_two_annotators_or_tracks_may_label_one_frame(csv_file):
 HEADER = "frame,valence,arousal\n"
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "is empty or lacks its header"),
-    ("\n1,0,0\n", "is empty or lacks its header"),
-    (HEADER, "no rows; add a row"),
-    (HEADER + "1,,\n", "holds no label; fill in"),
-    (HEADER + "0,0,0\n1,1.5,0\n", r"row 3: valence 1.5 is outside \[-1, 1\]; correct it"),
-    (HEADER + "1,0,-3\n", "row 2: arousal -3 .*AFEW-VA's scale.*divide all labels by 10"),
-    (HEADER + "1,0,-30\n", "arousal -30 is outside .*correct it"),
-    (HEADER + "1,nan,0\n", "row 2: valence 'nan' is not a finite number"),
-    (HEADER + "1,0,inf\n", "row 2: arousal 'inf' is not a finite"),
-    (HEADER + "1,0,1e999\n", "row 2: arousal '1e999' is not a finite"),
-    (HEADER + "1,0,high\n", "row 2: arousal 'high' is not a finite"),
-    (HEADER + "1,0,1_0\n", "row 2: arousal '1_0' is not a finite"),
-    (HEADER + "1,0,\u0661\n", "is not a finite number"),
-    (HEADER + '1,"0,5",0\n', r"row 2: valence '0,5' has a decimal comma; write '0\.5'"),
-    ("frame;valence;arousal\n1;0,5;-0,5\n", r"row 2: valence '0,5' has a decimal comma"),
-    (HEADER + "1,0,5,0,5\n", "row 2: 5 cells under 3 columns; a decimal comma"),
-    (HEADER + "1,0.5,\n", "row 2: valence has no arousal beside it; give both, or neither"),
-    (HEADER + "1\n2,,0.5\n", "row 3: arousal has no valence beside it"),
-    (HEADER + "100,0,0\n", "row 2: frame 100 is beyond the end, the last frame is 99"),
-    (HEADER + "1e300,0,0\n", "beyond the end, the last frame is 99"),
-    (HEADER + "-1,0,0\n", "row 2: frame -1 is negative"),
-    (HEADER + "1.5,0,0\n", "row 2: frame 1.5 is not a whole number"),
-    (HEADER + ",0,0\n", "row 2: has labels but neither frame nor time"),
-    (HEADER + "1,0,0\n1,0,0.5\n", r"row 3: frame 1 already has a label by one annotator, .*labels.csv row 2; delete"),
-    ("time,valence,arousal\n4.01,0,0\n", r"row 2: time 4.01 s is beyond the end, the last frame is 99 at 3.960 s"),
-    ("time,valence,arousal\n-0.1,0,0\n", "row 2: time -0.1 s is negative"),
-    ("time,valence,arousal\n0.19,0,0\n0.21,0,0\n", "frame 5 already has a label"),
-    ("time,valence,arousal\n00:01,0,0\n", "time '00:01' is not a finite number"),
-    ("frame,time,valence,arousal\n5,0.23,0,0\n", "row 2: frame 5 is at 0.200 s, not at 0.23 s; correct one"),
-    ("frame,time,valence,arousal\n500,0.2,0,0\n", "frame 500 is beyond the end"),
-    ("frame,valence,arousal,annotator\n1,0,0,Ada\n1,0,0,Ada\n", "by annotator 'Ada'"),
-    ("frame,valence,arousal,track\n1,0,0,left\n", "row 2: track 'left' is not"),
-    ("frame,valence,arousal,track\n1,0,0,-1\n", "row 2: track '-1' is no track number"),
-    ("frame,valence,arousal,track\n1,0,0,1e300\n", "row 2: track '1e300' is no track number"),
-    ("frame,valence,arousal,track\n1,0,0,0.5\n", "row 2: track 0.5 is not a whole number"),
-    ("frame,valance,arousal\n1,0,0\n", "column 'valence' is missing: rename its column 'valance'"),
-    ("frame,valence\n1,0\n", "column 'arousal' is missing: add it"),
-    ("frames,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*rename its column 'frames'"),
-    ("x,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*its columns are x, valence"),
-    ("frame,valence,arousal,Valence\n1,0,0,1\n", "column 'valence' is there twice"),
-    ("frame,valence,arousal\n1,0,\"" + "0" * 200_000 + "\"\n", "cannot be read as CSV"),
-    ("frame" + "," * 500_000 + "valence,arousal\n", "more than 200 columns"),
-    (HEADER + "1,0," + "1" * 100_000 + "x\n", "is not a finite number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "is empty or lacks its header"),
+        ("\n1,0,0\n", "is empty or lacks its header"),
+        (HEADER, "no rows; add a row"),
+        (HEADER + "1,,\n", "contains no label; fill in"),
+        (HEADER + "0,0,0\n1,1.5,0\n", r"row 3: valence 1.5 is outside \[-1, 1\]; correct it"),
+        (HEADER + "1,0,-3\n", "row 2: arousal -3 .*AFEW-VA's scale.*divide all labels by 10"),
+        (HEADER + "1,0,-30\n", "arousal -30 is outside .*correct it"),
+        (HEADER + "1,nan,0\n", "row 2: valence 'nan' is not a finite number"),
+        (HEADER + "1,0,inf\n", "row 2: arousal 'inf' is not a finite"),
+        (HEADER + "1,0,1e999\n", "row 2: arousal '1e999' is not a finite"),
+        (HEADER + "1,0,high\n", "row 2: arousal 'high' is not a finite"),
+        (HEADER + "1,0,1_0\n", "row 2: arousal '1_0' is not a finite"),
+        (HEADER + "1,0,\u0661\n", "is not a finite number"),
+        (HEADER + '1,"0,5",0\n', r"row 2: valence '0,5' has a decimal comma; write '0\.5'"),
+        ("frame;valence;arousal\n1;0,5;-0,5\n", r"row 2: valence '0,5' has a decimal comma"),
+        (HEADER + "1,0,5,0,5\n", "row 2: 5 cells under 3 columns; a decimal comma"),
+        (HEADER + "1,0.5,\n", "row 2: valence has no arousal beside it; give both, or neither"),
+        (HEADER + "1\n2,,0.5\n", "row 3: arousal has no valence beside it"),
+        (HEADER + "100,0,0\n", "row 2: frame 100 is beyond the end, the last frame is 99"),
+        (HEADER + "1e300,0,0\n", "beyond the end, the last frame is 99"),
+        (HEADER + "-1,0,0\n", "row 2: frame -1 is negative"),
+        (HEADER + "1.5,0,0\n", "row 2: frame 1.5 is not a whole number"),
+        (HEADER + ",0,0\n", "row 2: has labels but neither frame nor time"),
+        (
+            HEADER + "1,0,0\n1,0,0.5\n",
+            r"row 3: frame 1 already has a label by one annotator, .*labels.csv row 2; delete",
+        ),
+        ("time,valence,arousal\n4.01,0,0\n", r"row 2: time 4.01 s is beyond the end, the last frame is 99 at 3.960 s"),
+        ("time,valence,arousal\n-0.1,0,0\n", "row 2: time -0.1 s is negative"),
+        ("time,valence,arousal\n0.19,0,0\n0.21,0,0\n", "frame 5 already has a label"),
+        ("time,valence,arousal\n00:01,0,0\n", "time '00:01' is not a finite number"),
+        ("frame,time,valence,arousal\n5,0.23,0,0\n", "row 2: frame 5 is at 0.200 s, not at 0.23 s; correct one"),
+        ("frame,time,valence,arousal\n500,0.2,0,0\n", "frame 500 is beyond the end"),
+        ("frame,valence,arousal,annotator\n1,0,0,Ada\n1,0,0,Ada\n", "by annotator 'Ada'"),
+        ("frame,valence,arousal,track\n1,0,0,left\n", "row 2: track 'left' is not"),
+        ("frame,valence,arousal,track\n1,0,0,-1\n", "row 2: track '-1' is no track number"),
+        ("frame,valence,arousal,track\n1,0,0,1e300\n", "row 2: track '1e300' is no track number"),
+        ("frame,valence,arousal,track\n1,0,0,0.5\n", "row 2: track 0.5 is not a whole number"),
+        ("frame,valance,arousal\n1,0,0\n", "column 'valence' is missing: rename its column 'valance'"),
+        ("frame,valence\n1,0\n", "column 'arousal' is missing: add it"),
+        ("frames,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*rename its column 'frames'"),
+        ("x,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*its columns are x, valence"),
+        ("frame,valence,arousal,Valence\n1,0,0,1\n", "column 'valence' occurs twice"),
+        ('frame,valence,arousal\n1,0,"' + "0" * 200_000 + '"\n', "cannot be read as CSV"),
+        ("frame" + "," * 500_000 + "valence,arousal\n", "more than 200 columns"),
+        (HEADER + "1,0," + "1" * 100_000 + "x\n", "is not a finite number"),
+    ],
+)
 def test_csv_is_refused(csv_file, text, message):
     assert len(refused(message, csv_file(text))) < 1000
 
 
-def test_frame_that_the_video_lacks(csv_file):
+def test_label_of_a_frame_that_the_video_does_not_have(csv_file):
     refused("no frame 5, the next one is 10", csv_file(HEADER + "5,0,0\n"), Timeline([2, 10], [0, 1]))
 
 
@@ -177,12 +191,12 @@ def test_unreadable_encoding(csv_file, encoding, text):
     refused("not UTF-8 text .*save it as CSV in UTF-8", csv_file(text, encoding=encoding))
 
 
-def test_files_that_are_no_labels(tmp_path, monkeypatch):
+def test_missing_unknown_and_large_files_are_refused(tmp_path, monkeypatch):
     refused("no such file", tmp_path / "absent.csv")
     (tmp_path / "folder.csv").mkdir()
     refused("no such file", tmp_path / "folder.csv")
     refused("labels are read from .csv", write(tmp_path / "labels.xlsx", ""))
-    monkeypatch.setattr(annotations, "MAX_TEXT_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_TEXT_BYTES", 10)
     refused("larger than", write(tmp_path / "large.csv", HEADER))
 
 
@@ -190,20 +204,26 @@ def test_files_that_are_no_labels(tmp_path, monkeypatch):
 
 
 def elan(tiers, header="", root="ANNOTATION_DOCUMENT", extra=""):
-    """An .eaf; ``tiers``: name → [(start ms, end ms, value), …], or its XML."""
+    """The XML of an .eaf; ``tiers`` maps names to annotations [(start ms, end ms, value), …]."""
     slots, body = [], []
     for name, marks in tiers.items():
         entries = []
         for start, end, value in marks:
             slots += [start, end]
-            entries.append(f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{name}{len(entries)}" TIME_SLOT_REF1='
-                           f'"s{len(slots) - 2}" TIME_SLOT_REF2="s{len(slots) - 1}"><ANNOTATION_VALUE>{value}'
-                           "</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>")  # fmt: skip
+            entries.append(
+                f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{name}{len(entries)}" TIME_SLOT_REF1='
+                f'"s{len(slots) - 2}" TIME_SLOT_REF2="s{len(slots) - 1}"><ANNOTATION_VALUE>{value}'
+                "</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>"
+            )
         body.append(f'<TIER TIER_ID="{name}" LINGUISTIC_TYPE_REF="default-lt">{"".join(entries)}</TIER>')
-    order = "".join(f'<TIME_SLOT TIME_SLOT_ID="s{i}"' + (f' TIME_VALUE="{time}"' if time is not None else "") + "/>"
-                    for i, time in enumerate(slots))  # fmt: skip
-    return (f'<?xml version="1.0" encoding="UTF-8"?><{root}><HEADER TIME_UNITS="milliseconds">{header}</HEADER>'
-            f"<TIME_ORDER>{order}</TIME_ORDER>{''.join(body)}{extra}</{root}>")  # fmt: skip
+    order = "".join(
+        f'<TIME_SLOT TIME_SLOT_ID="s{i}"' + (f' TIME_VALUE="{time}"' if time is not None else "") + "/>"
+        for i, time in enumerate(slots)
+    )
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?><{root}><HEADER TIME_UNITS="milliseconds">{header}</HEADER>'
+        f"<TIME_ORDER>{order}</TIME_ORDER>{''.join(body)}{extra}</{root}>"
+    )
 
 
 @pytest.fixture
@@ -211,9 +231,14 @@ def eaf(tmp_path):
     return lambda *arguments, **others: write(tmp_path / "labels.eaf", elan(*arguments, **others))
 
 
-def test_elan_middle_of_the_annotation_is_the_frame_on_screen(eaf):
-    path = eaf({"Valence": [(0, 40, " 0.5 "), (400, 500, -1)], "AROUSAL": [(400, 500, 0), (0, 40, 1)],
-                "words": [(0, 1000, "hello")]})  # fmt: skip
+def test_elan_label_belongs_to_the_frame_at_the_middle_of_the_annotation(eaf):
+    path = eaf(
+        {
+            "Valence": [(0, 40, " 0.5 "), (400, 500, -1)],
+            "AROUSAL": [(400, 500, 0), (0, 40, 1)],
+            "words": [(0, 1000, "hello")],
+        }
+    )
     labels = read_labels(path, TIMELINE)
     assert labels[["frame", "valence", "arousal"]].values.tolist() == [[0, 0.5, 1], [11, -1, 0]]
     assert labels["annotator"].tolist() == ["", ""] and labels["track"].isna().all()
@@ -235,10 +260,12 @@ def test_elan_template_may_be_half_filled(eaf):
     assert read_labels(eaf({"valence": marks, "arousal": marks}), TIMELINE)["frame"].tolist() == [1]
 
 
-def test_elan_annotations_that_take_their_parents_time(tmp_path):
+def test_elan_dependent_annotations_have_the_time_of_their_parent(tmp_path):
     def child(axis, of):
-        return (f'<TIER TIER_ID="{axis}"><ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{axis}0" ANNOTATION_REF="{of}">'
-                "<ANNOTATION_VALUE>0.5</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>")  # fmt: skip
+        return (
+            f'<TIER TIER_ID="{axis}"><ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{axis}0" ANNOTATION_REF="{of}">'
+            "<ANNOTATION_VALUE>0.5</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION></TIER>"
+        )
 
     extra = child("valence", "parent0") + child("arousal", "valence0")
     path = write(tmp_path / "labels.eaf", elan({"parent": [(80, 120, "")]}, extra=extra))
@@ -247,25 +274,28 @@ def test_elan_annotations_that_take_their_parents_time(tmp_path):
     refused("refers to an annotation that is not there", write(path, elan({}, extra=circle)))
 
 
-@pytest.mark.parametrize("tiers, message", [
-    ({}, "no tier is named valence or arousal; rename tiers, they are: none"),
-    ({"mood": [(0, 40, 1)]}, "rename tiers, they are: 'mood'"),
-    ({"valence": [], "arousal": []}, "holds no label"),
-    ({"valence": [(0, 40, 1)]}, r"tier 'valence', annotation 'valence0' \(frame 0\): valence has no arousal"),
-    ({"valence": [(0, 40, 1)], "arousal": [(40, 80, 1)]}, "has no"),
-    ({"valence": [(0, 40, 5)], "arousal": [(0, 40, 1)]}, "valence 5 .*divide all labels by 10"),
-    ({"valence": [(0, 40, "0,5")], "arousal": [(0, 40, 1)]}, "decimal comma"),
-    ({"valence": [(0, 40, 1), (0, 60, 1)], "arousal": [(0, 40, 1)]}, "falls on frame 0, which has its valence"),
-    ({"valence": [(4000, 4100, 1)], "arousal": [(4000, 4100, 1)]}, "time 4.05 s is beyond the end"),
-    ({"valence": [(None, 40, 1)], "arousal": [(0, 40, 1)]}, "has no time; align it in ELAN"),
-    ({"valence": [("soon", 40, 1)], "arousal": [(0, 40, 1)]}, "time 'soon' is not a finite number"),
-    ({"a_valence": [(0, 40, 1)], "A-valence": [(0, 40, 1)]}, "tier 'A-valence' is there twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "tiers, message",
+    [
+        ({}, "no tier is named valence or arousal; rename tiers, they are: none"),
+        ({"mood": [(0, 40, 1)]}, "rename tiers, they are: 'mood'"),
+        ({"valence": [], "arousal": []}, "contains no label"),
+        ({"valence": [(0, 40, 1)]}, r"tier 'valence', annotation 'valence0' \(frame 0\): valence has no arousal"),
+        ({"valence": [(0, 40, 1)], "arousal": [(40, 80, 1)]}, "has no"),
+        ({"valence": [(0, 40, 5)], "arousal": [(0, 40, 1)]}, "valence 5 .*divide all labels by 10"),
+        ({"valence": [(0, 40, "0,5")], "arousal": [(0, 40, 1)]}, "decimal comma"),
+        ({"valence": [(0, 40, 1), (0, 60, 1)], "arousal": [(0, 40, 1)]}, "falls on frame 0, which has its valence"),
+        ({"valence": [(4000, 4100, 1)], "arousal": [(4000, 4100, 1)]}, "time 4.05 s is beyond the end"),
+        ({"valence": [(None, 40, 1)], "arousal": [(0, 40, 1)]}, "has no time; align it in ELAN"),
+        ({"valence": [("soon", 40, 1)], "arousal": [(0, 40, 1)]}, "time 'soon' is not a finite number"),
+        ({"a_valence": [(0, 40, 1)], "A-valence": [(0, 40, 1)]}, "tier 'A-valence' occurs twice"),
+    ],
+)
 def test_elan_is_refused(eaf, tiers, message):
     refused(message, eaf(tiers))
 
 
-def test_elan_clock_must_be_that_of_the_video(tmp_path, eaf):
+def test_elan_times_must_be_milliseconds_from_the_start_of_the_video(tmp_path, eaf):
     marks = {"valence": [(0, 40, 1)], "arousal": [(0, 40, 1)]}
     refused("has an offset", eaf(marks, header='<MEDIA_DESCRIPTOR TIME_ORIGIN="500"/>'))
     frames = elan(marks).replace("milliseconds", "PAL-frames")
@@ -276,19 +306,29 @@ def test_elan_clock_must_be_that_of_the_video(tmp_path, eaf):
 
 
 def trace(folder, axis, lines, stem="clip", **scheme):
-    """A NOVA trace; ``lines``: those of the samples."""
-    scheme = {"name": axis, "type": "CONTINUOUS", "sr": 25, "min": -1, "max": 1, "size": len(lines),
-              "ftype": "ASCII"} | scheme  # fmt: skip
+    """Write the NOVA annotation of one axis; ``lines`` are the lines of its samples, ``scheme`` replaces attributes."""
+    scheme = {
+        "name": axis,
+        "type": "CONTINUOUS",
+        "sr": 25,
+        "min": -1,
+        "max": 1,
+        "size": len(lines),
+        "ftype": "ASCII",
+    } | scheme
     size, ftype = scheme.pop("size"), scheme.pop("ftype")
     attributes = " ".join(f'{key}="{value}"' for key, value in scheme.items() if value is not None)
     path = folder / f"{stem}.{axis}.annotation"
-    write(path, f'<?xml version="1.0" ?><annotation ssi-v="3"><info ftype="{ftype}" size="{size}" />'
-                f'<meta annotator="Anna" role="" /><scheme {attributes} /></annotation>')  # fmt: skip
+    write(
+        path,
+        f'<?xml version="1.0" ?><annotation ssi-v="3"><info ftype="{ftype}" size="{size}" />'
+        f'<meta annotator="Anna" role="" /><scheme {attributes} /></annotation>',
+    )
     write(path.with_name(path.name + "~"), "".join(f"{line}\n" for line in lines))
     return path
 
 
-def test_nova_either_file_leads_to_both(tmp_path):
+def test_nova_labels_can_be_read_from_any_of_the_four_files(tmp_path):
     valence = trace(tmp_path, "valence", ["0.5;1", "NAN;1", "-0.25;0.5", "0;0"], stem="valence.track2")
     arousal = trace(tmp_path, "arousal", ["1;1", "nan", "-1", "0;0"], stem="valence.track2")
     for path in valence, arousal, arousal.with_name(arousal.name + "~"):
@@ -299,7 +339,7 @@ def test_nova_either_file_leads_to_both(tmp_path):
 
 
 @pytest.mark.parametrize("rate, frames, values", [(5, [0, 5, 10], [0, 0.1, 0.2]), (75, [0, 1], [0, 0.3])])
-def test_nova_at_another_rate_than_the_video(tmp_path, rate, frames, values):
+def test_nova_rate_may_differ_from_that_of_the_video(tmp_path, rate, frames, values):
     lines = [f"{i / 10};1" for i in range(3 if rate < 25 else 5)]
     path = trace(tmp_path, "valence", lines, sr=rate)
     trace(tmp_path, "arousal", lines, sr=rate)
@@ -308,36 +348,39 @@ def test_nova_at_another_rate_than_the_video(tmp_path, rate, frames, values):
     assert labels["valence"].tolist() == np.float32(values).tolist()
 
 
-@pytest.mark.parametrize("lines, scheme, message", [
-    (["0;1"], {"type": "DISCRETE"}, "no continuous scheme"),
-    (["0;1"], {"name": "joy"}, "its scheme is 'joy', not valence"),
-    (["0;1"], {"min": 0}, "runs from 0 to 1"),
-    (["0;1"], {"sr": None}, "scheme: sr '' is not a finite number"),
-    (["0;1"], {"sr": 0}, "0 samples a second"),
-    (["0;1"], {"sr": 50}, "valence has 50 samples a second, arousal 25"),
-    (["0;1"], {"size": 7}, "has 1 samples where clip.valence.annotation says '7'"),
-    (["0;1"], {"ftype": "BINARY"}, "samples are 'BINARY'; save it as ASCII"),
-    (["0,5;1"], {}, "line 1: valence '0,5' has a decimal comma"),
-    (["x;1"], {}, "line 1: valence 'x' is not"),
-    ([";1"], {}, "line 1: has no score"),
-    (["0;sure"], {}, "line 1: confidence 'sure' is not"),
-    (["3;1"], {}, "valence 3 .*divide all labels by 10"),
-    (["0;1", "0;1"], {}, "line 2: valence has no arousal"),
-    (["NAN;1"], {}, "line 1: arousal has no valence"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lines, scheme, message",
+    [
+        (["0;1"], {"type": "DISCRETE"}, "no continuous scheme"),
+        (["0;1"], {"name": "joy"}, "its scheme is 'joy', not valence"),
+        (["0;1"], {"min": 0}, "runs from 0 to 1"),
+        (["0;1"], {"sr": None}, "scheme: sr '' is not a finite number"),
+        (["0;1"], {"sr": 0}, "0 samples a second"),
+        (["0;1"], {"sr": 50}, "valence has 50 samples a second, arousal 25"),
+        (["0;1"], {"size": 7}, "has 1 samples where clip.valence.annotation says '7'"),
+        (["0;1"], {"ftype": "BINARY"}, "samples are 'BINARY'; save it as ASCII"),
+        (["0,5;1"], {}, "line 1: valence '0,5' has a decimal comma"),
+        (["x;1"], {}, "line 1: valence 'x' is not"),
+        ([";1"], {}, "line 1: has no score"),
+        (["0;sure"], {}, "line 1: confidence 'sure' is not"),
+        (["3;1"], {}, "valence 3 .*divide all labels by 10"),
+        (["0;1", "0;1"], {}, "line 2: valence has no arousal"),
+        (["NAN;1"], {}, "line 1: arousal has no valence"),
+    ],
+)
 def test_nova_is_refused(tmp_path, lines, scheme, message):
     trace(tmp_path, "arousal", ["0;1"])
     refused(message, trace(tmp_path, "valence", lines, **scheme))
 
 
-def test_nova_trace_without_partner_end_or_label(tmp_path):
-    lonely = trace(tmp_path, "valence", ["0;1"])
-    refused("arousal.annotation: no such file", lonely)
-    refused("name says neither", write(tmp_path / "mood.annotation", ""))
+def test_nova_incomplete_annotations_are_refused(tmp_path):
+    valence_only = trace(tmp_path, "valence", ["0;1"])
+    refused("arousal.annotation: no such file", valence_only)
+    refused("name contains neither", write(tmp_path / "mood.annotation", ""))
     for axis in "valence", "arousal":
         trace(tmp_path, axis, ["NAN;1"] * 3, stem="none")
         trace(tmp_path, axis, ["NAN;1"] * 101 + ["0;1"], stem="long")
-    refused("holds no label", tmp_path / "none.valence.annotation")
+    refused("contains no label", tmp_path / "none.valence.annotation")
     refused("line 102: time 4.04 s is beyond the end", tmp_path / "long.valence.annotation")
     (tmp_path / "long.valence.annotation~").unlink()
     refused("no such file", tmp_path / "long.valence.annotation")
@@ -345,8 +388,7 @@ def test_nova_trace_without_partner_end_or_label(tmp_path):
 
 # Untrusted XML
 
-LAUGHS = ('<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
-          '<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>')  # fmt: skip
+LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>'
 EXTERNAL = '<!DOCTYPE x [<!ENTITY c SYSTEM "file:///etc/passwd">]>'
 
 
@@ -358,42 +400,45 @@ def test_document_types_and_entities_are_refused(tmp_path, document_type, ending
     assert "root:" not in refused("declares a document type or entities", path)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("", "no intact XML"),
-    ("<ANNOTATION_DOCUMENT>", "no intact XML"),
-    ("<ANNOTATION_DOCUMENT>&unknown;</ANNOTATION_DOCUMENT>", "no intact XML"),
-    ('<?xml version="1.0" encoding="klingon"?><ANNOTATION_DOCUMENT/>', "no intact XML"),
-    ('<?xml version="1.0" encoding="euc-jp"?><ANNOTATION_DOCUMENT/>', "no intact XML"),
-    ("<annotation/>", "root is 'annotation', not 'ANNOTATION_DOCUMENT'"),
-    ("<a>" * 100_000, "nested or long beyond any annotation"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "no intact XML"),
+        ("<ANNOTATION_DOCUMENT>", "no intact XML"),
+        ("<ANNOTATION_DOCUMENT>&unknown;</ANNOTATION_DOCUMENT>", "no intact XML"),
+        ('<?xml version="1.0" encoding="klingon"?><ANNOTATION_DOCUMENT/>', "no intact XML"),
+        ('<?xml version="1.0" encoding="euc-jp"?><ANNOTATION_DOCUMENT/>', "no intact XML"),
+        ("<annotation/>", "root is 'annotation', not 'ANNOTATION_DOCUMENT'"),
+        ("<a>" * 100_000, "nested or long beyond any annotation"),
+    ],
+)
 def test_broken_xml_is_refused(tmp_path, text, message):
     refused(message, write(tmp_path / "labels.eaf", text))
 
 
 def test_xml_is_bounded(eaf, monkeypatch):
     path = eaf({"valence": [(0, 40, 1)] * 20})
-    monkeypatch.setattr(annotations, "MAX_XML_ELEMENTS", 50)
+    monkeypatch.setattr(files, "MAX_XML_ELEMENTS", 50)
     refused("nested or long", path)
-    monkeypatch.setattr(annotations, "MAX_XML_BYTES", 50)
+    monkeypatch.setattr(files, "MAX_XML_BYTES", 50)
     refused("larger than", path)
 
 
-def test_damaged_files_raise_nothing_else(tmp_path, eaf):
-    """Bytes of good files changed at random: a table or a DataError."""
+def test_damaged_files_raise_no_other_error(tmp_path, eaf):
+    """After random changes to the bytes of valid files, reading gives a table or a DataError."""
     marks = [(40 * i, 40 * i + 40, i / 10) for i in range(4)]
     eaf({"valence": marks, "arousal": marks})
     write(tmp_path / "labels.csv", "frame,time,valence,arousal,annotator,track\n0,0,0.5,0.5,a,1\n5,0.2,-0.5,1,b,\n")
     for axis in "valence", "arousal":
         trace(tmp_path, axis, ["0.5;1", "NAN;0", "-1;0.5"])
-    chance = random.Random(0)
+    rng = random.Random(0)
     for name in ("labels.eaf", "labels.csv", "clip.valence.annotation", "clip.valence.annotation~"):
         good = (tmp_path / name).read_bytes()
         for _ in range(200):
             bad = bytearray(good)
-            for _ in range(chance.randint(1, 4)):
-                bad[chance.randrange(len(bad))] = chance.choice(b'\0\xff<>&";,.\n-19eE' + good)
-            (tmp_path / name).write_bytes(bad[: chance.choice([None, chance.randrange(len(bad))])])
+            for _ in range(rng.randint(1, 4)):
+                bad[rng.randrange(len(bad))] = rng.choice(b'\0\xff<>&";,.\n-19eE' + good)
+            (tmp_path / name).write_bytes(bad[: rng.choice([None, rng.randrange(len(bad))])])
             try:
                 assert read_labels(tmp_path / name, TIMELINE)["valence"].between(-1, 1).all()
             except DataError:
@@ -405,19 +450,19 @@ def test_damaged_files_raise_nothing_else(tmp_path, eaf):
 
 
 def table(frames=12, fps=25.0, tracks=(0, 3)):
-    """Labels as the labelling script writes them: no face in frames 4 and 5, track 3 only from frame 6."""
-    chance = np.random.default_rng(0)
+    """Labels as the labelling script writes them: no face in frames 4 and 5, and track 3 begins at frame 6."""
+    rng = np.random.default_rng(0)
     rows = []
     for frame in range(frames):
         present = [track for track in tracks if frame not in (4, 5) and (track != 3 or frame >= 6)]
         for track in present or [np.nan]:
-            scores = chance.uniform(-1, 1, 2).astype(np.float32) if present else (np.nan, np.nan)
+            scores = rng.uniform(-1, 1, 2).astype(np.float32) if present else (np.nan, np.nan)
             rows.append((frame, frame / fps, track, *scores))
     return pd.DataFrame(rows, columns=["frame", "time", "track", "valence", "arousal"])
 
 
 def assert_same_labels(read, written):
-    """The rows of the table that have labels, to the last bit of float32."""
+    """Assert that the labels read are exactly the rows of the table that have labels."""
     written = written.dropna(subset="valence").sort_values(["track", "frame"])
     read = read.sort_values(["track", "frame"])
     assert read["frame"].tolist() == written["frame"].tolist()
@@ -427,13 +472,13 @@ def assert_same_labels(read, written):
 
 
 @pytest.mark.parametrize("fps", [25.0, 30000 / 1001, 12.5, 240.0])
-def test_elan_export_reads_back_the_same(tmp_path, fps):
+def test_elan_export_is_read_back_unchanged(tmp_path, fps):
     written = table(fps=fps)
     write_elan(tmp_path / "out.eaf", written, tmp_path / "clip.mp4")
     assert_same_labels(read_labels(tmp_path / "out.eaf", Timeline.at_rate(12, fps)), written)
 
 
-def test_elan_export_as_pympi_reads_it(tmp_path):
+def test_elan_export_can_be_read_by_pympi(tmp_path):
     import pympi
 
     written = table()
@@ -455,7 +500,7 @@ def test_elan_export_as_pympi_reads_it(tmp_path):
     assert media["RELATIVE_MEDIA_URL"] == "./films/clip & <1>.mp4"
 
 
-def test_elan_export_is_a_schema_of_milliseconds_without_leftovers(tmp_path):
+def test_elan_export_in_milliseconds_leaves_no_temporary_files(tmp_path):
     path = tmp_path / "out.eaf"
     for _ in range(2):
         write_elan(path, table(tracks=(0,)).drop(columns="track"), video=None)
@@ -475,19 +520,21 @@ def test_elan_frames_closer_than_a_millisecond_do_not_overlap(tmp_path):
 
 
 @pytest.mark.parametrize("fps", [25.0, 30000 / 1001])
-def test_nova_export_reads_back_the_same(tmp_path, fps):
+def test_nova_export_is_read_back_unchanged(tmp_path, fps):
     written = table(fps=fps)
     headers = write_nova(tmp_path, "clip", written, fps)
-    assert [path.name for path in headers] == [f"clip.track{track}.{axis}.annotation"
-                                               for track in (0, 3) for axis in ("valence", "arousal")]  # fmt: skip
+    assert [path.name for path in headers] == [
+        f"clip.track{track}.{axis}.annotation" for track in (0, 3) for axis in ("valence", "arousal")
+    ]
     read = [read_labels(path, Timeline.at_rate(12, fps)) for path in headers[::2]]
     assert_same_labels(pd.concat(read), written)
     assert len(list(tmp_path.iterdir())) == 8
 
 
-def test_nova_files_are_as_the_format_says(tmp_path):
-    written = pd.DataFrame({"frame": [0, 1, 2], "time": [0, 0.04, 0.08], "valence": [0.5, np.nan, -1],
-                            "arousal": [1e-5, np.nan, 0]})  # fmt: skip
+def test_nova_files_follow_the_format(tmp_path):
+    written = pd.DataFrame(
+        {"frame": [0, 1, 2], "time": [0, 0.04, 0.08], "valence": [0.5, np.nan, -1], "arousal": [1e-5, np.nan, 0]}
+    )
     header, arousal = write_nova(tmp_path, "a", written, 25, confidence=[1, np.nan, 0.25], annotator='"<&>"')
     root = ElementTree.parse(header).getroot()
     assert root.tag == "annotation" and root.attrib == {"ssi-v": "3"}
@@ -515,7 +562,7 @@ def test_nova_file_names_stay_in_the_folder(tmp_path):
     assert header == tmp_path / "out" / "_etc_x_y_mp4.valence.annotation" and header.is_file()
 
 
-def test_exports_refuse_what_they_cannot_hold(tmp_path):
+def test_exports_refuse_invalid_tables(tmp_path):
     one = table(tracks=(0,))
     with pytest.raises(DataError, match="in the table twice; export one video"):
         write_elan(tmp_path / "x.eaf", pd.concat([one, one]), None)
@@ -525,7 +572,7 @@ def test_exports_refuse_what_they_cannot_hold(tmp_path):
     for fps in (0, np.nan, np.inf):
         with pytest.raises(DataError, match="rate must be above 0"):
             write_nova(tmp_path, "x", one, fps)
-    with pytest.raises(DataError, match="too many for a file"):
+    with pytest.raises(DataError, match="too many for one file"):
         write_nova(tmp_path, "x", one, 10 * nova.MAX_SAMPLES)
     with pytest.raises(DataError, match="one time per frame"):
         split_traces(one[:0])
@@ -540,17 +587,17 @@ def test_tracks_may_be_missing_or_negative():
         assert np.isnan(one.scores["valence"][0]) and one.confidence.tolist() == [0, 1]
 
 
-# Text for elsewhere
+# Text for other programs
 
 
 @pytest.mark.parametrize("value", [0, -0.0, 0.1, -1, 1e-30, np.pi / 4, 1 / 3])
-def test_scores_keep_every_bit(value):
+def test_score_text_is_exact(value):
     text = score_text(np.float32(value))
     assert np.float32(text) == np.float32(value) and re.fullmatch(r"-?\d+\.\d+", text)
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", " =", "\n=", "＝"])
-def test_spreadsheets_run_no_formula(start):
+def test_safe_text_is_not_a_formula(start):
     cell = safe_text(f"{start}cmd|' /C calc'!A0")
     assert cell.startswith("'") and safe_text(cell) == cell
     file = io.StringIO()
@@ -559,5 +606,5 @@ def test_spreadsheets_run_no_formula(start):
 
 
 @pytest.mark.parametrize("value", ["", "clip 1", "a=b", "Ä-1", "'x"])
-def test_plain_text_stays(value):
+def test_safe_text_leaves_other_text_unchanged(value):
     assert safe_text(value) == value

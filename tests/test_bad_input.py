@@ -1,7 +1,8 @@
-"""What bad input does, kind by kind: the table that SECURITY.md shortens.
+"""How invalid input is handled: one row per kind of input. SECURITY.md has a summary of this table.
 
-REFUSED: one error that names the file, the row or key, and the remedy; a script ends with exit code 2, no traceback.
-LEFT_OUT: the row is left out, counted and named in the log; `--data.strict` refuses it. The others are read unchanged.
+REFUSED: one error names the file, the row or key, and the remedy; the script ends with exit code 2 and no traceback.
+LEFT_OUT: the row is left out, and the log names the first such row and their number; `--data.strict` refuses it. All
+other rows are read unchanged.
 """
 
 import json
@@ -23,36 +24,37 @@ from test_annotations import TIMELINE, elan, trace
 from test_readers import HEADER, affectnet_row, landmarks, write_affectnet, write_affectnet8, write_clip
 from test_video import shade, write_folder
 
-import utils.script
+import utils.runs.script
 from datasets.afewva import read_afewva
 from datasets.affectnet import read_affectnet
+from datasets.annotations.labels import read_labels
 from datasets.faces import crop_face, read_image
 from datasets.images import CropCache
-from datasets.labels import read_labels
-from datasets.video import open_video, safe_name
+from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
-from utils.checkpoint import load_emonet, load_mtclar, load_supervised, save_checkpoint
-from utils.config import load_settings, resolved_yaml
-from utils.embed import load_arrays
-from utils.errors import UserError
-from utils.script import printable
-from utils.settings import Settings
+from utils.base.arrays import load_arrays
+from utils.base.errors import UserError
+from utils.base.text import printable, safe_name
+from utils.config.mtclar import Settings
+from utils.config.yaml_files import resolved_yaml
+from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised, save_checkpoint
+from utils.runs.resume import load_settings
 
 REFUSED, LEFT_OUT = "refused", "left out"
 NESTED = 10**6
 
 
-class Bad(NamedTuple):
+class Case(NamedTuple):
     kind: str
     outcome: str
-    says: str
-    """A pattern of the message: file, row or key, what is wrong, remedy."""
+    message: str
+    """Pattern of the message: file, row or key, what is wrong, remedy."""
     read: Callable[[Path, bool], object]
-    """Writes the bad file into a folder and reads it, strictly or not → the table, where there is one."""
+    """Writes the invalid file into a folder and reads it, strictly or not. Returns the table, if there is one."""
 
 
 def afewva(old: str = "", new: str = "", **labels):
-    """A good clip 000, and a clip 001 whose JSON has the first `old` replaced, or other labels."""
+    """A valid clip 000, and a clip 001 whose JSON has the first `old` replaced, or other labels."""
 
     def read(folder: Path, strict: bool):
         write_clip(folder / "000")
@@ -64,7 +66,7 @@ def afewva(old: str = "", new: str = "", **labels):
 
 
 def afewva_files(change: Callable[[Path], object]):
-    """A good clip 000, and a clip 001 whose folder `change` spoils."""
+    """A valid clip 000, and a clip 001 whose folder `change` damages."""
 
     def read(folder: Path, strict: bool):
         write_clip(folder / "000")
@@ -153,7 +155,7 @@ def video(make: Callable[[Path], Path]):
 
 
 def weights(content: object, load=load_mtclar):
-    """A file of these bytes, or of these things as torch.save writes them."""
+    """A file of these bytes, or of this object as torch.save writes it."""
 
     def read(folder: Path, strict: bool):
         if isinstance(content, bytes):
@@ -194,15 +196,20 @@ def command_line(*argv: str):
     return lambda folder, strict: load_settings(Settings, "mtclar", "config.yaml", "", list(argv))
 
 
+def old_run(folder: Path, strict: bool):
+    (folder / "settings.yaml").write_text("preset: demo\ntrain: {error_exponent: 8.0}\n")
+    return load_settings(Settings, "mtclar", "config.yaml", "", ["--train.resume", str(folder)])
+
+
 class Payload:
-    """Unpickled, it would write a file."""
+    """An object that writes a file when it is unpickled."""
 
     def __reduce__(self):
         return open, ("exploded.txt", "w")
 
 
 def declared(width: int, height: int) -> bytes:
-    """A PNG of one pixel whose header declares more."""
+    """A PNG of one pixel whose header declares another size."""
     import struct
     import zlib
 
@@ -219,152 +226,370 @@ ALIASES = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9
 
 TABLE = [
     # JSON of AFEW-VA
-    Bad("JSON that is cut off", REFUSED, r"001\.json, line 1: broken JSON .*restore", afewva("]}}}", "]}")),
-    Bad("JSON nested 10^6 deep", REFUSED, r"001\.json: cannot be read .*recursion.*restore", afewva(new="[" * NESTED)),
-    Bad("JSON that is no object", REFUSED, r"001\.json: must be an object .*restore", afewva(new="[]")),
-    Bad("JSON not in UTF-8", REFUSED, r"001\.json: cannot be read .*utf-8.*restore",
-        afewva_files(lambda clip: (clip / "001.json").write_bytes(b'{"actor": "\xff"}'))),
-    Bad("key given twice", REFUSED, r"001\.json: key '00000' is given more than once; delete",
-        afewva("00001", "00000")),
-    Bad("number of 5,000 digits", REFUSED, r"001\.json: cannot be read .*digits", afewva("-3", "9" * 5000)),
-    Bad("label NaN", REFUSED, r"001\.json: NaN is not a number; correct or delete", afewva("-3", "NaN")),
-    Bad("label out of range", REFUSED, r"001\.json, frame 00000: valence is 11; must.*correct or delete",
-        afewva(valence=11)),
-    Bad("label that is text", REFUSED, r'001\.json, frame 00000: arousal is "5"; must', afewva(arousal="5")),
-    Bad("label missing", REFUSED, r"001\.json, frame 00000: valence is null; must", afewva(valence=None)),
-    Bad("actor missing", REFUSED, r"001\.json: 'actor' must name a person, not ''", afewva('"Ada"', '""')),
-    Bad("frame id that leads out", REFUSED, r"001\.json: frame id '\.\./\.\./x' is not a whole",
-        afewva("00001", "../../x")),
-    Bad("frame id of 30 digits", REFUSED, r"001\.json: frame id '9+\.\.\.9+' is not a whole",
-        afewva("00001", "9" * 30)),
-    Bad("67 landmarks", REFUSED, r"001\.json, frame 00000: 67 landmarks, expected 68; restore or delete",
-        afewva(landmarks=landmarks()[:67])),
-    Bad("landmark infinite", REFUSED, r"frame 00000: a landmark is not a pair of numbers", afewva("10.0", "1e999")),
-    Bad("landmark of 400 digits", REFUSED, r"frame 00000: a landmark is not a pair", afewva("10.0", "9" * 400)),
-    Bad("landmarks all in one point", LEFT_OUT, r"left out 2 rows: landmarks without extent, first: 001\.json frame",
-        afewva(landmarks=landmarks(3, 3, 3, 3))),
-    Bad("image missing", LEFT_OUT, r"left out 1 row: frame without image, first: 001\.json frame 00001",
-        afewva_files(lambda clip: (clip / "00001.png").unlink())),
-    Bad("two images of one frame", REFUSED, r"00000\.png and 0\.jpg are both frame 0; remove one",
-        afewva_files(lambda clip: (clip / "0.jpg").write_bytes(PNG))),
-    Bad("clip without its JSON", LEFT_OUT, r"left out 1 row: clip folder without its <clip>.json, first: 001",
-        afewva_files(lambda clip: (clip / "001.json").unlink())),
+    Case("JSON that is cut off", REFUSED, r"001\.json, line 1: broken JSON .*restore", afewva("]}}}", "]}")),
+    Case("JSON nested 10^6 deep", REFUSED, r"001\.json: cannot be read .*recursion.*restore", afewva(new="[" * NESTED)),
+    Case("JSON that is not an object", REFUSED, r"001\.json: must be an object .*restore", afewva(new="[]")),
+    Case(
+        "JSON not in UTF-8",
+        REFUSED,
+        r"001\.json: cannot be read .*utf-8.*restore",
+        afewva_files(lambda clip: (clip / "001.json").write_bytes(b'{"actor": "\xff"}')),
+    ),
+    Case(
+        "key given twice", REFUSED, r"001\.json: key '00000' is given more than once; delete", afewva("00001", "00000")
+    ),
+    Case("number of 5,000 digits", REFUSED, r"001\.json: cannot be read .*digits", afewva("-3", "9" * 5000)),
+    Case("label NaN", REFUSED, r"001\.json: NaN is not a number; correct or delete", afewva("-3", "NaN")),
+    Case(
+        "label out of range",
+        REFUSED,
+        r"001\.json, frame 00000: valence is 11; must.*correct or delete",
+        afewva(valence=11),
+    ),
+    Case("label that is text", REFUSED, r'001\.json, frame 00000: arousal is "5"; must', afewva(arousal="5")),
+    Case("label missing", REFUSED, r"001\.json, frame 00000: valence is null; must", afewva(valence=None)),
+    Case("actor missing", REFUSED, r"001\.json: 'actor' must name a person, not ''", afewva('"Ada"', '""')),
+    Case(
+        "frame id that leaves the folder",
+        REFUSED,
+        r"001\.json: frame id '\.\./\.\./x' is not a whole",
+        afewva("00001", "../../x"),
+    ),
+    Case(
+        "frame id of 30 digits", REFUSED, r"001\.json: frame id '9+\.\.\.9+' is not a whole", afewva("00001", "9" * 30)
+    ),
+    Case(
+        "67 landmarks",
+        REFUSED,
+        r"001\.json, frame 00000: 67 landmarks, expected 68; restore or delete",
+        afewva(landmarks=landmarks()[:67]),
+    ),
+    Case("landmark infinite", REFUSED, r"frame 00000: a landmark is not a pair of numbers", afewva("10.0", "1e999")),
+    Case("landmark of 400 digits", REFUSED, r"frame 00000: a landmark is not a pair", afewva("10.0", "9" * 400)),
+    Case(
+        "landmarks all at one point",
+        LEFT_OUT,
+        r"left out 2 rows: landmarks without extent, first: 001\.json frame",
+        afewva(landmarks=landmarks(3, 3, 3, 3)),
+    ),
+    Case(
+        "image missing",
+        LEFT_OUT,
+        r"left out 1 row: frame without image, first: 001\.json frame 00001",
+        afewva_files(lambda clip: (clip / "00001.png").unlink()),
+    ),
+    Case(
+        "two images of one frame",
+        REFUSED,
+        r"00000\.png and 0\.jpg are both frame 0; remove one",
+        afewva_files(lambda clip: (clip / "0.jpg").write_bytes(PNG)),
+    ),
+    Case(
+        "clip without its JSON",
+        LEFT_OUT,
+        r"left out 1 row: clip folder without its <clip>.json, first: 001",
+        afewva_files(lambda clip: (clip / "001.json").unlink()),
+    ),
     # CSV
-    Bad("expression of no frame", LEFT_OUT, r"left out 1 row: expression of an unknown.*expressions\.csv row 3",
-        expressions("009,0,1\n")),
-    Bad("expression that is no code", REFUSED, r"expressions\.csv row 3: expression 'joy' is not a code",
-        expressions("000,1,joy\n")),
-    Bad("row longer than the header", REFUSED, r"expressions\.csv: cannot be read as CSV", expressions("000,1,1,7\n")),
-    Bad("face without expression", LEFT_OUT, r"left out 1 row: expression is not a number, first: training.csv row 3",
-        affectnet(affectnet_row(expression=""))),
-    Bad("no face in the image", LEFT_OUT, r"left out 1 row: no face \(expression code 10\)",
-        affectnet(affectnet_row(expression=10))),
-    Bad("row cut short", LEFT_OUT, r"left out 1 row: .*training\.csv row 3", affectnet("1/a.jpg,1,2")),
-    Bad("landmarks that are no numbers", LEFT_OUT, r"left out 1 row: landmarks or face rectangle are not numbers",
-        affectnet(affectnet_row(points='"x";' + "1;" * 134 + "1"))),
-    Bad("image of the CSV missing", LEFT_OUT, r"left out 1 row: image missing",
-        affectnet(affectnet_row("1/missing.jpg"))),
-    Bad("CSV label out of range", REFUSED, r"training\.csv row 3: valence is 1\.5, outside .*correct or delete",
-        affectnet(affectnet_row(valence=1.5))),
-    Bad("path out of the data set", REFUSED, r"training\.csv row 3: path '\.\./a\.jpg' leads out .*correct or delete",
-        affectnet(affectnet_row("../a.jpg"))),
-    Bad("absolute path", REFUSED, r"row 3: path '/etc/passwd' leads out", affectnet(affectnet_row("/etc/passwd"))),
-    Bad("image listed twice", REFUSED, r"'1/good\.jpg', frame 0 is listed more than once",
-        affectnet(affectnet_row("1/good.jpg"))),
-    Bad("column missing", REFUSED, r"training\.csv: column 'arousal' is missing: add it",
-        affectnet(header=HEADER.replace("arousal", "excited"))),
-    Bad("CSV of 10^7 columns", REFUSED, r"training\.csv: its first line is no header of at most 200 columns",
-        affectnet(header="a," * 10**7)),
+    Case(
+        "expression of no frame",
+        LEFT_OUT,
+        r"left out 1 row: expression of an unknown.*expressions\.csv row 3",
+        expressions("009,0,1\n"),
+    ),
+    Case(
+        "expression that is not a code",
+        REFUSED,
+        r"expressions\.csv row 3: expression 'joy' is not a code",
+        expressions("000,1,joy\n"),
+    ),
+    Case("row longer than the header", REFUSED, r"expressions\.csv: cannot be read as CSV", expressions("000,1,1,7\n")),
+    Case(
+        "face without expression",
+        LEFT_OUT,
+        r"left out 1 row: expression is not a number, first: training.csv row 3",
+        affectnet(affectnet_row(expression="")),
+    ),
+    Case(
+        "image without a face",
+        LEFT_OUT,
+        r"left out 1 row: no face \(expression code 10\)",
+        affectnet(affectnet_row(expression=10)),
+    ),
+    Case("row cut short", LEFT_OUT, r"left out 1 row: .*training\.csv row 3", affectnet("1/a.jpg,1,2")),
+    Case(
+        "landmarks that are not numbers",
+        LEFT_OUT,
+        r"left out 1 row: landmarks or face rectangle are not numbers",
+        affectnet(affectnet_row(points='"x";' + "1;" * 134 + "1")),
+    ),
+    Case(
+        "image of the CSV missing",
+        LEFT_OUT,
+        r"left out 1 row: image missing",
+        affectnet(affectnet_row("1/missing.jpg")),
+    ),
+    Case(
+        "CSV label out of range",
+        REFUSED,
+        r"training\.csv row 3: valence is 1\.5, outside .*correct or delete",
+        affectnet(affectnet_row(valence=1.5)),
+    ),
+    Case(
+        "path that leaves the data set",
+        REFUSED,
+        r"training\.csv row 3: path '\.\./a\.jpg' leads out .*correct or delete",
+        affectnet(affectnet_row("../a.jpg")),
+    ),
+    Case("absolute path", REFUSED, r"row 3: path '/etc/passwd' leads out", affectnet(affectnet_row("/etc/passwd"))),
+    Case(
+        "image listed twice",
+        REFUSED,
+        r"'1/good\.jpg', frame 0 is listed more than once",
+        affectnet(affectnet_row("1/good.jpg")),
+    ),
+    Case(
+        "column missing",
+        REFUSED,
+        r"training\.csv: column 'arousal' is missing: add it",
+        affectnet(header=HEADER.replace("arousal", "excited")),
+    ),
+    Case(
+        "CSV with 10^7 columns",
+        REFUSED,
+        r"training\.csv: its first line is no header of at most 200 columns",
+        affectnet(header="a," * 10**7),
+    ),
     # .npy of AffectNet-8
-    Bad("npy that runs code", LEFT_OUT, r"left out 1 row: valence or arousal is not a number, first: train_set",
-        npy_that_runs_code),
-    Bad("npy of 80 declared terabytes", LEFT_OUT, r"left out 1 row: valence or arousal is not a number",
-        npy_of_terabytes),
-    Bad("npy of several numbers", LEFT_OUT, r"left out 1 row: expression is not a number",
-        affectnet8(exp=np.array([1, 2]))),
-    Bad("npy missing", LEFT_OUT, r"left out 1 row: valence or arousal is not a number", affectnet8(val=None)),
-    Bad("npy of 67 landmarks", LEFT_OUT, r"left out 1 row: landmarks or face rectangle are not numbers",
-        affectnet8(lnd=np.zeros(134))),
+    Case(
+        "npy that runs code",
+        LEFT_OUT,
+        r"left out 1 row: valence or arousal is not a number, first: train_set",
+        npy_that_runs_code,
+    ),
+    Case(
+        "npy that declares 80 terabytes",
+        LEFT_OUT,
+        r"left out 1 row: valence or arousal is not a number",
+        npy_of_terabytes,
+    ),
+    Case(
+        "npy with several numbers",
+        LEFT_OUT,
+        r"left out 1 row: expression is not a number",
+        affectnet8(exp=np.array([1, 2])),
+    ),
+    Case("npy missing", LEFT_OUT, r"left out 1 row: valence or arousal is not a number", affectnet8(val=None)),
+    Case(
+        "npy with 67 landmarks",
+        LEFT_OUT,
+        r"left out 1 row: landmarks or face rectangle are not numbers",
+        affectnet8(lnd=np.zeros(134)),
+    ),
     # Images and boxes
-    Bad("image that is empty", REFUSED, r"00000\.png: not an image.*restore it or drop", image(b"")),
-    Bad("image that is text", REFUSED, r"00000\.png: not an image", image(b"no image")),
-    Bad("image with a broken header", REFUSED, r"00000\.png: not an image", image(PNG[:20])),
-    Bad("image of 10^5 x 10^5 declared", REFUSED, r"00000\.png: declares more than .* pixels; make it smaller",
-        image(declared(10**5, 10**5))),
-    Bad("image that is a pipe", REFUSED, r"00000\.png: is no file", image_pipe),
-    Bad("box without area", REFUSED, r"face box .* has no area: give left < right",
-        lambda folder, strict: crop_face(np.zeros((9, 9, 3), np.uint8), (5, 5, 5, 9), 64)),
-    # A person's labels of a video
-    Bad("labels: empty file", REFUSED, r"labels\.csv: is empty or lacks its header", labels("")),
-    Bad("labels: no header", REFUSED, r"labels\.csv: column 'valence' is missing", labels("1,0.5,0.5\n")),
-    Bad("labels: outside [-1, 1]", REFUSED, r"labels\.csv row 2: valence 1\.5 is outside .*correct",
-        labels(HEAD + "1,1.5,0\n")),
-    Bad("labels: on AFEW-VA's scale", REFUSED, r"row 2: valence 3 .*divide all labels by 10", labels(HEAD + "1,3,0\n")),
-    Bad("labels: NaN", REFUSED, r"row 2: arousal 'nan' is not a finite number", labels(HEAD + "1,0,nan\n")),
-    Bad("labels: decimal comma", REFUSED, r"row 2: .*decimal comma", labels("frame;valence;arousal\n1;0,5;0\n")),
-    Bad("labels: one axis alone", REFUSED, r"row 2: valence has no arousal beside it; give both",
-        labels(HEAD + "1,0.5,\n")),
-    Bad("labels: frame beyond the end", REFUSED, r"row 2: frame 100 is beyond the end, the last frame is 99",
-        labels(HEAD + "100,0,0\n")),
-    Bad("labels: frame labelled twice", REFUSED, r"row 3: frame 1 already has a label .*delete",
-        labels(HEAD + "1,0,0\n1,0,1\n")),
-    Bad("labels: not UTF-8", REFUSED, r"labels\.csv: is not UTF-8 text .*save it as CSV in UTF-8",
-        labels(HEAD.encode("utf-16"))),
-    Bad("labels: 10^6 columns", REFUSED, r"labels\.csv: more than 200 columns", labels("a," * 10**6)),
-    Bad("labels: 10^7 columns", REFUSED, r"labels\.csv: larger than 16 MB", labels("a," * 10**7)),
-    Bad("ELAN: entities that expand", REFUSED, r"labels\.eaf: declares a document type.*export it anew",
-        labels(f"<!DOCTYPE a [{LAUGHS}]><ANNOTATION_DOCUMENT>&l9;</ANNOTATION_DOCUMENT>", "labels.eaf")),
-    Bad("ELAN: cut off", REFUSED, r"labels\.eaf: is no intact XML", labels(elan(LABELLED)[:-30], "labels.eaf")),
-    Bad("ELAN: no tier of valence", REFUSED, r"labels\.eaf: no tier is named valence or arousal.*rename",
-        labels(elan({"joy": [(0, 40, 1)]}), "labels.eaf")),
-    Bad("NOVA: lines missing", REFUSED, r"annotation~: has 1 samples where .* says '7'", nova("0;1", size=7)),
-    Bad("NOVA: other scale", REFUSED, r"valence\.annotation: its scheme runs from 0 to 1.*rescale", nova("0;1", min=0)),
+    Case("image that is empty", REFUSED, r"00000\.png: not an image.*restore it or drop", image(b"")),
+    Case("image that is text", REFUSED, r"00000\.png: not an image", image(b"no image")),
+    Case("image with a truncated header", REFUSED, r"00000\.png: not an image", image(PNG[:20])),
+    Case(
+        "image that declares 10^5 x 10^5 pixels",
+        REFUSED,
+        r"00000\.png: declares more than .* pixels; make it smaller",
+        image(declared(10**5, 10**5)),
+    ),
+    Case("image that is a pipe", REFUSED, r"00000\.png: is no file", image_pipe),
+    Case(
+        "box without area",
+        REFUSED,
+        r"face box .* has no area: give left < right",
+        lambda folder, strict: crop_face(np.zeros((9, 9, 3), np.uint8), (5, 5, 5, 9), 64),
+    ),
+    # Labels of a video
+    Case("labels: empty file", REFUSED, r"labels\.csv: is empty or lacks its header", labels("")),
+    Case("labels: no header", REFUSED, r"labels\.csv: column 'valence' is missing", labels("1,0.5,0.5\n")),
+    Case(
+        "labels: outside [-1, 1]",
+        REFUSED,
+        r"labels\.csv row 2: valence 1\.5 is outside .*correct",
+        labels(HEAD + "1,1.5,0\n"),
+    ),
+    Case(
+        "labels: on the scale of AFEW-VA",
+        REFUSED,
+        r"row 2: valence 3 .*divide all labels by 10",
+        labels(HEAD + "1,3,0\n"),
+    ),
+    Case("labels: NaN", REFUSED, r"row 2: arousal 'nan' is not a finite number", labels(HEAD + "1,0,nan\n")),
+    Case("labels: decimal comma", REFUSED, r"row 2: .*decimal comma", labels("frame;valence;arousal\n1;0,5;0\n")),
+    Case(
+        "labels: one axis only",
+        REFUSED,
+        r"row 2: valence has no arousal beside it; give both",
+        labels(HEAD + "1,0.5,\n"),
+    ),
+    Case(
+        "labels: frame beyond the end",
+        REFUSED,
+        r"row 2: frame 100 is beyond the end, the last frame is 99",
+        labels(HEAD + "100,0,0\n"),
+    ),
+    Case(
+        "labels: frame labelled twice",
+        REFUSED,
+        r"row 3: frame 1 already has a label .*delete",
+        labels(HEAD + "1,0,0\n1,0,1\n"),
+    ),
+    Case(
+        "labels: not UTF-8",
+        REFUSED,
+        r"labels\.csv: is not UTF-8 text .*save it as CSV in UTF-8",
+        labels(HEAD.encode("utf-16")),
+    ),
+    Case("labels: 10^6 columns", REFUSED, r"labels\.csv: more than 200 columns", labels("a," * 10**6)),
+    Case("labels: 10^7 columns", REFUSED, r"labels\.csv: larger than 16 MB", labels("a," * 10**7)),
+    Case(
+        "ELAN: entities that expand",
+        REFUSED,
+        r"labels\.eaf: declares a document type.*export it anew",
+        labels(f"<!DOCTYPE a [{LAUGHS}]><ANNOTATION_DOCUMENT>&l9;</ANNOTATION_DOCUMENT>", "labels.eaf"),
+    ),
+    Case("ELAN: cut off", REFUSED, r"labels\.eaf: is no intact XML", labels(elan(LABELLED)[:-30], "labels.eaf")),
+    Case(
+        "ELAN: no tier for valence",
+        REFUSED,
+        r"labels\.eaf: no tier is named valence or arousal.*rename",
+        labels(elan({"joy": [(0, 40, 1)]}), "labels.eaf"),
+    ),
+    Case("NOVA: lines missing", REFUSED, r"annotation~: has 1 samples where .* says '7'", nova("0;1", size=7)),
+    Case(
+        "NOVA: another scale", REFUSED, r"valence\.annotation: its scheme runs from 0 to 1.*rescale", nova("0;1", min=0)
+    ),
     # Videos
-    Bad("video that is none", REFUSED, r"clip\.mp4: not a video.*try to convert",
-        video(lambda folder: (folder / "clip.mp4", (folder / "clip.mp4").write_text("no video " * 99))[0])),
-    Bad("video whose index is cut off", REFUSED, r"cut\.mp4: not a video.*cut off",
-        video(lambda folder: half(write_video(folder / "cut.mp4", [shade(9)] * 30)))),
-    Bad("frames of two sizes", REFUSED, r"3\.png: 80 x 60 pixels.*give each video a folder of its own",
-        video(lambda folder: write_folder(write_folder(folder / "f", [1]), [3], image=shade(5, 80, 60)))),
-    Bad("frame number of 20 digits", REFUSED, r"too large a frame number; rename",
-        video(lambda folder: write_folder(folder / "f", [1], name="9" * 20 + "{}.png"))),
+    Case(
+        "file that is not a video",
+        REFUSED,
+        r"clip\.mp4: not a video.*try to convert",
+        video(lambda folder: (folder / "clip.mp4", (folder / "clip.mp4").write_text("no video " * 99))[0]),
+    ),
+    Case(
+        "video whose index is cut off",
+        REFUSED,
+        r"cut\.mp4: not a video.*cut off",
+        video(lambda folder: half(write_video(folder / "cut.mp4", [shade(9)] * 30))),
+    ),
+    Case(
+        "frames of two sizes",
+        REFUSED,
+        r"3\.png: 80 x 60 pixels.*give each video a folder of its own",
+        video(lambda folder: write_folder(write_folder(folder / "f", [1]), [3], image=shade(5, 80, 60))),
+    ),
+    Case(
+        "frame number of 20 digits",
+        REFUSED,
+        r"too large a frame number; rename",
+        video(lambda folder: write_folder(folder / "f", [1], name="9" * 20 + "{}.png")),
+    ),
     # Weights and checkpoints
-    Bad("weights that are none", REFUSED, r"best\.pt: .*broken", weights(b"no weights at all")),
-    Bad("weights that run code", REFUSED, r"best\.pt: refused: .*could run code", weights({"kind": Payload()})),
-    Bad("bare pickle that runs code", REFUSED, r"best\.pt: refused: .*could run code",
-        weights(pickle.dumps(Payload()))),
-    Bad("weights that unpack to more", REFUSED, r"best\.pt: refused: it is compressed", compressed_weights),
-    Bad("checkpoint of another network", REFUSED, r"best\.pt: is not a checkpoint of mtclar but of supervised",
-        checkpoint(kind="supervised")),
-    Bad("checkpoint without settings", REFUSED, r"best\.pt: lacks the settings", checkpoint(settings={})),
-    Bad("checkpoint of an endless width", REFUSED, r"best\.pt: lacks the settings or weights .*width",
-        checkpoint(settings=Settings().model_dump(mode="json") | {"model": {"width": 16 * 10**9}})),
-    Bad("checkpoint of mtclar_sl.py without its settings", REFUSED, r"best\.pt: lacks the settings",
-        weights({"kind": "supervised", "settings": [], "about": {"width": 16}}, load_supervised)),
-    Bad("checkpoint without weights", REFUSED, r"best\.pt: weights of another network: .* is missing", checkpoint()),
-    Bad("checkpoint of another width", REFUSED, r"best\.pt: weights of another network: .*has shape",
-        checkpoint(model=MTCLAR(16).state_dict())),
-    Bad("EmoNet weights that are none", REFUSED, r"best\.pt: holds no published EmoNet weights; fetch",
-        weights({"epoch": 3}, load_emonet)),
+    Case("file that is not weights", REFUSED, r"best\.pt: .*broken", weights(b"no weights at all")),
+    Case("weights that run code", REFUSED, r"best\.pt: refused: .*could run code", weights({"kind": Payload()})),
+    Case(
+        "bare pickle that runs code", REFUSED, r"best\.pt: refused: .*could run code", weights(pickle.dumps(Payload()))
+    ),
+    Case("weights that are compressed", REFUSED, r"best\.pt: refused: it is compressed", compressed_weights),
+    Case(
+        "checkpoint of another network",
+        REFUSED,
+        r"best\.pt: is a checkpoint of mtclar_sl\.py, not of mtclar\.py",
+        checkpoint(kind="supervised"),
+    ),
+    Case("checkpoint without settings", REFUSED, r"best\.pt: lacks the settings", checkpoint(settings={})),
+    Case(
+        "checkpoint with a huge width",
+        REFUSED,
+        r"best\.pt: lacks the settings or weights .*width",
+        checkpoint(settings=Settings().model_dump(mode="json") | {"model": {"width": 16 * 10**9}}),
+    ),
+    Case(
+        "checkpoint of mtclar_sl.py without its settings",
+        REFUSED,
+        r"best\.pt: lacks the settings",
+        weights({"kind": "supervised", "settings": [], "about": {"width": 16}}, load_supervised),
+    ),
+    Case("checkpoint without weights", REFUSED, r"best\.pt: weights of another network: .* is missing", checkpoint()),
+    Case(
+        "checkpoint of another width",
+        REFUSED,
+        r"best\.pt: weights of another network: .*has shape",
+        checkpoint(model=MTCLAR(16).state_dict()),
+    ),
+    Case(
+        "file that is not EmoNet weights",
+        REFUSED,
+        r"best\.pt: holds no published EmoNet weights; download",
+        weights({"epoch": 3}, load_emonet),
+    ),
     # Settings
-    Bad("setting that does not exist", REFUSED, r"my\.yaml .*no setting train\.epoch; did you mean train\.epochs",
-        
-        settings("train: {epoch: 3}\n")),
-    Bad("setting out of range", REFUSED, r"my\.yaml and command line: train\.epochs: .*greater than",
-        settings("train: {epochs: 0}")),
-    Bad("setting given twice", REFUSED, r"my\.yaml: is not valid YAML: seed is given twice",
-        settings("seed: 1\nseed: 2\n")),
-    Bad("YAML of aliases that expand", REFUSED, r"my\.yaml: is not valid YAML: aliases .* are refused",
-        settings(ALIASES)),
-    Bad("YAML that makes objects", REFUSED, r"my\.yaml: is not valid YAML: could not determine a constructor",
-        settings("name: !!python/object/apply:os.system [ls]\n")),
-    Bad("YAML with a date that is none", REFUSED, r"my\.yaml: is not valid YAML: month must be",
-        settings("name: 2001-99-99")),
-    Bad("YAML nested deep", REFUSED, r"my\.yaml: is not valid YAML: maximum recursion", settings("[" * 20_000)),
-    Bad("unknown word on the command line", REFUSED, r"command line: .*no setting epochs; did you mean train\.epochs",
-        
-        command_line("--epochs", "3")),
-]  # fmt: skip
+    Case(
+        "setting that does not exist",
+        REFUSED,
+        r"my\.yaml: there is no setting train\.epoch; did you mean train\.epochs",
+        settings("train: {epoch: 3}\n"),
+    ),
+    Case(
+        "setting out of range",
+        REFUSED,
+        r"my\.yaml: train\.epochs: .*greater than",
+        settings("train: {epochs: 0}"),
+    ),
+    Case(
+        "setting given twice",
+        REFUSED,
+        r"my\.yaml: is not valid YAML: seed is given twice",
+        settings("seed: 1\nseed: 2\n"),
+    ),
+    Case(
+        "YAML with aliases that expand",
+        REFUSED,
+        r"my\.yaml: is not valid YAML: aliases .* are refused",
+        settings(ALIASES),
+    ),
+    Case(
+        "YAML that creates objects",
+        REFUSED,
+        r"my\.yaml: is not valid YAML: could not determine a constructor",
+        settings("name: !!python/object/apply:os.system [ls]\n"),
+    ),
+    Case(
+        "YAML with an invalid date",
+        REFUSED,
+        r"my\.yaml: is not valid YAML: month must be",
+        settings("name: 2001-99-99"),
+    ),
+    Case("YAML nested deep", REFUSED, r"my\.yaml: is not valid YAML: maximum recursion", settings("[" * 20_000)),
+    Case(
+        "preset in a file",
+        REFUSED,
+        r"my\.yaml: preset cannot be set in a file; delete this line",
+        settings("preset: paper"),
+    ),
+    Case(
+        "run of an older version",
+        REFUSED,
+        r"settings\.yaml: this run was made by an older version of MT-CLAR; start a new run, or resume",
+        old_run,
+    ),
+    Case(
+        "setting of another script",
+        REFUSED,
+        r"command line: there is no setting video here; video is a setting of fsl_mtclar\.py",
+        command_line("--video", "clip.mp4"),
+    ),
+    Case(
+        "unknown option on the command line",
+        REFUSED,
+        r"command line: .*no setting epochs; did you mean train\.epochs",
+        command_line("--epochs", "3"),
+    ),
+]
 
 
 def half(path: Path) -> Path:
@@ -373,54 +598,54 @@ def half(path: Path) -> Path:
 
 
 def as_a_script(read: Callable[[], object], capsys) -> tuple[int, str]:
-    """Exit code and message of a script that does this."""
+    """Exit code and error message of a script that calls `read`."""
     code = 0
     try:
-        utils.script.run_script(lambda: read() and None)
+        utils.runs.script.run_script(lambda: read() and None)
     except SystemExit as end:
         code = end.code
     return code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("bad", TABLE, ids=lambda bad: bad.kind)
-def test_bad_input(bad, tmp_path, capsys, caplog, monkeypatch):
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.kind)
+def test_invalid_input(case, tmp_path, capsys, caplog, monkeypatch):
     monkeypatch.chdir(tmp_path)
     strict, lenient = tmp_path / "strict", tmp_path / "lenient"
     strict.mkdir()
     lenient.mkdir()
-    code, message = as_a_script(lambda: bad.read(strict, True), capsys)
+    code, message = as_a_script(lambda: case.read(strict, True), capsys)
     assert code == 2 and "Traceback" not in message, message
     assert message.startswith("error: ") and len(message) < 1500
-    assert re.search(bad.says, message.replace("\n", " ")), message
-    if bad.outcome == LEFT_OUT:
+    assert re.search(case.message, message.replace("\n", " ")), message
+    if case.outcome == LEFT_OUT:
         caplog.set_level(logging.WARNING)
-        table = bad.read(lenient, False)
-        assert [line for line in caplog.messages if re.search(bad.says, line)], caplog.messages
+        table = case.read(lenient, False)
+        assert [line for line in caplog.messages if re.search(case.message, line)], caplog.messages
         assert len(table) >= 1 and table[["valence", "arousal"]].abs().max().max() <= 1
     else:
         with pytest.raises(UserError):
-            bad.read(lenient, False)
+            case.read(lenient, False)
     assert not list(tmp_path.rglob("exploded.txt"))
 
 
 def test_caches_run_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cache, payload = CropCache(tmp_path, 1e9), np.array([Payload()], object)
-    place = cache.path((0,))
-    place.parent.mkdir()
-    np.save(place, payload, allow_pickle=True)
+    path = cache.path((0,))
+    path.parent.mkdir()
+    np.save(path, payload, allow_pickle=True)
     np.savez(tmp_path / "embeddings.npz", embeddings=payload)
-    assert cache.read(place) is None and load_arrays(tmp_path / "embeddings.npz") is None
+    assert cache.read(path) is None and load_arrays(tmp_path / "embeddings.npz") is None
     assert not (tmp_path / "exploded.txt").exists()
 
 
-def test_names_from_files_are_safe_where_they_go():
+def test_names_from_files_are_safe_as_file_names_and_on_the_terminal():
     for name in ("../../x", "a/b", "CON\n\0", "-rf", ".hidden", "名" * 200, ""):
         safe = safe_name(name)
         assert re.fullmatch(r"[\w-][\w.-]*", safe) and len(safe.encode()) <= 100
     assert printable("a\x1b[2Jb\u202ec\nd") == "a\\x1b[2Jb\\u202ec\nd"
 
 
-def test_the_table_is_of_at_least_forty_kinds():
-    assert len({bad.kind for bad in TABLE}) == len(TABLE) >= 40
-    assert json.dumps(resolved_yaml(Settings()))  # the settings that the table's checkpoints hold
+def test_table_has_at_least_forty_kinds():
+    assert len({case.kind for case in TABLE}) == len(TABLE) >= 40
+    assert json.dumps(resolved_yaml(Settings()))  # The settings in the checkpoints of the table.

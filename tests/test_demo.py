@@ -1,4 +1,4 @@
-"""The demo set: its layout, its determinism, and whether the faces show what the labels say."""
+"""The demo set: its layout, its determinism, and whether the faces show what the labels state."""
 
 import csv
 import json
@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import demo
-from datasets.demo import expression_of, label_trace, pose_trace, random_person, render_demo
-from datasets.demo_face import Person, Pose
-from datasets.demo_paint import draw_face
-from datasets.frames import EXPRESSIONS, DataError
+from datasets.columns import EXPRESSIONS
+from datasets.demo import dataset as demo
+from datasets.demo.dataset import render_demo
+from datasets.demo.face import Person, Pose
+from datasets.demo.paint import draw_face
+from datasets.demo.people import random_person
+from datasets.demo.traces import expression_of, label_trace, pose_trace
+from utils.base.errors import DataError
 
 SMALL = {"seed": 3, "people": 3, "frames": 4, "short_frames": 4, "size": 64, "workers": 1}
 
@@ -23,20 +26,27 @@ def small(tmp_path_factory):
 
 
 def contents(root):
-    """Every file's bytes by its path below root."""
+    """Map the path of each file below root to its bytes."""
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def fits_cleaning_rule(code, v, a):
-    """The rule that cleans AffectNet, spelt out class by class."""
+    """The rule that cleans AffectNet, class by class."""
     intensity = np.hypot(v, a)
     strong = intensity > 0.2
-    return [intensity < 0.2, strong and v > 0, strong and v < 0, strong and a > 0,
-            strong and a >= 0 and v <= 0, intensity > 0.3 and v < 0, strong and a > 0,
-            strong and v < 0][code]
+    return [
+        intensity < 0.2,
+        strong and v > 0,
+        strong and v < 0,
+        strong and a > 0,
+        strong and a >= 0 and v <= 0,
+        intensity > 0.3 and v < 0,
+        strong and a > 0,
+        strong and v < 0,
+    ][code]
 
 
-def test_layout_is_that_of_afew_va(small):
+def test_layout_is_the_one_of_afew_va(small):
     names = [f"{i:05d}" for i in range(4)]
     assert sorted(p.name for p in small.iterdir()) == ["001", "002", "003", "demo.json", "expressions.csv"]
     for clip in ("001", "002", "003"):
@@ -84,14 +94,14 @@ def test_every_expression_occurs():
     assert share.min() > 0.03 and share.max() < 0.4
 
 
-def test_bytes_depend_on_the_seed_and_not_on_the_workers(small, tmp_path):
+def test_files_depend_on_the_seed_and_not_on_the_number_of_workers(small, tmp_path):
     again = render_demo(tmp_path / "again", **SMALL | {"workers": 2})
     other = render_demo(tmp_path / "other", **SMALL | {"seed": 4})
     assert contents(again) == contents(small)
     assert (other / "001/00000.png").read_bytes() != (small / "001/00000.png").read_bytes()
 
 
-def test_a_prefix_of_people_stays_the_same(small, tmp_path):
+def test_more_people_leave_the_first_ones_unchanged(small, tmp_path):
     fewer = contents(render_demo(tmp_path / "fewer", **SMALL | {"people": 2}))
     whole = contents(small)
     clips = [name for name in fewer if name.startswith("0")]
@@ -99,7 +109,7 @@ def test_a_prefix_of_people_stays_the_same(small, tmp_path):
 
 
 @pytest.mark.parametrize("hard", [False, True])
-def test_landmarks_lie_in_the_frame_about_its_centre(hard):
+def test_landmarks_lie_about_the_centre_of_the_image(hard):
     boxes = []
     for index in range(20):
         rng = np.random.default_rng([1, index])
@@ -118,8 +128,8 @@ def test_landmarks_scale_with_the_picture():
     np.testing.assert_allclose((large + 0.5) / 4, small + 0.5, atol=1e-9)
 
 
-def test_landmarks_mark_what_is_drawn():
-    """The pupils' dark lies between the lids, and the jaw parts skin from background."""
+def test_landmarks_match_the_image():
+    """The dark pupils lie between the lids, and the jaw separates skin from background."""
     person = Person(hair="bald", backdrop=((255, 0, 0), (255, 0, 0)))
     picture, points = draw_face(person, 0, 0.5, Pose(), 256)
     for eye in (points[36:42], points[42:48]):
@@ -151,9 +161,9 @@ def test_valence_lifts_the_mouth_corners_and_arousal_opens_eyes_and_mouth():
 
 
 def test_yaw_moves_the_nose_across_the_jaw():
-    turned, ahead = (draw_face(Person(), 0, 0, Pose(yaw=yaw), 64)[1] for yaw in (10, 0))
-    assert turned[30, 0] - ahead[30, 0] > 1.5
-    assert abs(turned[8, 0] - ahead[8, 0]) < 0.1
+    turned, frontal = (draw_face(Person(), 0, 0, Pose(yaw=yaw), 64)[1] for yaw in (10, 0))
+    assert turned[30, 0] - frontal[30, 0] > 1.5
+    assert abs(turned[8, 0] - frontal[8, 0]) < 0.1
 
 
 def test_gain_and_offset_change_the_face():
@@ -165,7 +175,7 @@ def test_gain_and_offset_change_the_face():
     np.testing.assert_array_equal(same, plain)
 
 
-def test_gains_and_offsets_are_spread_as_documented():
+def test_gains_and_offsets_have_the_documented_distribution():
     for hard, low, high, sigma in ((False, 0.7, 1.2, 0.12), (True, 0.5, 1.5, 0.2)):
         people = [random_person(np.random.default_rng([0, i, demo.IDENTITY]), hard) for i in range(400)]
         gains = np.array([p.gain for p in people])
@@ -183,7 +193,7 @@ def test_labels_move_between_support_frames():
     assert np.all(moved > 0.3)
 
 
-def test_long_clips_have_as_many_events_a_minute_as_short_ones():
+def test_long_clips_have_as_many_events_per_minute_as_short_ones():
     half = [label_trace(np.random.default_rng([5, index]), 3000)[1500:].std(axis=0) for index in range(5)]
     assert np.min(half) > 0.1
 
@@ -194,7 +204,7 @@ def test_poses_stay_within_their_limits():
     assert max(abs(p.scale - 1) for p in poses) <= 0.06
 
 
-def test_a_finished_set_is_used_again_and_another_one_replaced(tmp_path):
+def test_the_same_set_is_reused_and_another_one_replaced(tmp_path):
     settings = SMALL | {"people": 1, "frames": 1}
     root = render_demo(tmp_path / "set", **settings)
     before = (root / "001/00000.png").stat().st_mtime_ns
@@ -205,7 +215,7 @@ def test_a_finished_set_is_used_again_and_another_one_replaced(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
-def test_an_empty_folder_is_filled_and_a_foreign_one_refused(tmp_path):
+def test_an_empty_folder_is_filled_and_one_with_other_files_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     assert (render_demo(tmp_path / "empty", **SMALL | {"people": 1}) / "demo.json").exists()
     foreign = tmp_path / "afew-va"
@@ -216,7 +226,7 @@ def test_an_empty_folder_is_filled_and_a_foreign_one_refused(tmp_path):
     assert contents(foreign) == {"precious.txt": b"mine"}
 
 
-def test_an_interrupted_rendering_leaves_nothing(tmp_path, monkeypatch):
+def test_interrupted_rendering_leaves_no_files(tmp_path, monkeypatch):
     written = []
 
     def stop(path, picture):
@@ -231,6 +241,6 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [{"people": 0}, {"frames": 0}, {"size": 16}])
-def test_impossible_parameters_are_refused(tmp_path, wrong):
+def test_invalid_parameters_are_refused(tmp_path, wrong):
     with pytest.raises(DataError, match="demo set"):
         render_demo(tmp_path / "set", **SMALL | wrong)

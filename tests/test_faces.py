@@ -1,4 +1,4 @@
-"""The crop: geometry against closed expectations, boxes, and images that cannot be read."""
+"""Face crops against known geometry, face boxes, and images that cannot be read."""
 
 import cv2
 import numpy as np
@@ -13,11 +13,11 @@ from datasets.faces import (
     landmark_box,
     read_image,
 )
-from datasets.frames import DataError
+from utils.base.errors import DataError
 
 
 def box_with_side(side, x, y, aspect=1.0):
-    """A landmark box about (x, y) whose crop has this side; ``aspect`` = width / height of the box."""
+    """A landmark box about (x, y) whose crop has this side; ``aspect`` is width / height of the box."""
     height = side * CROP_DIVISOR / (1 + aspect)
     return x - aspect * height / 2, y - height / 2, x + aspect * height / 2, y + height / 2
 
@@ -40,8 +40,8 @@ def test_part_at_its_own_size_is_a_slice():
     np.testing.assert_array_equal(crop, image[25:65, 30:70])
 
 
-def test_side_is_width_plus_height_over_emonets_divisor():
-    # A ramp of one grey level a pixel: the values at the crop's ends tell where its edges lie.
+def test_side_is_width_plus_height_over_crop_divisor():
+    # The ramp rises by one grey level per pixel, so the values at the ends of the crop show where its edges are.
     image = ramp(200, 220, x_step=1)
     box = (60, 40, 126, 84)  # centre 93, 62; side (66 + 44) / 1.1 = 100
     crop = crop_face(image, box, 50)[25, :, 0].astype(float)
@@ -57,11 +57,11 @@ def test_ramp_is_reproduced_at_every_scale(size, centre):
     offset = (np.arange(size) + 0.5) * 110 / size - 55
     expected = 10 + 0.6 * (centre[0] + offset)[None] + 0.5 * (centre[1] + offset)[:, None]
     assert np.abs(crop - expected).max() < 1.1
-    assert abs((crop - expected).mean()) < 0.15  # no shift of the grid: 0.15 levels are a quarter of a pixel
+    assert abs((crop - expected).mean()) < 0.15  # the crop is not shifted: 0.15 levels are a quarter of a pixel
 
 
 @pytest.mark.parametrize("scale", [0.17, 0.5, 1.0, 2.5])
-def test_centre_of_the_box_lands_on_the_centre_of_the_crop(scale):
+def test_centre_of_the_box_is_the_centre_of_the_crop(scale):
     image = np.zeros((300, 400, 3), np.uint8)
     cv2.circle(image, (251 * 16 - 8, 121 * 16 - 8), 20 * 16, (255, 255, 255), -1, cv2.LINE_AA, shift=4)
     crop = crop_face(image, box_with_side(120, 251, 121), round(120 * scale))[..., 0].astype(float)
@@ -76,7 +76,7 @@ def test_margin_widens_the_square():
     assert abs(int(narrow) - 80) <= 1 and abs(int(wide) - 50) <= 1
 
 
-def test_pixel_aspect_shows_a_squeezed_face_round():
+def test_pixel_aspect_restores_the_proportions_of_a_face():
     upright = np.zeros((200, 300, 3), np.uint8)
     cv2.circle(upright, (150, 100), 40, (255, 255, 255), -1)
     squeezed = cv2.resize(upright, (200, 200), interpolation=cv2.INTER_AREA)  # pixels 1.5 × as wide as high
@@ -88,7 +88,7 @@ def test_pixel_aspect_shows_a_squeezed_face_round():
 
 
 @pytest.mark.parametrize("size", [20, 80])
-def test_beyond_the_image_is_black(size):
+def test_outside_of_the_image_is_black(size):
     image = np.full((100, 100, 3), 200, np.uint8)
     crop = crop_face(image, box_with_side(80, 100, 0), size)  # centred on the upper right corner
     half = size // 2
@@ -105,10 +105,10 @@ def test_shrinking_does_not_alias():
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255
     crop = crop_face(stripes, box_with_side(400, 256, 256), 50)
-    assert np.abs(crop.astype(int) - 127.5).max() < 20  # a block of 7 is out of balance by 1
+    assert np.abs(crop.astype(int) - 127.5).max() < 20  # a block of 7 columns has one more of one colour
 
 
-def test_crop_leaves_the_image_alone_and_takes_views():
+def test_crop_does_not_change_the_image_and_accepts_views():
     image = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
     before = image.copy()
     mirrored = crop_face(image[:, ::-1], box_with_side(50, 40, 40), 50)
@@ -155,7 +155,7 @@ def test_read_image_is_rgb(tmp_path):
     np.testing.assert_array_equal(read_image(file), red)
 
 
-def test_read_image_makes_grey_and_transparent_images_rgb(tmp_path):
+def test_read_image_converts_grey_and_transparent_images_to_rgb(tmp_path):
     for channels, shape in (("grey", (4, 6)), ("alpha", (4, 6, 4))):
         file = tmp_path / f"{channels}.png"
         cv2.imwrite(str(file), np.full(shape, 90, np.uint8))
@@ -163,13 +163,13 @@ def test_read_image_makes_grey_and_transparent_images_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n broken"])
-def test_file_that_is_no_image(tmp_path, content):
+def test_invalid_image_is_refused(tmp_path, content):
     file = tmp_path / "00001.png"
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"00001\.png.*restore"):
         read_image(file)
 
 
-def test_missing_image(tmp_path):
-    with pytest.raises(DataError, match=r"gone\.png.*restore"):
-        read_image(tmp_path / "gone.png")
+def test_missing_image_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"missing\.png.*restore"):
+        read_image(tmp_path / "missing.png")

@@ -1,5 +1,6 @@
-"""fsl_mtclar.py from end to end: the paper's experiment on a dataset, and videos of one's own."""
+"""fsl_mtclar.py from end to end: the paper's experiment on a data set, and the user's own videos."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -13,41 +14,49 @@ from clips import face_images, write_video
 from conftest import finished, run_script
 from published import emonet_state
 
-from datasets.annotations import Timeline
-from datasets.demo import label_trace
-from datasets.demo_face import Person
-from datasets.demo_paint import draw_face
-from datasets.labels import read_labels
-from utils.support_set import BASELINES, RULES
+from datasets.annotations.labels import read_labels
+from datasets.annotations.timeline import Timeline
+from datasets.demo.face import Person
+from datasets.demo.paint import draw_face
+from datasets.demo.traces import label_trace
+from utils.base.files import sha256_of_file
+from utils.labelling.anchors import BASELINES, RULES
 
 VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
-
-
 PREVIOUS = ("--support_set.rule", "previous")
 
 
 def label(*argv) -> tuple[Path, str]:
+    """Runs fsl_mtclar.py, which must succeed; returns its run folder and its standard output."""
     return finished("fsl_mtclar.py", *map(str, argv))
 
 
 @pytest.fixture(scope="module")
 def quick(demo_run, tmp_path_factory):
-    """Arguments: the tiny network, a fresh folder of runs."""
+    """Command line that labels with the tiny network, and writes to a folder of its own."""
     checkpoint = shutil.copy(demo_run[0] / "best.pt", tmp_path_factory.mktemp("network"))
-    return ["--checkpoint", checkpoint, "--runs", tmp_path_factory.mktemp("labels"),
-            "--runtime.precision", "float32", "--runtime.device", "cpu"]  # fmt: skip
+    return [
+        "--checkpoint",
+        checkpoint,
+        "--runs",
+        tmp_path_factory.mktemp("labels"),
+        "--runtime.precision",
+        "float32",
+        "--runtime.device",
+        "cpu",
+    ]
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    """An MP4 of 60 frames at 20 a second: a rendered face for 48 of them, then an empty room."""
+    """An MP4 of 60 frames at 20 frames per second: a rendered face in the first 48, then none."""
     images = face_images(label_trace(np.random.default_rng(1), 60), gap=range(48, 60))
     return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
 
 
 @pytest.fixture(scope="module")
 def two_people(tmp_path_factory) -> Path:
-    """An MP4 of 30 frames at 20 a second: two faces side by side."""
+    """An MP4 of 30 frames at 20 frames per second: two faces side by side."""
     people = (face_images([(0.1, 0.1)], Person(hair=hair), aspect=1) for hair in ("side", "bob"))
     images = [np.concatenate([next(person) for person in people], 1)] * 30
     return write_video(tmp_path_factory.mktemp("video") / "two.mp4", images, 20)
@@ -62,7 +71,7 @@ def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-
     "strategy, amount",
     [("every_n", 3), ("first", 2), ("random_k", 2), ("diverse_k", 2), ("uniform_k", 1), ("suggested", 2)],
 )
-def test_dataset_is_labelled_by_every_method(quick, strategy, amount):
+def test_data_set_is_labelled_by_every_method(quick, strategy, amount):
     folder, printed = label(*quick, "--support_set.strategy", strategy, "--support_set.amount", amount)
     labels = pd.read_csv(folder / "labels.csv", dtype={"clip": str})
     scores = pd.read_csv(folder / "scores.csv")
@@ -70,16 +79,16 @@ def test_dataset_is_labelled_by_every_method(quick, strategy, amount):
     assert (labels.loc[labels["support"], "valence"] - labels.loc[labels["support"], "valence_true"]).abs().max() < 1e-6
     assert labels[["valence", "arousal"]].abs().max().max() <= 1
     clips = labels.groupby("clip")["support"]
-    wanted = np.ceil(clips.size() / amount) if strategy == "every_n" else amount
-    assert (clips.sum() == wanted).all()
+    expected = np.ceil(clips.size() / amount) if strategy == "every_n" else amount
+    assert (clips.sum() == expected).all()
     unscored = labels[~labels["support"]]
     pooled = scores[(scores["method"] == "fused") & (scores["average"] == "pooled")].iloc[0]
     error = np.sqrt(np.mean((unscored["valence"] - unscored["valence_true"]) ** 2))
     assert pooled["valence_RMSE"] == pytest.approx(error, rel=1e-3) and pooled["frames"] == len(unscored)
-    assert "straight line" in printed and len(list(folder.glob("clip_*.png"))) == labels["clip"].nunique()
+    assert "no better than linear" in printed and len(list(folder.glob("clip_*.png"))) == labels["clip"].nunique()
 
 
-def test_training_bins_and_scored_support(quick):
+def test_anchors_from_the_training_set_and_scored_support_frames(quick):
     bins = ["--support_set.strategy", "train_bins", "--support_set.amount", 2]
     folder, _ = label(*quick, *bins, "--support_set.rule", "mean")
     assert not pd.read_csv(folder / "labels.csv")["support"].any()
@@ -90,27 +99,32 @@ def test_training_bins_and_scored_support(quick):
     assert pd.read_csv(folder / "scores.csv")["frames"].eq(len(pd.read_csv(folder / "labels.csv"))).all()
 
 
-def test_second_run_encodes_nothing_and_says_the_same(quick, clip, tmp_path, monkeypatch):
+def test_second_run_encodes_nothing_and_writes_the_same_labels(quick, clip, tmp_path, monkeypatch):
     labels = labels_file(tmp_path / "labels.csv")
     first = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
-    for name in ("utils.embed.embed", "utils.videos.face_video.track_faces", "utils.videos.face_video.face_crops"):
-        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("done again"))
+    for name in (
+        "utils.compute.embedding_cache.encode_crops",
+        "utils.videos.face_tracks.track_faces",
+        "utils.videos.track_embeddings.face_crops",
+    ):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("computed again"))
     again = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
     for one, other in zip(first, again, strict=True):
         assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
 
 
-def test_other_weights_never_meet_the_cache_of_these(quick, tmp_path):
+def test_embeddings_of_other_weights_are_not_used(quick, tmp_path):
     content = torch.load(quick[1], weights_only=True)
     content["model"]["encoder.emotion.reduce.bias"] += 1
     torch.save(content, tmp_path / "best.pt")
+    label(*quick)
     shutil.copytree(Path(quick[1]).parent / "embeddings", tmp_path / "embeddings", dirs_exist_ok=True)
     before = len(list((tmp_path / "embeddings").iterdir()))
     label("--checkpoint", tmp_path / "best.pt", *quick[2:])
     assert len(list((tmp_path / "embeddings").iterdir())) > before
 
 
-def test_support_named_by_a_file(quick, tmp_path):
+def test_support_frames_from_a_file(quick, tmp_path):
     every, _ = label(*quick, "--support_set.amount", 3)
     labels = pd.read_csv(every / "labels.csv", dtype={"clip": str})
     clips = sorted(labels["clip"].unique())[:2]
@@ -122,9 +136,13 @@ def test_support_named_by_a_file(quick, tmp_path):
     support = found[found["support"]].set_index("clip").loc[clips]
     assert support["frame"].tolist() == [1, 2] and support[["valence", "arousal"]].iloc[0].tolist() == [0.25, 0.5]
     assert support["valence"].iloc[1] == pytest.approx(support["valence_true"].iloc[1])
-    for rows, message in (("clip,frame\n001,99\n", "no frame 99"), ("clip\n001\n", "'frame' is missing"),
-                          ("clip,frame,valence\n001,1,4\n", r"row 2: valence is 4"), ("clip,frame\nx,1\n", "is left"),
-                          ("clip,frame\n001,1,0.3\n", "cannot be read as CSV")):
+    for rows, message in (
+        ("clip,frame\n001,99\n", "no frame 99"),
+        ("clip\n001\n", "'frame' is missing"),
+        ("clip,frame,valence\n001,1,4\n", r"row 2: valence is 4"),
+        ("clip,frame\nx,1\n", "is left"),
+        ("clip,frame\n001,1,0.3\n", "cannot be read as CSV"),
+    ):
         (tmp_path / "support.csv").write_text(rows.replace("001", clips[0]))
         argv = [*quick, "--support_set.strategy", "csv", "--support_set.csv", tmp_path / "support.csv"]
         done = run_script("fsl_mtclar.py", *map(str, argv))
@@ -132,12 +150,12 @@ def test_support_named_by_a_file(quick, tmp_path):
 
 
 @pytest.mark.parametrize("name, value", [("seed", 1), ("data.fold", 1), ("data.validation_share", 0.3)])
-def test_people_of_the_training_set_are_never_tested(quick, name, value):
+def test_settings_that_would_test_training_people_are_refused(quick, name, value):
     done = run_script("fsl_mtclar.py", *map(str, [*quick, f"--{name}", value]))
     assert done.returncode == 2 and "people that the network was trained on" in done.stderr
 
 
-def test_short_clips_can_be_left_out(quick):
+def test_short_clips_are_excluded_by_min_frames(quick):
     folder, _ = label(*quick, "--support_set.min_frames", 5)
     assert pd.read_csv(folder / "labels.csv").groupby("clip").size().min() >= 5
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--support_set.min_frames", 99]))
@@ -157,7 +175,10 @@ def test_own_video_from_end_to_end(quick, clip, tmp_path):
     assert list(table["frame"]) == list(range(60)) and (table["video"] == "clip").all()
     assert table["valence"].notna().sum() >= 45 and table.loc[table["frame"] >= 50, "valence"].isna().all()
     assert table.loc[table["support"], ["frame", "valence", "arousal"]].to_numpy().tolist() == [
-        [3, 0.5, -0.2], [20, -0.4, 0.1], [40, 0.1, 0.6]]  # fmt: skip
+        [3, 0.5, -0.2],
+        [20, -0.4, 0.1],
+        [40, 0.1, 0.6],
+    ]
     assert table.set_index("frame").loc[[4, 19, 35], "anchor"].tolist() == [3, 20, 40]
     np.testing.assert_allclose(table["time"], table["frame"] / 20, atol=1e-3)
     assert re.search(r"clip +0 +60 +\d+ +3", printed)
@@ -166,12 +187,12 @@ def test_own_video_from_end_to_end(quick, clip, tmp_path):
     timeline = Timeline(table["frame"].to_numpy(), table["time"].to_numpy())
     for export in ("clip.eaf", next(folder.glob("clip*valence.annotation")).name):
         again = read_labels(folder / export, timeline).set_index("frame")
-        wanted = table.dropna(subset="valence").set_index("frame")
-        assert list(again.index) == list(wanted.index)
-        np.testing.assert_allclose(again["valence"], wanted["valence"], atol=1e-5)
+        expected = table.dropna(subset="valence").set_index("frame")
+        assert list(again.index) == list(expected.index)
+        np.testing.assert_allclose(again["valence"], expected["valence"], atol=1e-5)
 
 
-def test_own_video_labelled_from_an_export(quick, clip, tmp_path):
+def test_exported_labels_can_be_read_as_labels(quick, clip, tmp_path):
     first, _ = label(*quick, "--video", clip, "--labels", labels_file(tmp_path / "labels.csv"))
     shutil.copy(first / "clip.eaf", tmp_path / "again.eaf")
     second, _ = label(*quick, "--video", clip, "--labels", tmp_path / "again.eaf")
@@ -180,7 +201,7 @@ def test_own_video_labelled_from_an_export(quick, clip, tmp_path):
     pd.testing.assert_frame_equal(one, two, atol=1e-5)
 
 
-def test_fused_labels_of_a_video_have_intervals_that_close_at_the_labels(quick, clip, tmp_path):
+def test_intervals_of_a_video_have_zero_width_at_exact_labels_only(quick, clip, tmp_path):
     folder, _ = label(*quick, "--video", clip, "--labels", labels_file(tmp_path / "labels.csv"))
     table = pd.read_csv(folder / "labels.csv").dropna(subset="valence")
     for axis in ("valence", "arousal"):
@@ -189,21 +210,37 @@ def test_fused_labels_of_a_video_have_intervals_that_close_at_the_labels(quick, 
         assert (width[table["support"]] == 0).all() and (width[~table["support"]] > 0).all()
 
 
-def test_fusion_is_fitted_once_and_kept_beside_the_checkpoint(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.fused.calibration.SHORTEST", 5)
-    monkeypatch.setattr("utils.fused.calibration.FEWEST", 2)
+@pytest.fixture
+def calibrated(quick, tmp_path, monkeypatch):
+    """Command line that labels with a network that is calibrated on the two short validation clips, in tmp_path."""
+    monkeypatch.setattr("utils.labelling.validation.SHORTEST_CLIP", 5)
+    monkeypatch.setattr("utils.labelling.validation.FEWEST_CLIPS", 2)
     checkpoint = shutil.copy(quick[1], tmp_path / "best.pt")
-    arguments = ["--checkpoint", checkpoint, *quick[2:], "--support_set.amount", 3]
-    first, printed = label(*arguments)
-    written = (tmp_path / "fusion.json").read_bytes()
-    monkeypatch.setattr("utils.fused.calibration.fit_fusion", None)  # it would be called
-    second, again = label(*arguments)
-    assert (tmp_path / "fusion.json").read_bytes() == written and b'"clips": 2' in written
+    return ["--checkpoint", checkpoint, *quick[2:], "--support_set.amount", 3]
+
+
+def test_calibration_is_fitted_once_and_saved_beside_the_checkpoint(calibrated, tmp_path, monkeypatch):
+    first, printed = label(*calibrated)
+    written = (tmp_path / "calibration.json").read_bytes()
+    monkeypatch.setattr("utils.labelling.validation.fit_calibration", None)  # A second fit would fail.
+    second, printed_again = label(*calibrated)
+    assert (tmp_path / "calibration.json").read_bytes() == written and b'"clips": 2' in written
     assert (first / "labels.csv").read_bytes() == (second / "labels.csv").read_bytes()
-    assert "90 % intervals" in printed and printed.splitlines()[:4] == again.splitlines()[:4]
+    assert "90 % intervals" in printed and printed.splitlines()[:4] == printed_again.splitlines()[:4]
 
 
-def test_labels_on_one_track_label_the_other_through_it(quick, two_people, tmp_path):
+def test_fusion_json_of_an_earlier_version_is_ignored_and_the_calibration_fitted_again(calibrated, tmp_path):
+    source = "demo demo, fold 0, seed 0"
+    old = {"weights": sha256_of_file(tmp_path / "best.pt"), "format": 2, "source": source, "clips": 99}
+    (tmp_path / "fusion.json").write_text(json.dumps(old))
+    label(*calibrated)
+    assert json.loads((tmp_path / "fusion.json").read_text()) == old
+    fitted = json.loads((tmp_path / "calibration.json").read_text())
+    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (3, 2, old["weights"])
+    assert fitted["source"] == source  # The old file was fitted on the same data, but its format differs.
+
+
+def test_track_without_labels_is_labelled_from_the_other_track(quick, two_people, tmp_path):
     labels = labels_file(tmp_path / "labels.csv", "frame,track,valence,arousal\n3,0,0.5,-0.2\n20,0,-0.4,0.1\n")
     folder, _ = label(*quick, "--video", two_people, "--labels", labels, "--track", "all")
     table = pd.read_csv(folder / "labels.csv").dropna(subset="track")
@@ -211,7 +248,7 @@ def test_labels_on_one_track_label_the_other_through_it(quick, two_people, tmp_p
     assert len(other) > 20 and other[["valence", "arousal_low"]].notna().all(axis=None) and not other["support"].any()
 
 
-def test_suggested_frames_filled_in_are_labels(quick, clip, tmp_path):
+def test_completed_file_of_suggested_frames_serves_as_labels(quick, clip, tmp_path):
     folder, printed = label(*quick, "--video", clip, "--suggest", 3)
     table = pd.read_csv(folder / "clip_to_label.csv")
     assert len(table) == 3 and table["valence"].isna().all() and (folder / "clip_to_label.png").exists()
@@ -226,21 +263,22 @@ def test_suggested_frames_filled_in_are_labels(quick, clip, tmp_path):
     assert set(known["frame"]) < set(more["frame"]) and more["valence"].isna().sum() == 2 and len(more) == 5
 
 
-def test_annotators_are_compared_and_contradicted_labels_listed(quick, clip, tmp_path):
+def test_agreement_of_annotators_and_contradicted_labels_are_reported(quick, clip, tmp_path):
     rows = ["frame,valence,arousal,annotator"]
     for frame in range(2, 44, 3):
         rows += [f"{frame},{0.9 if frame == 20 else 0.1},0.1,ann", f"{frame},{0.9 if frame == 20 else 0.12},0.08,bob"]
     folder, printed = label(*quick, "--video", clip, "--labels", labels_file(tmp_path / "two.csv", "\n".join(rows)))
     agreement = pd.read_csv(folder / "agreement.csv").set_index("axis")
     assert agreement.loc["valence", "frames"] == 14 and agreement.loc["valence", "ICC(A,1)"] > 0.9
-    doubts = pd.read_csv(folder / "audit.csv")
-    assert doubts[["frame", "axis"]].to_numpy().tolist() == [[20, "valence"]] and doubts["expected"].abs()[0] < 0.5
-    assert "annotators agree so far" in printed and "others contradict" in printed
+    contradictions = pd.read_csv(folder / "audit.csv")
+    assert contradictions[["frame", "axis"]].to_numpy().tolist() == [[20, "valence"]]
+    assert contradictions["expected"].abs()[0] < 0.5
+    assert "agreement of the annotators" in printed and "other labels contradict" in printed
     support = pd.read_csv(folder / "labels.csv").query("support")
-    assert (support["valence_high"] > support["valence_low"]).all()  # annotators differ, so no label is exact
+    assert (support["valence_high"] > support["valence_low"]).all()  # The annotators differ, so no label is exact.
 
 
-def test_folder_of_videos_each_with_its_labels(quick, clip, tmp_path):
+def test_folder_of_videos_with_a_label_file_each(quick, clip, tmp_path):
     for name in ("a", "b", "c"):
         shutil.copy(clip, tmp_path / f"{name}.mp4")
     for name in ("a", "b"):
@@ -250,11 +288,11 @@ def test_folder_of_videos_each_with_its_labels(quick, clip, tmp_path):
     labels_file(tmp_path / "c.csv", "frame,valence,arousal\n3,5,-2\n")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
     folder = Path(re.search(r"run folder +(.+)", done.stdout)[1])
-    assert done.returncode == 2 and "c.csv" in done.stderr  # one fails, the others are done
+    assert done.returncode == 2 and "c.csv" in done.stderr  # The other videos are labelled.
     assert set(pd.read_csv(folder / "labels.csv")["video"]) == {"a", "b"}
 
 
-def test_folder_of_frames_in_numeric_order(quick, tmp_path):
+def test_frames_of_a_folder_are_in_numeric_order(quick, tmp_path):
     frames = tmp_path / "frames"
     frames.mkdir()
     for number in (2, 10, 100, 101, 102, 103):
@@ -271,7 +309,7 @@ def test_folder_of_frames_in_numeric_order(quick, tmp_path):
     "rows, message",
     [
         ("frame,valence,arousal\n", "no rows"),
-        ("frame,valence,arousal\n7,,\n", "holds no label"),
+        ("frame,valence,arousal\n7,,\n", "contains no label"),
         ("frame,valence,arousal\n3,5,-2\n", r"row 2.*AFEW-VA"),
         ("frame,valence,arousal\n3,1.5,0.2\n", r"row 2.*1\.5"),
         ("frame,valence,arousal\n600,0.5,0.2\n", r"row 2.*beyond the end, the last frame is 59"),
@@ -281,16 +319,16 @@ def test_folder_of_frames_in_numeric_order(quick, tmp_path):
         ("frame,valence\n3,0.5\n", "arousal"),
     ],
 )
-def test_wrong_labels_are_refused_by_row(quick, clip, tmp_path, rows, message):
+def test_invalid_labels_are_refused_with_their_row(quick, clip, tmp_path, rows, message):
     before = set(Path(quick[3]).rglob("*"))
     labels = labels_file(tmp_path / "labels.csv", rows)
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", clip, "--labels", labels]))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.search(message, done.stderr.splitlines()[-1]), done.stderr
-    assert set(Path(quick[3]).rglob("*")) == before  # nothing that looks like a result
+    assert set(Path(quick[3]).rglob("*")) == before  # No run folder is left.
 
 
-def test_truncated_video_is_labelled_as_far_as_it_decodes(quick, tmp_path):
+def test_truncated_video_is_labelled_as_far_as_it_can_be_decoded(quick, tmp_path):
     path = write_video(tmp_path / "cut.avi", face_images([(0.2, 0.3)] * 40), 20)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n3,0.2,0.3\n")
@@ -300,7 +338,7 @@ def test_truncated_video_is_labelled_as_far_as_it_decodes(quick, tmp_path):
     assert 10 < len(table) < 30 and table["valence"].notna().all()
 
 
-def test_two_people_need_a_track_or_a_choice(quick, two_people, tmp_path):
+def test_labels_of_two_people_need_a_track(quick, two_people, tmp_path):
     path = two_people
     labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal,track\n3,0.2,0.3,0\n9,-0.5,0.1,1\n")
     folder, _ = label(*quick, "--video", path, "--labels", labels, "--track", "all", "--overlay")
@@ -309,8 +347,8 @@ def test_two_people_need_a_track_or_a_choice(quick, two_people, tmp_path):
     assert table.loc[table["support"], ["track", "frame"]].to_numpy().tolist() == [[0, 3], [1, 9]]
     unclear = labels_file(tmp_path / "unclear.csv", "frame,valence,arousal\n3,0.2,0.3\n")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", path, "--labels", unclear, "--track", "all"]))
-    assert done.returncode == 2 and "frame 3 shows tracks 0, 1; say in a column `track`" in done.stderr
-    folder, _ = label(*quick, "--video", path, "--labels", unclear)  # the longest track is meant
+    assert done.returncode == 2 and "frame 3 shows tracks 0, 1; add a column `track`" in done.stderr
+    folder, _ = label(*quick, "--video", path, "--labels", unclear)  # By default, the longest track is labelled.
     assert set(pd.read_csv(folder / "labels.csv")["track"].dropna()) == {0}
 
 
@@ -326,18 +364,18 @@ def test_two_people_need_a_track_or_a_choice(quick, two_people, tmp_path):
         (["--checkpoint", "nowhere.pt"], "nowhere.pt: there is no such file"),
     ],
 )
-def test_what_is_missing_is_said(quick, clip, tmp_path, argv, message):
+def test_missing_files_and_settings_are_reported(quick, clip, tmp_path, argv, message):
     names = {"CLIP": str(clip), "GOOD": str(labels_file(tmp_path / "labels.csv"))}
     done = run_script("fsl_mtclar.py", *map(str, quick), *[names.get(word, word) for word in argv])
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.search(message, done.stderr.splitlines()[-1]), done.stderr
 
 
-@pytest.mark.skipif(not VIDEOS.exists(), reason="the clips are not part of the project")
+@pytest.mark.skipif(not VIDEOS.exists(), reason="these videos are not part of the project")
 @pytest.mark.parametrize(
     "name, frames", [("single_face.mp4", 72), ("face_noface.mov", 169), ("WolfgangLanger_Pexels.mp4", 472)]
 )
-def test_real_clips(quick, tmp_path, name, frames):
+def test_real_videos(quick, tmp_path, name, frames):
     labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n5,0.5,0.2\n60,0.1,0.1\n")
     folder, _ = label(*quick, "--video", VIDEOS / name, "--labels", labels)
     table = pd.read_csv(folder / "labels.csv")
@@ -347,8 +385,8 @@ def test_real_clips(quick, tmp_path, name, frames):
     assert table.loc[table["frame"] > with_face + 8, "valence"].isna().all()
 
 
-@pytest.mark.skipif(not VIDEOS.exists(), reason="the clips are not part of the project")
-def test_real_clip_without_a_face(quick, tmp_path):
+@pytest.mark.skipif(not VIDEOS.exists(), reason="these videos are not part of the project")
+def test_real_video_without_a_face_is_refused(quick, tmp_path):
     before = set(Path(quick[3]).rglob("*"))
     labels = labels_file(tmp_path / "labels.csv")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", VIDEOS / "no_face.mp4", "--labels", labels]))

@@ -1,4 +1,4 @@
-"""Crops, their cache, transforms, and images from worker processes."""
+"""Face crops, their cache, transforms, and loading by worker processes."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from datasets.faces import crop_face
-from datasets.frames import DataError, frame_table
+from datasets.faces import MARGIN, crop_face
+from datasets.frames import frame_table
 from datasets.images import CropCache, EvaluationImages, FaceCrops, TrainingImages
-from datasets.transforms import MARGIN
-from utils.loading import PlannedLoader, evaluation_loader, unwrapped
+from utils.base.errors import DataError
+from utils.compute.loading import PlannedLoader, batches_of, evaluation_loader
 
 
 @pytest.fixture
@@ -20,17 +20,30 @@ def frames(tmp_path) -> pd.DataFrame:
     for number in range(6):
         path = tmp_path / f"{number}.png"
         cv2.imwrite(str(path), cv2.resize(rng.integers(0, 256, (12, 16, 3), np.uint8), (160, 120)))
-        rows.append({"path": str(path), "clip": "c", "frame": number, "subject": "s", "valence": 0.0, "arousal": 0.0,
-                     "expression": -1, "left": 40, "top": 30, "right": 95, "bottom": 85})  # fmt: skip
+        rows.append(
+            {
+                "path": str(path),
+                "clip": "c",
+                "frame": number,
+                "subject": "s",
+                "valence": 0.0,
+                "arousal": 0.0,
+                "expression": -1,
+                "left": 40,
+                "top": 30,
+                "right": 95,
+                "bottom": 85,
+            }
+        )
     return frame_table(pd.DataFrame(rows))
 
 
-def test_evaluation_sees_exactly_emonets_square(frames):
-    seen = EvaluationImages(FaceCrops(frames, 64, None))[2]
+def test_evaluation_images_are_exactly_emonets_square(frames):
+    image_seen = EvaluationImages(FaceCrops(frames, 64, None))[2]
     image = cv2.cvtColor(cv2.imread(frames["path"][2]), cv2.COLOR_BGR2RGB)
-    wanted = crop_face(image, (40, 30, 95, 85), 64)
-    assert seen.shape == (3, 64, 64) and seen.dtype == torch.uint8
-    assert np.abs(seen.permute(1, 2, 0).numpy().astype(int) - wanted).max() <= 1
+    expected = crop_face(image, (40, 30, 95, 85), 64)
+    assert image_seen.shape == (3, 64, 64) and image_seen.dtype == torch.uint8
+    assert np.abs(image_seen.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
 
 
 def test_cached_and_fresh_crops_are_identical(frames, tmp_path, monkeypatch):
@@ -71,30 +84,30 @@ def test_cache_keeps_its_limit_and_survives_broken_files(frames, tmp_path):
     assert all(torch.equal(again[row], fresh[row]) for row in range(6))
 
 
-def test_unwritable_cache_only_costs_time(frames, tmp_path):
+def test_unwritable_cache_is_no_error(frames, tmp_path):
     (tmp_path / "cache").write_text("a file, no folder")
     crops = FaceCrops(frames, 64, CropCache(tmp_path / "cache", 1e9))
     assert crops[0].shape == (3, 72, 72)
 
 
-def test_chance_depends_on_seed_epoch_and_place_alone(frames):
+def test_augmentation_depends_only_on_seed_epoch_step_and_index(frames):
     plan = [(0, 0, np.array([1, 1, 3])), (0, 1, np.array([1, 1, 3])), (1, 0, np.array([1, 1, 3]))]
     images = TrainingImages(FaceCrops(frames, 64, None), 1.0, seed=7)
     alone = [images[item] for item in plan]
     assert alone[0].shape == (3, 3, 64, 64)
-    assert not torch.equal(alone[0][0], alone[0][1])  # the same row twice, changed differently
+    assert not torch.equal(alone[0][0], alone[0][1])  # the same row twice, augmented differently
     assert not torch.equal(alone[0], alone[1]) and not torch.equal(alone[0], alone[2])
     state = torch.get_rng_state()
     loader = PlannedLoader(images, workers=2)
-    for _ in range(2):  # the same processes serve epoch after epoch
-        for wanted, found in zip(alone, loader.load(plan), strict=True):
-            assert torch.equal(wanted, found)
+    for _ in range(2):  # the same worker processes load every epoch
+        for expected, found in zip(alone, loader.load(plan), strict=True):
+            assert torch.equal(expected, found)
     images[plan[0]]
     assert torch.equal(images[plan[0]], alone[0])
     torch.set_rng_state(state)
 
 
-def test_no_augmentation_at_strength_zero_but_mirror_and_shift(frames):
+def test_strength_zero_leaves_only_flip_and_random_crop(frames):
     crop = FaceCrops(frames, 64, None)[0]
     image = TrainingImages(FaceCrops(frames, 64, None), 0.0, seed=0)[0, 0, np.array([0])][0]
     found = [
@@ -113,8 +126,8 @@ def test_last_partial_batch_is_kept(frames, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_is_none_is_named(frames, tmp_path, workers):
+def test_error_names_an_invalid_image(frames, tmp_path, workers):
     (tmp_path / "3.png").write_text("no image")
     with pytest.raises(DataError, match=r"3\.png: not an image") as error:
-        list(unwrapped(evaluation_loader(FaceCrops(frames, 64, None), 4, workers)))
+        list(batches_of(evaluation_loader(FaceCrops(frames, 64, None), 4, workers)))
     assert "Traceback" not in str(error.value)

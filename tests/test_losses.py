@@ -1,4 +1,4 @@
-"""Losses and metrics against slow loops and against other people's code."""
+"""Losses and metrics, compared with explicit loops and with scikit-learn and torchmetrics."""
 
 import math
 
@@ -9,8 +9,9 @@ import torch
 import torchmetrics.functional.regression as regression
 
 from models.mtclar import Comparison
-from utils import losses, metrics
-from utils.losses import PairTargets
+from utils import metrics
+from utils.training import losses
+from utils.training.losses import PairTargets
 
 
 @pytest.fixture
@@ -26,18 +27,18 @@ def ccc_by_loop(p, t):
     return 2 * covariance / (var_p + var_t + (mean_p - mean_t) ** 2)
 
 
-def test_dynamic_loss_by_loop(rng):
+def test_dynamic_loss_equals_loop(rng):
     p, t = rng.normal(size=(2, 30))
     t[[3, 17]] = np.nan
     known = [i for i in range(30) if not math.isnan(t[i])]
     mse = sum((p[i] - t[i]) ** 2 for i in known) / len(known)
     concordance = ccc_by_loop([p[i] for i in known], [t[i] for i in known])
-    for share in (0, 0.3, 1):
-        found = losses.dynamic_loss(torch.tensor(p), torch.tensor(t), share).item()
-        assert found == pytest.approx(share * mse + (1 - share) * (1 - concordance), abs=1e-6)
+    for weight in (0, 0.3, 1):
+        actual = losses.dynamic_loss(torch.tensor(p), torch.tensor(t), weight).item()
+        assert actual == pytest.approx(weight * mse + (1 - weight) * (1 - concordance), abs=1e-6)
 
 
-def test_embedding_loss_by_loop(rng):
+def test_embedding_loss_equals_loop(rng):
     a, b = rng.normal(size=(2, 12, 5)) + 0.7
     similar = rng.integers(-1, 2, 12)
     total, count = 0.0, 0
@@ -46,23 +47,23 @@ def test_embedding_loss_by_loop(rng):
         if similar[i] >= 0:
             total += 1 - cosine if similar[i] == 1 else max(0.0, cosine - 0.25)
             count += 1
-    found = losses.embedding_loss(torch.tensor(a), torch.tensor(b), torch.tensor(similar)).item()
-    assert found == pytest.approx(total / count, abs=1e-6)
+    actual = losses.embedding_loss(torch.tensor(a), torch.tensor(b), torch.tensor(similar)).item()
+    assert actual == pytest.approx(total / count, abs=1e-6)
 
 
 @pytest.mark.parametrize("balance", [False, True])
-def test_similarity_loss_by_loop(rng, balance):
+def test_similarity_loss_equals_loop(rng, balance):
     logits, similar = rng.normal(size=(20, 2)), np.array([1] * 5 + [0] * 12 + [-1] * 3)
     total = weights = 0.0
-    for (zero, one), kind in zip(logits, similar, strict=True):
-        if kind >= 0:
-            weight = 1 if not balance else 1 / (5 if kind == 1 else 12)
-            chosen = one if kind == 1 else zero
+    for (zero, one), label in zip(logits, similar, strict=True):
+        if label >= 0:
+            weight = 1 if not balance else 1 / (5 if label == 1 else 12)
+            chosen = one if label == 1 else zero
             total += weight * (math.log(math.exp(zero) + math.exp(one)) - chosen)
             weights += weight
     weighted = losses.balanced_weights(torch.tensor(similar)) if balance else None
-    found = losses.similarity_loss(torch.tensor(logits), torch.tensor(similar), weighted).item()
-    assert found == pytest.approx(total / weights, abs=1e-6)
+    actual = losses.similarity_loss(torch.tensor(logits), torch.tensor(similar), weighted).item()
+    assert actual == pytest.approx(total / weights, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +75,15 @@ def test_similarity_loss_by_loop(rng, balance):
         ([0, 0, 0], [0.1, math.nan, -2.0]),
     ],
 )
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_degenerate_batches_stay_finite(similar, delta, share):
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_losses_of_degenerate_batches_are_finite(similar, delta, weight):
     count = len(similar)
     a, b = (torch.zeros(count, 256, requires_grad=True) for _ in range(2))
     raw = torch.zeros(count, 4, requires_grad=True)
     predicted = Comparison(raw[:, :2], raw[:, 2], raw[:, 3])
     targets = PairTargets(torch.tensor(similar), torch.tensor(delta), torch.tensor(delta))
     for balance in (False, True):
-        terms = losses.pair_losses(predicted, a, b, targets, share, balance)
+        terms = losses.pair_losses(predicted, a, b, targets, weight, balance)
         assert list(terms) == ["similarity", "embedding", "delta_valence", "delta_arousal"]
         sum(terms.values()).backward()
         assert all(term.isfinite() for term in terms.values())
@@ -90,8 +91,8 @@ def test_degenerate_batches_stay_finite(similar, delta, share):
 
 
 def test_weights_of_the_terms():
-    shares = [losses.error_share(epoch, 40, 2) for epoch in range(40)]
-    assert shares[0] == 0 and shares == sorted(shares) and shares[20] == pytest.approx(0.25)
+    weights = [losses.mse_weight(epoch, 40, 2) for epoch in range(40)]
+    assert weights[0] == 0 and weights == sorted(weights) and weights[20] == pytest.approx(0.25)
     drawn = torch.stack([losses.random_weights(4) for _ in range(500)])
     torch.testing.assert_close(drawn.sum(1), torch.ones(500))
     torch.testing.assert_close(drawn.mean(0), torch.full((4,), 0.25), atol=0.02, rtol=0)
@@ -100,33 +101,33 @@ def test_weights_of_the_terms():
 def test_metrics_agree_with_other_libraries(rng):
     p, t = rng.normal(size=(2, 200))
     t += 0.6 * p
-    found = metrics.regression_scores(p, t)
+    scores = metrics.regression_scores(p, t)
     tp, tt = torch.tensor(p), torch.tensor(t)
-    assert found["RMSE"] == pytest.approx(math.sqrt(sklearn.metrics.mean_squared_error(t, p)), abs=1e-6)
-    assert found["PCC"] == pytest.approx(regression.pearson_corrcoef(tp, tt).item(), abs=1e-6)
-    assert found["CCC"] == pytest.approx(ccc_by_loop(list(p), list(t)), abs=1e-6)
-    assert found["SAGR"] == pytest.approx(np.mean([(a > 0) == (b > 0) for a, b in zip(p, t, strict=True)]))
-    # torchmetrics mixes sample variances into CCC; on many rows the two definitions meet.
+    assert scores["RMSE"] == pytest.approx(math.sqrt(sklearn.metrics.mean_squared_error(t, p)), abs=1e-6)
+    assert scores["PCC"] == pytest.approx(regression.pearson_corrcoef(tp, tt).item(), abs=1e-6)
+    assert scores["CCC"] == pytest.approx(ccc_by_loop(list(p), list(t)), abs=1e-6)
+    assert scores["SAGR"] == pytest.approx(np.mean([(a > 0) == (b > 0) for a, b in zip(p, t, strict=True)]))
+    # torchmetrics uses sample variances in CCC; for many rows both definitions agree.
     many = torch.tensor(rng.normal(size=(2, 200_000)) + 0.5)
-    theirs = regression.concordance_corrcoef(many[0], many[0] + many[1]).item()
-    assert metrics.ccc(many[0].numpy(), (many[0] + many[1]).numpy()) == pytest.approx(theirs, abs=1e-5)
-    assert losses.ccc(tp, tt).item() == pytest.approx(found["CCC"], abs=1e-6)
+    expected = regression.concordance_corrcoef(many[0], many[0] + many[1]).item()
+    assert metrics.ccc(many[0].numpy(), (many[0] + many[1]).numpy()) == pytest.approx(expected, abs=1e-5)
+    assert losses.ccc(tp, tt).item() == pytest.approx(scores["CCC"], abs=1e-6)
 
 
 def test_classification_metrics_agree_with_scikit_learn(rng):
     p, t = rng.integers(0, 4, size=(2, 100))
     assert metrics.accuracy(p, t) == pytest.approx(sklearn.metrics.accuracy_score(t, p))
-    wanted = sklearn.metrics.confusion_matrix(t, p, labels=range(5))
-    assert np.array_equal(metrics.confusion_matrix(p, t, 5), wanted)
+    expected = sklearn.metrics.confusion_matrix(t, p, labels=range(5))
+    assert np.array_equal(metrics.confusion_matrix(p, t, 5), expected)
 
 
 @pytest.mark.parametrize("p, t", [([0.3], [0.4]), ([0.1, 0.1], [0.2, 0.2]), ([0.5, -0.5], [0.2, 0.2])])
-def test_degenerate_scores_are_finite(p, t):
+def test_scores_of_constant_predictions_are_finite(p, t):
     scores = metrics.regression_scores(p, t)
     assert all(math.isfinite(value) for value in scores.values())
     assert scores["PCC"] == scores["CCC"] == 0
 
 
-def test_unlabelled_rows_do_not_count():
+def test_unlabelled_rows_are_not_scored():
     assert metrics.regression_scores([1, 2], [math.nan, math.nan]) == {}
     assert metrics.regression_scores([1, 2, 9], [1, 2, math.nan])["RMSE"] == 0

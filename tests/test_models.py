@@ -1,4 +1,4 @@
-"""The networks: published figures, names and shapes; what may and may not depend on what."""
+"""The networks: published outputs, tensor names, shapes, and which parts are trained."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from published import GOLDEN, KEYS, emonet_state, images, weight
 from models.emonet import EmoNet, Encoder, rename_published
 from models.mtclar import MTCLAR
 from models.supervised import SupervisedHead
-from utils.checkpoint import load_emonet, start_from_emonet
-from utils.errors import CheckpointError
+from utils.base.errors import CheckpointError
+from utils.runs.checkpoint import load_emonet, start_from_emonet
 
 HEADS = {"fc": "similarity", "fc0": "delta_valence", "fc2": "delta_arousal"}
 
 
-def close(found, wanted):
-    np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-4, atol=1e-5)
+def assert_close(actual, expected):
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -31,36 +31,36 @@ def siamese() -> MTCLAR:
 
 
 @torch.inference_mode()
-def test_emonet_gives_the_published_figures():
+def test_emonet_reproduces_published_outputs():
     model = EmoNet().eval()
     model.load_state_dict({rename_published(key): value for key, value in emonet_state().items()})
     out = model(images())
-    close(out.expression, GOLDEN["expression"])
-    close(out.valence, GOLDEN["valence"])
-    close(out.arousal, GOLDEN["arousal"])
+    assert_close(out.expression, GOLDEN["expression"])
+    assert_close(out.valence, GOLDEN["valence"])
+    assert_close(out.arousal, GOLDEN["arousal"])
     *_, heatmaps = model.encoder.landmarks(images())
-    close(heatmaps.double().sum((1, 2, 3)), GOLDEN["heatmap_sum_per_image"])
-    close(heatmaps[0, 0, 0, :8], GOLDEN["heatmap_first_row"])
+    assert_close(heatmaps.double().sum((1, 2, 3)), GOLDEN["heatmap_sum_per_image"])
+    assert_close(heatmaps[0, 0, 0, :8], GOLDEN["heatmap_first_row"])
 
 
 @torch.inference_mode()
-def test_siamese_network_gives_the_published_figures(siamese):
+def test_siamese_network_reproduces_published_outputs(siamese):
     golden = GOLDEN["siamese"]
     a, b = siamese.encode(images()).split(1)
-    close(a[0, :8], golden["embedding_first8"])
-    close(a.norm(), golden["embedding_norm"])
+    assert_close(a[0, :8], golden["embedding_first8"])
+    assert_close(a.norm(), golden["embedding_norm"])
     pair, swapped = siamese.compare(a, b), siamese.compare(b, a)
-    close(pair.similarity[0], golden["similarity_logits"])
-    close(siamese.delta_valence(siamese.fuse(a, b)).item(), golden["delta_valence_raw"])
-    close(siamese.delta_arousal(siamese.fuse(a, b)).item(), golden["delta_arousal_raw"])
-    close(pair.delta_valence.item(), golden["delta_valence"])
-    close(pair.delta_arousal.item(), 2 * np.tanh(golden["delta_arousal_raw"]))
-    close(swapped.similarity[0], golden["swapped_similarity_logits"])
-    close(siamese.delta_valence(siamese.fuse(b, a)).item(), golden["swapped_delta_valence_raw"])
+    assert_close(pair.similarity[0], golden["similarity_logits"])
+    assert_close(siamese.delta_valence(siamese.fuse(a, b)).item(), golden["delta_valence_raw"])
+    assert_close(siamese.delta_arousal(siamese.fuse(a, b)).item(), golden["delta_arousal_raw"])
+    assert_close(pair.delta_valence.item(), golden["delta_valence"])
+    assert_close(pair.delta_arousal.item(), 2 * np.tanh(golden["delta_arousal_raw"]))
+    assert_close(swapped.similarity[0], golden["swapped_similarity_logits"])
+    assert_close(siamese.delta_valence(siamese.fuse(b, a)).item(), golden["swapped_delta_valence_raw"])
 
 
 @torch.inference_mode()
-def test_supervised_head_gives_the_published_figures(siamese):
+def test_supervised_head_reproduces_published_outputs(siamese):
     head = SupervisedHead(8, tanh=True).eval()
     names = {"linear": "hidden", "fc": "output.0"}
     state = {}
@@ -69,30 +69,30 @@ def test_supervised_head_gives_the_published_figures(siamese):
         state[f"{names[first]}.{rest}".replace("output.0.0.", "output.")] = weight(key, shape)
     head.load_state_dict(state)
     embedding = siamese.encode(images()[:1])
-    close(head(embedding)[0], GOLDEN["supervised_head_tanh_8"])
+    assert_close(head(embedding)[0], GOLDEN["supervised_head_tanh_8"])
 
 
 @torch.inference_mode()
-def test_encoding_once_is_the_same_as_comparing_images(siamese):
+def test_comparing_embeddings_equals_comparing_images(siamese):
     a, b = images().split(1)
-    once = siamese.compare(siamese.encode(a), siamese.encode(b))
-    for direct, separate in zip(siamese(a, b), once, strict=True):
+    from_embeddings = siamese.compare(siamese.encode(a), siamese.encode(b))
+    for direct, separate in zip(siamese(a, b), from_embeddings, strict=True):
         torch.testing.assert_close(direct, separate, rtol=1e-4, atol=1e-5)
 
 
-def test_sizes_as_designed():
+def test_number_of_parameters():
     assert sum(p.numel() for p in EmoNet().parameters()) == pytest.approx(13.96e6, rel=1e-3)
     assert sum(p.numel() for p in MTCLAR().parameters()) == pytest.approx(25.17e6, rel=1e-3)
 
 
 @pytest.mark.parametrize("size", [64, 128, 192])
-def test_smaller_squares_and_widths(size):
+def test_smaller_images_and_widths(size):
     embeddings = Encoder(width=32).eval()(torch.rand(2, 3, size, size))
     assert embeddings.shape == (2, 256) and embeddings.isfinite().all()
 
 
 @pytest.mark.parametrize("fusion", ["concat", "absolute", "multiply"])
-def test_fusions_and_ranges(fusion):
+def test_output_shapes_and_ranges_of_each_fusion(fusion):
     model = MTCLAR(32, fusion).eval()
     a, b = torch.randn(2, 5, 256)
     out, swapped = model.compare(100 * a, 100 * b), model.compare(100 * b, 100 * a)
@@ -104,16 +104,16 @@ def test_fusions_and_ranges(fusion):
 @torch.inference_mode()
 @pytest.mark.parametrize("fusion", ["concat", "absolute", "multiply"])
 @pytest.mark.parametrize("frames, anchors", [(7, 1), (1, 9), (5, 6), (23, 11)])
-def test_comparing_all_is_comparing_each(monkeypatch, fusion, frames, anchors):
-    monkeypatch.setattr("models.mtclar.BLOCK", 12)
-    monkeypatch.setattr("models.mtclar.SIDE", 4)
+def test_compare_all_equals_compare_of_each_pair(monkeypatch, fusion, frames, anchors):
+    monkeypatch.setattr("models.mtclar.PAIRS_PER_BLOCK", 12)
+    monkeypatch.setattr("models.mtclar.ANCHORS_PER_BLOCK", 4)
     model = MTCLAR(32, fusion).train()
-    model.compare(*torch.randn(2, 64, 256))  # running statistics of their own
+    model.compare(*torch.randn(2, 64, 256))  # gives the norms non-trivial running statistics
     a, b = torch.randn(frames, 256), torch.randn(anchors, 256)
-    whole = model.eval().compare_all(a, b)
-    each = model.compare(a.repeat_interleave(anchors, 0), b.repeat(frames, 1))
-    for found, wanted in zip(whole, each, strict=True):
-        torch.testing.assert_close(found, wanted.unflatten(0, (frames, anchors)), rtol=1e-4, atol=1e-5)
+    together = model.eval().compare_all(a, b)
+    one_by_one = model.compare(a.repeat_interleave(anchors, 0), b.repeat(frames, 1))
+    for actual, expected in zip(together, one_by_one, strict=True):
+        torch.testing.assert_close(actual, expected.unflatten(0, (frames, anchors)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [8, 5])
@@ -131,7 +131,7 @@ def test_published_files_load(tmp_path, classes, prefix):
 
 
 @pytest.mark.parametrize(
-    "change, named",
+    "change, message",
     [
         (lambda state: state.pop("m1.b2_plus_1.conv2.weight"), "stage2.hourglass.inner.inner.inner.inner.conv2"),
         (lambda state: state.update({"m0.b9_4.conv1.weight": torch.zeros(1)}), "m0.b9_4.conv1.weight is not of this"),
@@ -140,20 +140,20 @@ def test_published_files_load(tmp_path, classes, prefix):
         (lambda state: state.update({"al0.weight": torch.zeros(256, 67, 1, 1)}), "merge_heatmaps.weight has shape"),
     ],
 )
-def test_wrong_keys_and_shapes_are_refused_by_name(tmp_path, change, named):
+def test_wrong_keys_and_shapes_are_refused_by_name(tmp_path, change, message):
     state = emonet_state()
     change(state)
     torch.save(state, tmp_path / "emonet.pth")
-    with pytest.raises(CheckpointError, match=named.replace(".", r"\.")):
+    with pytest.raises(CheckpointError, match=message.replace(".", r"\.")):
         load_emonet(tmp_path / "emonet.pth")
 
 
-def test_missing_weights_name_where_to_get_them(tmp_path):
+def test_error_for_missing_weights_names_their_source(tmp_path):
     with pytest.raises(CheckpointError, match="github.com/face-analysis/emonet"):
         load_emonet(tmp_path / "emonet_8.pth")
 
 
-def test_published_landmark_network_stays_as_it_is(tmp_path):
+def test_training_leaves_the_published_landmark_network_unchanged(tmp_path):
     torch.save(emonet_state(), tmp_path / "emonet.pth")
     model = MTCLAR()
     start_from_emonet(model.encoder, tmp_path / "emonet.pth")
@@ -163,14 +163,13 @@ def test_published_landmark_network_stays_as_it_is(tmp_path):
     sum(out.float().square().sum() for out in model(*torch.rand(2, 2, 3, 64, 64))).backward()
     optimizer.step()
     for key, value in model.encoder.state_dict().items():
-        moved = not torch.equal(value, before[key])
-        assert moved == key.startswith("emotion."), key
+        changed = not torch.equal(value, before[key])
+        assert changed == key.startswith("emotion."), key
 
 
-def test_estimate_averages_with_the_mirror_image():
+def test_estimate_averages_image_and_mirror_image():
     model = EmoNet().eval()
     faces = torch.rand(2, 3, 64, 64)
-    once, both = model(faces), model.estimate(faces)
-    mirrored = model(faces.flip(3))
-    torch.testing.assert_close(both.valence, ((once.valence + mirrored.valence) / 2).detach())
-    assert torch.equal(both.expression, once.expression.detach())
+    direct, mirrored, averaged = model(faces), model(faces.flip(3)), model.estimate(faces)
+    torch.testing.assert_close(averaged.valence, ((direct.valence + mirrored.valence) / 2).detach())
+    assert torch.equal(averaged.expression, direct.expression.detach())

@@ -1,5 +1,5 @@
-"""Data at its limits: constant labels, clips of one frame, nothing left to predict, one person in a fold. And that the
-scripts say the same twice, with worker processes."""
+"""Extreme data (constant labels, clips of one frame, no frame left to predict, one person in a fold) and repeatability
+of the scripts, with and without worker processes."""
 
 import json
 from collections.abc import Callable
@@ -12,17 +12,20 @@ import pytest
 import torch
 from conftest import finished, run_script
 
-from datasets.demo_face import Person
-from datasets.demo_paint import draw_face
+from datasets.demo.face import Person
+from datasets.demo.paint import draw_face
 from datasets.pairs import Neighbourhood, draw_pairs
-from utils.checkpoint import read_checkpoint
+from utils.runs.checkpoint import read_checkpoint
 
 Label = Callable[[int, int, int], tuple[int, int]]
-"""person, clip, frame → valence and arousal in tenths."""
+"""(person, clip, frame) → valence and arousal in tenths."""
 
 
-def write_set(root: Path, lengths: tuple[int, ...], label: Label) -> Path:
-    """A set in AFEW-VA's layout: five people, so that each fold tests a single one, with clips of these lengths."""
+def write_dataset(root: Path, lengths: tuple[int, ...], label: Label) -> Path:
+    """Write a data set in AFEW-VA's layout: five people, so that each fold tests a single one.
+
+    lengths: number of frames of each clip of a person.
+    """
     for person in range(5):
         for clip, frames in enumerate(lengths):
             folder = root / f"{person}{clip}"
@@ -30,8 +33,8 @@ def write_set(root: Path, lengths: tuple[int, ...], label: Label) -> Path:
             entries = {}
             for frame in range(frames):
                 valence, arousal = label(person, clip, frame)
-                picture, points = draw_face(Person(), valence / 10, arousal / 10, size=96)
-                cv2.imwrite(str(folder / f"{frame:05}.png"), picture)
+                image, points = draw_face(Person(), valence / 10, arousal / 10, size=96)
+                cv2.imwrite(str(folder / f"{frame:05}.png"), image)
                 entries[f"{frame:05}"] = {"valence": valence, "arousal": arousal, "landmarks": points.tolist()}
             document = {"video_id": folder.name, "actor": f"person {person}", "frames": entries}
             (folder / f"{folder.name}.json").write_text(json.dumps(document))
@@ -41,21 +44,47 @@ def write_set(root: Path, lengths: tuple[int, ...], label: Label) -> Path:
 @pytest.fixture
 def arguments(tiny_arguments, tmp_path):
     def make(lengths: tuple[int, ...], label: Label) -> list[str]:
-        root = write_set(tmp_path / "set", lengths, label)
-        return [*tiny_arguments, "--dataset", "afewva", "--data.root", str(root), "--data.cache", "null",
-                "--train.subjects", "0", "--train.batch", "4", "--train.epoch_size", "8",
-                "--data.validation_share", "0.3", "--runs", str(tmp_path / "runs")]  # fmt: skip
+        root = write_dataset(tmp_path / "set", lengths, label)
+        return [
+            *tiny_arguments,
+            "--dataset",
+            "afewva",
+            "--data.root",
+            str(root),
+            "--data.cache",
+            "null",
+            "--train.subjects",
+            "0",
+            "--train.batch",
+            "4",
+            "--train.epoch_size",
+            "8",
+            "--data.validation_share",
+            "0.3",
+            "--runs",
+            str(tmp_path / "runs"),
+        ]
 
     return make
 
 
 def label_clips(checkpoint: Path, runs: Path, *more: str) -> tuple[Path, str]:
-    return finished("fsl_mtclar.py", "--checkpoint", str(checkpoint), "--runs", str(runs),
-                    "--runtime.precision", "float32", "--runtime.device", "cpu", *more)  # fmt: skip
+    return finished(
+        "fsl_mtclar.py",
+        "--checkpoint",
+        str(checkpoint),
+        "--runs",
+        str(runs),
+        "--runtime.precision",
+        "float32",
+        "--runtime.device",
+        "cpu",
+        *more,
+    )
 
 
 def test_constant_labels(arguments, tmp_path):
-    """All pairs are similar and all differences 0: a correlation with a constant is 0, errors are the network's."""
+    """All pairs are similar and all differences are 0, so correlations are 0 and errors are those of the network."""
     run, printed = finished("mtclar.py", *arguments((4,), lambda person, clip, frame: (3, -2)))
     scores = json.loads((run / "scores.json").read_text())
     assert scores["delta_valence_PCC"] == scores["delta_valence_CCC"] == 0 and scores["delta_valence_RMSE"] > 0
@@ -67,18 +96,18 @@ def test_constant_labels(arguments, tmp_path):
     assert (table.loc["linear", "valence_CCC"] == 0).all()
 
 
-def test_clips_whose_every_frame_is_support_give_the_labels_back_and_no_score(arguments, tmp_path):
-    """One person tests, with clips of one frame and of two."""
+def test_clips_of_support_frames_only_keep_their_labels_and_get_no_score(arguments, tmp_path):
+    """The test set is one person with clips of one and of two frames."""
     run, _ = finished("mtclar.py", *arguments((1, 2, 1), lambda person, clip, frame: (3 * clip - 4, person)))
     folder, printed = label_clips(run / "best.pt", tmp_path, "--support_set.amount", "1")
     labels, scores = pd.read_csv(folder / "labels.csv"), pd.read_csv(folder / "scores.csv")
     assert len(labels) == 4 and labels["support"].all()
     np.testing.assert_allclose(labels["valence"], labels["valence_true"], atol=1e-6)
     assert (scores["frames"] == 0).all() and scores.filter(like="RMSE").isna().all(axis=None)
-    assert "4 frames of 3 clips, 4 of them support (100.0%)" in printed
+    assert "4 frames of 3 clips, 4 of them support frames (100.0%)" in printed
 
 
-def test_a_clip_of_one_frame_among_others_is_its_support(arguments, tmp_path):
+def test_a_clip_of_one_frame_is_its_own_support_set(arguments, tmp_path):
     run, _ = finished("mtclar.py", *arguments((1, 3), lambda person, clip, frame: (frame, -person)))
     strategy = ["--support_set.strategy", "diverse_k", "--support_set.amount", "2"]
     folder, _ = label_clips(run / "best.pt", tmp_path, *strategy)
@@ -87,31 +116,31 @@ def test_a_clip_of_one_frame_among_others_is_its_support(arguments, tmp_path):
     assert (pd.read_csv(folder / "scores.csv")["frames"] == 1).all()
 
 
-def test_too_few_images_to_test_are_said_before_a_day_of_training(arguments, tmp_path):
+def test_too_few_test_images_are_reported_before_training(arguments, tmp_path):
     done = run_script("mtclar.py", *arguments((1,), lambda person, clip, frame: (person, -person)))
     assert done.returncode == 2 and "fewer than two images" in done.stderr
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_pairs_of_one_label_are_all_similar():
+def test_pairs_of_equal_labels_are_all_similar():
     frames = pd.DataFrame({"valence": np.full(6, 0.3), "arousal": np.full(6, -0.2)})
     pairs = draw_pairs(Neighbourhood(frames, 0.2), 10, np.random.default_rng(0))
     assert pairs.similar.all() and (pairs.first != pairs.second).all()
 
 
-def test_the_scripts_say_the_same_twice_with_and_without_worker_processes(tiny_arguments, tmp_path):
-    """Two folders, each with caches of its own: nothing is taken over from the first run."""
-    said = []
+def test_repeated_runs_are_equal_with_and_without_worker_processes(tiny_arguments, tmp_path):
+    """The runs have separate folders and caches, so the second one uses no result of the first one."""
+    results = []
     for workers in ("0", "2"):
-        place = tmp_path / workers
-        options = ["--data.workers", workers, "--data.cache", str(place / "cache")]
-        run, _ = finished("mtclar.py", *tiny_arguments, *options, "--runs", str(place))
-        folder, _ = label_clips(run / "best.pt", place, "--support_set.amount", "3", *options)
+        root = tmp_path / workers
+        options = ["--data.workers", workers, "--data.cache", str(root / "cache")]
+        run, _ = finished("mtclar.py", *tiny_arguments, *options, "--runs", str(root))
+        folder, _ = label_clips(run / "best.pt", root, "--support_set.amount", "3", *options)
         log = [json.loads(line) | {"seconds": 0} for line in (run / "log.jsonl").open()]
         tables = [(run / name).read_bytes() for name in ("predictions.csv", "scores.json")]
         tables += [(folder / name).read_bytes() for name in ("labels.csv", "scores.csv")]
         weights = [read_checkpoint(run / name, "mtclar")["model"] for name in ("best.pt", "last.pt")]
-        said.append((log, tables, weights))
-    assert said[0][:2] == said[1][:2]
-    for one, other in zip(said[0][2], said[1][2], strict=True):
+        results.append((log, tables, weights))
+    assert results[0][:2] == results[1][:2]
+    for one, other in zip(results[0][2], results[1][2], strict=True):
         assert list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)

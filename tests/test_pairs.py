@@ -1,11 +1,11 @@
-"""Which faces are compared: the paper's sampling, and batches whose images all meet."""
+"""Drawing pairs as the paper does, and batches whose every pair is compared."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from datasets.frames import DataError
 from datasets.pairs import Neighbourhood, SameExpression, draw_batches, draw_pairs
+from utils.base.errors import DataError
 
 
 def table(expression=None, valence=None, arousal=None, subject=None) -> pd.DataFrame:
@@ -19,7 +19,7 @@ def rng():
     return np.random.default_rng(5)
 
 
-def test_by_expression(rng):
+def test_pairs_by_expression(rng):
     codes = np.repeat([0, 1, 4, 6, -1], [500, 20, 2, 60, 100])
     rng.shuffle(codes)
     pairs = draw_pairs(SameExpression(table(codes)), 8000, rng)
@@ -28,12 +28,12 @@ def test_by_expression(rng):
     assert np.array_equal(pairs.similar, np.arange(8000) % 2 == 0)
     assert np.array_equal(pairs.similar, first == second)
     shares = np.bincount(first)[[0, 1, 4, 6]] / 8000
-    np.testing.assert_allclose(shares, 0.25, atol=0.03)  # uniform, though 500 images show one class and 2 another
+    np.testing.assert_allclose(shares, 0.25, atol=0.03)  # uniform, although one class has 500 images and another has 2
     odd = np.bincount(second[1::2])[[0, 1, 4, 6]] / 4000
     np.testing.assert_allclose(odd, 0.25, atol=0.04)
 
 
-def test_by_neighbourhood(rng):
+def test_pairs_by_neighbourhood(rng):
     labels = rng.integers(-10, 11, (700, 2)).astype(np.float32) / 10
     labels[:30] = np.nan
     pairs = draw_pairs(Neighbourhood(table(valence=labels[:, 0], arousal=labels[:, 1]), 0.2), 6000, rng)
@@ -46,18 +46,18 @@ def test_by_neighbourhood(rng):
 
 def test_every_possible_partner_is_drawn(rng):
     labels = rng.uniform(-1, 1, (60, 2))
-    likeness = Neighbourhood(table(valence=labels[:, 0], arousal=labels[:, 1]), 0.3)
+    criterion = Neighbourhood(table(valence=labels[:, 0], arousal=labels[:, 1]), 0.3)
     near = np.linalg.norm(labels[:, None] - labels, axis=2) <= 0.3
     possible = {(i, j) for i, j in np.argwhere(near) if i != j}
-    pairs = draw_pairs(likeness, 60_000, rng)
+    pairs = draw_pairs(criterion, 60_000, rng)
     drawn = set(zip(pairs.first[pairs.similar], pairs.second[pairs.similar], strict=True))
     assert drawn == possible
 
 
 @pytest.mark.parametrize("labels", [[-1, -1, 1, 1], [-1, 1, -1, 1]])
 def test_neighbourhood_at_the_corners_of_the_plane(rng, labels):
-    likeness = Neighbourhood(table(valence=labels, arousal=labels), 0.2)
-    pairs = draw_pairs(likeness, 100, rng)
+    criterion = Neighbourhood(table(valence=labels, arousal=labels), 0.2)
+    pairs = draw_pairs(criterion, 100, rng)
     same = np.asarray(labels)[pairs.first] == np.asarray(labels)[pairs.second]
     assert np.array_equal(pairs.similar, same) and pairs.similar.sum() == 50
 
@@ -65,20 +65,20 @@ def test_neighbourhood_at_the_corners_of_the_plane(rng, labels):
 @pytest.mark.parametrize(
     "codes, kinds",
     [
-        ([0, 1, 2, 3], {False}),  # a class each: no similar pair exists
+        ([0, 1, 2, 3], {False}),  # one image per class: no similar pair exists
         ([2, 2, 2], {True}),  # one class: no dissimilar pair exists
         ([0, 1, 1], {True, False}),  # a class of one image
         ([5, 5, -1, 6], {True, False}),
     ],
 )
-def test_small_classes_neither_hang_nor_crash(rng, codes, kinds):
+def test_small_classes(rng, codes, kinds):
     pairs = draw_pairs(SameExpression(table(codes)), 200, rng)
     codes = np.asarray(codes)
     assert set(pairs.similar.tolist()) == kinds and (pairs.first != pairs.second).all()
     assert np.array_equal(codes[pairs.first] == codes[pairs.second], pairs.similar)
 
 
-def test_a_lonely_point_is_no_first_image_of_a_similar_pair(rng):
+def test_an_image_without_neighbours_is_in_no_similar_pair(rng):
     valence = [0.0] * 20 + [0.9]
     pairs = draw_pairs(Neighbourhood(table(valence=valence, arousal=[0.0] * 21), 0.2), 2000, rng)
     assert 20 not in pairs.first[pairs.similar] and 20 in pairs.first[~pairs.similar]
@@ -90,11 +90,9 @@ def test_too_few_images_are_refused(rng, codes):
         draw_pairs(SameExpression(table(np.asarray(codes, int))), 10, rng)
 
 
-def test_same_seed_same_pairs():
+def test_same_seed_gives_same_pairs():
     codes = np.random.default_rng(0).integers(0, 8, 300)
-    one, two, other = (
-        draw_pairs(SameExpression(table(codes)), 500, np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
+    one, two, other = (draw_pairs(SameExpression(table(codes)), 500, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one.first, two.first) and np.array_equal(one.second, two.second)
     assert not np.array_equal(one.first, other.first)
 
@@ -102,12 +100,12 @@ def test_same_seed_same_pairs():
 def test_unknown_labels_make_unknown_pairs():
     by_code = SameExpression(table([0, 0, -1]))
     by_label = Neighbourhood(table(valence=[0.1, 0.1, np.nan], arousal=[0, 0, 0]), 0.2)
-    for likeness in (by_code, by_label):
-        found = likeness.similar(np.array([0, 0, 2]), np.array([1, 2, 0]))
+    for criterion in (by_code, by_label):
+        found = criterion.similar(np.array([0, 0, 2]), np.array([1, 2, 0]))
         assert found.tolist() == [1, -1, -1]
 
 
-def test_batches_of_people(rng):
+def test_batches_by_subject(rng):
     subjects = np.repeat([f"p{i}" for i in range(30)], rng.integers(1, 40, 30))
     batches = draw_batches(table(subject=subjects), 50, 24, 8, rng)
     assert batches.shape == (50, 24)
@@ -121,9 +119,11 @@ def test_batches_of_people(rng):
 
 def test_batches_of_any_images(rng):
     batches = draw_batches(table(subject=list("abcdefghij")), 7, 5, 0, rng)
-    assert np.array_equal(np.bincount(batches[:6].ravel()), [3] * 10)  # whole passes: each image equally often
+    assert np.array_equal(
+        np.bincount(batches[:6].ravel()), [3] * 10
+    )  # complete passes: each image occurs equally often
 
 
-def test_more_people_than_there_are(rng):
+def test_more_subjects_than_there_are_are_refused(rng):
     with pytest.raises(DataError, match="only 2 people"):
         draw_batches(table(subject=["a", "b"]), 1, 6, 3, rng)

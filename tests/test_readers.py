@@ -1,4 +1,4 @@
-"""The readers and the frame table: what is read, what is left out, what is refused, and how it is split."""
+"""Readers of data sets, the frame table and splits: what is read, what is left out, and what raises an error."""
 
 import json
 import logging
@@ -12,8 +12,11 @@ import pytest
 from datasets import affectnet
 from datasets.afewva import read_afewva
 from datasets.affectnet import is_consistent, read_affectnet, split_affectnet
+from datasets.columns import EXPRESSIONS
 from datasets.faces import box_from_detection, crop_face, read_image
-from datasets.frames import COLUMNS, EXPRESSIONS, DataError, FrameBuilder, frame_table, split_by_subject
+from datasets.frames import COLUMNS, FrameBuilder, frame_table
+from datasets.splits import split_by_subject
+from utils.base.errors import DataError
 
 FACES = Path(__file__).parents[2] / "shared" / "data" / "faces"
 BOX = ["left", "top", "right", "bottom"]
@@ -21,12 +24,12 @@ IMAGE = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
 
 
 def landmarks(left=10.0, top=20.0, right=50.0, bottom=70.0):
-    """68 points with this extent."""
+    """68 landmarks whose bounding box is this one."""
     return np.linspace([left, top], [right, bottom], 68).tolist()
 
 
 def write_clip(folder, frames=("00000", "00001"), actor="Ada", suffix=".png", **labels):
-    """A clip in the AFEW-VA layout; ``labels`` replace entries of every frame."""
+    """Write a clip in the AFEW-VA layout; ``labels`` replaces entries of every frame."""
     folder.mkdir(parents=True)
     entry = {"valence": -3, "arousal": 5, "landmarks": landmarks()} | labels
     document = {"video_id": folder.name, "actor": actor, "frames": dict.fromkeys(frames, entry)}
@@ -67,7 +70,7 @@ def test_afewva_relative_root_gives_absolute_paths(tmp_path, monkeypatch):
     assert read_afewva("set")["path"][0] == str(tmp_path / "set" / "001" / "00000.png")
 
 
-def test_frames_are_sorted_as_numbers_and_matched_whatever_the_padding(tmp_path):
+def test_frames_are_sorted_numerically_and_matched_despite_zero_padding(tmp_path):
     folder = write_clip(tmp_path / "001", ["100", "2", "10"])
     (folder / "2.png").rename(folder / "00002.png")
     frames = read_afewva(tmp_path)
@@ -94,7 +97,7 @@ def test_afewva_frame_without_image_is_counted(tmp_path, caplog):
         read_afewva(tmp_path, strict=True)
 
 
-def test_afewva_other_things_left_out(tmp_path, caplog):
+def test_afewva_other_reasons_for_leaving_out(tmp_path, caplog):
     write_clip(tmp_path / "001")
     write_clip(tmp_path / "002", landmarks=landmarks(0, 0, 0, 0))
     write_clip(tmp_path / "part" / "003")
@@ -106,13 +109,13 @@ def test_afewva_other_things_left_out(tmp_path, caplog):
     ]
 
 
-def test_afewva_nothing_there(tmp_path):
+def test_afewva_empty_or_missing_folder(tmp_path):
     for root in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match=r"<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json"):
             read_afewva(root)
 
 
-def test_afewva_nothing_usable_names_the_reasons(tmp_path):
+def test_afewva_error_lists_the_reasons_if_no_frame_is_usable(tmp_path):
     write_clip(tmp_path / "001", landmarks=landmarks(0, 0, 0, 0))
     with pytest.raises(DataError, match="no frame can be used: left out 2 rows: landmarks without extent"):
         read_afewva(tmp_path)
@@ -120,7 +123,7 @@ def test_afewva_nothing_usable_names_the_reasons(tmp_path):
 
 @pytest.mark.parametrize("axis", ["valence", "arousal"])
 @pytest.mark.parametrize("value", [11, -11, 0.5, 3.0, True, None, "3", [3]])
-def test_afewva_label_that_is_no_whole_number_in_range(tmp_path, axis, value):
+def test_afewva_label_must_be_a_whole_number_in_range(tmp_path, axis, value):
     write_clip(tmp_path / "001", **{axis: value})
     with pytest.raises(DataError) as error:
         read_afewva(tmp_path)
@@ -135,7 +138,7 @@ def test_afewva_wrong_number_of_landmarks(tmp_path, points):
 
 
 @pytest.mark.parametrize("point", [[1], [1, 2, 3], 5, [True, 1.0], ["1", "2"], [None, 1], [1, [2]]])
-def test_afewva_landmark_that_is_no_pair(tmp_path, point):
+def test_afewva_landmark_must_be_a_pair_of_numbers(tmp_path, point):
     write_clip(tmp_path / "001", landmarks=landmarks()[:67] + [point])
     with pytest.raises(DataError, match=r"001\.json, frame 00000: a landmark is not a pair"):
         read_afewva(tmp_path)
@@ -166,14 +169,14 @@ def test_afewva_bad_json(tmp_path, old, new, message):
         read_afewva(tmp_path)
 
 
-def test_afewva_ambiguous_copies(tmp_path):
+def test_afewva_duplicate_frames_and_clips(tmp_path):
     folder = write_clip(tmp_path / "001")
     (folder / "0.jpg").write_bytes(IMAGE)
     with pytest.raises(DataError, match="both frame 0"):
         read_afewva(tmp_path)
     (folder / "0.jpg").unlink()
     write_clip(tmp_path / "part" / "001")
-    with pytest.raises(DataError, match="clip '001' is there twice"):
+    with pytest.raises(DataError, match="clip '001' exists twice"):
         read_afewva(tmp_path)
 
 
@@ -182,9 +185,7 @@ def test_expressions_csv(tmp_path, caplog):
     lines = "clip,frame,expression\n001,00001,6\n001,7,2\n009,0,1\n"
     (tmp_path / "expressions.csv").write_text(lines)
     assert read_afewva(tmp_path)["expression"].tolist() == [-1, 6]
-    assert caplog.messages == [
-        "left out 2 rows: expression of an unknown clip or frame, first: expressions.csv row 3"
-    ]
+    assert caplog.messages == ["left out 2 rows: expression of an unknown clip or frame, first: expressions.csv row 3"]
     other = tmp_path / "other.csv"
     other.write_text("frame,expression,clip\n0,3,001\n")
     assert read_afewva(tmp_path, other)["expression"].tolist() == [3, -1]
@@ -205,14 +206,14 @@ def test_expressions_csv(tmp_path, caplog):
         ("", "cannot be read as CSV"),
     ],
 )
-def test_expressions_csv_refused(tmp_path, text, message):
+def test_invalid_expressions_csv_is_refused(tmp_path, text, message):
     write_clip(tmp_path / "001")
     (tmp_path / "expressions.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_afewva(tmp_path)
 
 
-def test_expressions_csv_that_is_named_must_exist(tmp_path):
+def test_given_expressions_csv_must_exist(tmp_path):
     write_clip(tmp_path / "001")
     with pytest.raises(DataError, match=r"none\.csv"):
         read_afewva(tmp_path, tmp_path / "none.csv")
@@ -229,7 +230,7 @@ def affectnet_row(path="1/a.jpg", points=POINTS, expression=1, valence=0.5, arou
 
 
 def write_affectnet(root, rows, validation=None, images="Manually_Annotated_Images", header=HEADER):
-    """The 2017 layout with an image for every row, except those named missing.jpg."""
+    """Write the layout of AffectNet 2017, with an image for every row except those named missing.jpg."""
     validation = [affectnet_row("9/v.jpg")] if validation is None else validation
     root.mkdir(exist_ok=True)
     for name, lines in (("training", rows), ("validation", validation)):
@@ -256,7 +257,7 @@ def test_affectnet_2017(tmp_path, images):
     assert data.validation["clip"].tolist() == ["9/v.jpg"]
 
 
-def test_affectnet_face_rectangle_where_landmarks_are_absent(tmp_path):
+def test_affectnet_uses_the_face_rectangle_of_rows_without_landmarks(tmp_path):
     points = {"1/a.jpg": "", "1/b.jpg": POINTS, "1/c.jpg": " "}
     rows = [affectnet_row(path, text) for path, text in points.items()]
     boxes = read_affectnet(write_affectnet(tmp_path, rows)).training[BOX].to_numpy()
@@ -295,7 +296,7 @@ def test_affectnet_rows_left_out(tmp_path, caplog, row, reason):
     assert reason in str(error.value)
 
 
-def test_affectnet_counts_and_rows_across_chunks(tmp_path, caplog, monkeypatch):
+def test_affectnet_counts_and_row_numbers_across_chunks(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(affectnet, "_CHUNK", 3)
     rows = [affectnet_row(f"1/{i}.jpg", expression=10 if i in (4, 5, 8) else 1) for i in range(10)]
     assert len(read_affectnet(write_affectnet(tmp_path, rows)).training) == 7
@@ -337,7 +338,7 @@ def test_affectnet_missing_column(tmp_path):
         read_affectnet(root)
 
 
-def test_affectnet_nothing_there(tmp_path):
+def test_affectnet_missing_or_ambiguous_release(tmp_path):
     with pytest.raises(DataError, match=r"training\.csv.*train_set"):
         read_affectnet(tmp_path)
     write_affectnet(tmp_path, [affectnet_row()])
@@ -349,24 +350,38 @@ def test_affectnet_nothing_there(tmp_path):
         read_affectnet(tmp_path)
 
 
-def test_affectnet_no_image_found(tmp_path):
+def test_affectnet_without_any_image(tmp_path):
     with pytest.raises(DataError, match="no frame can be used: left out 1 row: image missing"):
         read_affectnet(write_affectnet(tmp_path, [affectnet_row("1/missing.jpg")]))
 
 
-# The rule of the cleaned AffectNet, row by row: expression, valence, arousal, agrees
+# The rule of the cleaned AffectNet: expression, valence, arousal, and whether they agree
 CLEAN = [
-    ("neutral", 0.1, 0.1, True), ("neutral", 0.2, 0.0, False), ("neutral", 0.0, 0.0, True),
-    ("happy", 0.3, -0.5, True), ("happy", -0.3, 0.5, False), ("happy", 0.1, 0.1, False),
-    ("happy", 0.0, 0.9, False), ("happy", np.nan, np.nan, False),
-    ("sad", -0.3, 0.3, True), ("sad", 0.3, -0.3, False), ("sad", -0.2, 0.0, False),
-    ("surprise", -0.5, 0.1, True), ("surprise", 0.5, 0.0, False),
-    ("fear", 0.0, 0.3, True), ("fear", -0.3, 0.0, True), ("fear", 0.1, 0.5, False),
+    ("neutral", 0.1, 0.1, True),
+    ("neutral", 0.2, 0.0, False),
+    ("neutral", 0.0, 0.0, True),
+    ("happy", 0.3, -0.5, True),
+    ("happy", -0.3, 0.5, False),
+    ("happy", 0.1, 0.1, False),
+    ("happy", 0.0, 0.9, False),
+    ("happy", np.nan, np.nan, False),
+    ("sad", -0.3, 0.3, True),
+    ("sad", 0.3, -0.3, False),
+    ("sad", -0.2, 0.0, False),
+    ("surprise", -0.5, 0.1, True),
+    ("surprise", 0.5, 0.0, False),
+    ("fear", 0.0, 0.3, True),
+    ("fear", -0.3, 0.0, True),
+    ("fear", 0.1, 0.5, False),
     ("fear", -0.5, -0.1, False),
-    ("disgust", -0.25, 0.0, False), ("disgust", -0.31, 0.0, True), ("disgust", 0.4, 0.4, False),
-    ("anger", 0.5, 0.1, True), ("anger", -0.5, 0.0, False),
-    ("contempt", -0.25, 0.0, True), ("contempt", 0.0, 0.9, False),
-]  # fmt: skip
+    ("disgust", -0.25, 0.0, False),
+    ("disgust", -0.31, 0.0, True),
+    ("disgust", 0.4, 0.4, False),
+    ("anger", 0.5, 0.1, True),
+    ("anger", -0.5, 0.0, False),
+    ("contempt", -0.25, 0.0, True),
+    ("contempt", 0.0, 0.9, False),
+]
 
 
 def test_clean_rule():
@@ -404,7 +419,7 @@ def test_split_affectnet(tmp_path):
     assert splits.validation["path"].tolist() == again != other
 
 
-def test_split_affectnet_refuses(tmp_path):
+def test_split_affectnet_refuses_invalid_input(tmp_path):
     data = read_affectnet(write_affectnet(tmp_path, [affectnet_row()], validation=[affectnet_row()]))
     with pytest.raises(DataError, match="both in training and validation"):
         split_affectnet(data)
@@ -417,15 +432,15 @@ def test_split_affectnet_refuses(tmp_path):
 # AffectNet-8
 
 
-def write_affectnet8(root, key="7", split="train_set", image=True, **notes):
-    """One image of AffectNet-8 with its notes; None leaves a note out."""
+def write_affectnet8(root, key="7", split="train_set", image=True, **annotations):
+    """Write one image of AffectNet-8 with its annotations; None omits an annotation."""
     for name in ("images", "annotations"):
         for part in ("train_set", "val_set"):
             (root / part / name).mkdir(parents=True, exist_ok=True)
     if image:
         (root / split / "images" / f"{key}.jpg").touch()
-    notes = {"exp": "1", "val": "0.5", "aro": "0.25", "lnd": np.ravel(landmarks())} | notes
-    for kind, value in notes.items():
+    annotations = {"exp": "1", "val": "0.5", "aro": "0.25", "lnd": np.ravel(landmarks())} | annotations
+    for kind, value in annotations.items():
         if value is not None:
             np.save(root / split / "annotations" / f"{key}_{kind}.npy", value)
 
@@ -447,7 +462,7 @@ def test_affectnet8(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("notes", "reason"),
+    ("annotations", "reason"),
     [
         ({"exp": "8"}, "no expression (expression code 8)"),
         ({"exp": "?"}, "expression is not a number"),
@@ -460,10 +475,10 @@ def test_affectnet8(tmp_path):
         ({"image": False}, "image missing"),
     ],
 )
-def test_affectnet8_left_out(tmp_path, caplog, notes, reason):
+def test_affectnet8_left_out(tmp_path, caplog, annotations, reason):
     write_affectnet8(tmp_path, "1")
     write_affectnet8(tmp_path, "1", "val_set")
-    write_affectnet8(tmp_path, "2", **notes)
+    write_affectnet8(tmp_path, "2", **annotations)
     assert read_affectnet(tmp_path).training["clip"].tolist() == ["train_set/1"]
     assert caplog.messages == [f"left out 1 row: {reason}, first: train_set/annotations/2"]
 
@@ -512,7 +527,7 @@ def test_folds_are_disjoint_by_subject_and_cover_everything():
     assert sorted(tested) == sorted(frames["path"])
 
 
-def test_split_depends_on_the_seed_alone():
+def test_split_depends_only_on_the_seed():
     frames = table()
     first, again = split_by_subject(frames, 2, seed=5), split_by_subject(frames, 2, seed=5)
     for one, other in zip(first, again, strict=True):
@@ -534,7 +549,7 @@ def test_split_depends_on_the_seed_alone():
         (2, {"fold": 0, "folds": 2}, "2 subjects are too few"),
     ],
 )
-def test_split_refused(subjects, settings, message):
+def test_impossible_split_is_refused(subjects, settings, message):
     with pytest.raises(DataError, match=message):
         split_by_subject(table(subjects), **settings)
 
@@ -550,11 +565,11 @@ def test_builder_reports_each_reason_once(caplog):
     builder.add(table(2, 1, 2).iloc[2:])
     builder.leave_out("too dark", "a row 3")
     builder.leave_out("too dark", "a row 9", count=11)
-    builder.leave_out("asked for", "a row 4", asked=True)
+    builder.leave_out("requested", "a row 4", requested=True)
     assert len(builder.build()) == 4
     assert caplog.messages == [
         "left out 12 rows: too dark, first: a row 3",
-        "left out 1 row: asked for, first: a row 4",
+        "left out 1 row: requested, first: a row 4",
     ]
 
 
@@ -563,15 +578,15 @@ def test_empty_builder():
         FrameBuilder(Path("set")).build()
 
 
-def test_frame_table_refuses_a_frame_twice():
+def test_frame_table_refuses_duplicate_frames():
     with pytest.raises(DataError, match="clip 'p0-0', frame 0 is listed more than once"):
         frame_table(pd.concat([table(1), table(1)]))
 
 
-# Real photographs, where they are
+# Real photographs, if they are available
 
 
-@pytest.mark.skipif(not FACES.is_dir(), reason="photographs not there")
+@pytest.mark.skipif(not FACES.is_dir(), reason="the photographs are not available")
 def test_real_photographs():
     data = read_affectnet(FACES, strict=True)
     assert (len(data.training), len(data.validation)) == (969, 241)

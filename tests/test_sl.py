@@ -1,4 +1,4 @@
-"""mtclar_sl.py: features, the head's training, its report, and its use on videos."""
+"""mtclar_sl.py: features, training of the head, report, and prediction of videos."""
 
 import json
 import re
@@ -13,43 +13,48 @@ from clips import face_images, write_video
 from conftest import finished, run_script
 from published import emonet_state
 
-from datasets.annotations import Timeline
-from datasets.demo import label_trace
-from datasets.frames import EXPRESSIONS, DataError, Splits
-from datasets.labels import read_labels
+from datasets.annotations.labels import read_labels
+from datasets.annotations.timeline import Timeline
+from datasets.columns import EXPRESSIONS
+from datasets.demo.traces import label_trace
+from datasets.splits import Splits
 from models.mtclar import MTCLAR
 from models.supervised import Supervised, SupervisedHead
-from utils import engine
-from utils.checkpoint import load_supervised
-from utils.config import commented_yaml, load_settings, merge_layers
-from utils.data import CropReader, read_splits
-from utils.embed import EmbeddingCache
-from utils.errors import CheckpointError, SettingsError
+from utils.base.errors import CheckpointError, DataError, SettingsError
+from utils.compute.data import CropReader, read_splits
+from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.runtime import make_runtime
+from utils.compute.seeds import seed_step
+from utils.config.layers import merge_layers
+from utils.config.supervised import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
+from utils.config.yaml_files import commented_yaml
 from utils.metrics import regression_scores
-from utils.run_folder import RunFolder
-from utils.runtime import make_runtime, seed_step
-from utils.supervised.baselines import logistic_answer, ridge_answer
+from utils.runs.checkpoint import FORMAT, load_model, load_supervised, read_checkpoint, save_checkpoint
+from utils.runs.resume import load_settings
+from utils.runs.run_folder import RunFolder
+from utils.runs.trained import with_checkpoint
+from utils.supervised.baselines import logistic_predictions, ridge_predictions
 from utils.supervised.features import FeatureReader, Features, labelled_splits
 from utils.supervised.folds import Fold, prepare_fold, run_fold
 from utils.supervised.report import HEAD, score_folds, verdict
-from utils.supervised.settings import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
 from utils.supervised.targets import TARGETS, class_weights
 from utils.supervised.training import SupervisedTraining
-from utils.trained import with_checkpoint
+from utils.training import loop
 
 ROOT = Path(__file__).parents[1]
 FACES = ROOT.parent / "shared" / "data" / "faces"
 
 
-def learn(*argv) -> tuple[Path, str]:
+def train(*argv) -> tuple[Path, str]:
+    """Runs mtclar_sl.py, which must succeed, and returns its run folder and its standard output."""
     return finished("mtclar_sl.py", *map(str, argv))
 
 
-def refused(*argv) -> str:
-    """The one message of a script that must end with code 2."""
-    done = run_script(*map(str, argv))
-    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    return done.stderr.splitlines()[-1]
+def error_of(*argv) -> str:
+    """Runs a script, which must end with exit code 2, and returns its error message."""
+    result = run_script(*map(str, argv))
+    assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
+    return result.stderr.splitlines()[-1]
 
 
 def load(*argv) -> SupervisedSettings:
@@ -62,12 +67,12 @@ def prepare_folds(*argv) -> list[Fold]:
 
 @pytest.fixture(scope="module")
 def folds_run(sl_arguments, tmp_path_factory):
-    return learn(*sl_arguments, "--runs", tmp_path_factory.mktemp("runs"))
+    return train(*sl_arguments, "--runs", tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
 def expression_run(sl_arguments, tmp_path_factory):
-    return learn(*sl_arguments, "--runs", tmp_path_factory.mktemp("runs"), "--task", "expression", "--data.fold", 0)
+    return train(*sl_arguments, "--runs", tmp_path_factory.mktemp("runs"), "--task", "expression", "--data.fold", 0)
 
 
 @pytest.fixture
@@ -83,15 +88,16 @@ def model():
 
 
 def reader(model, settings, folder: Path, weights: str = "weights") -> FeatureReader:
+    """A reader whose cache is in `folder` and belongs to a file of weights with this content."""
     runtime = make_runtime(settings.runtime)
     (folder / "w.pt").write_text(weights)
-    return FeatureReader(model, EmbeddingCache(folder, folder / "w.pt", runtime), CropReader(settings), runtime, 0)
+    return FeatureReader(model, EmbeddingCache(folder, folder / "w.pt", runtime), CropReader(settings), 0)
 
 
 # Settings
 
 
-def test_shipped_file_holds_every_setting_with_its_meaning_and_default():
+def test_shipped_file_documents_every_setting_with_its_default():
     assert commented_yaml(SupervisedSettings) in (ROOT / "mtclar_sl_config.yaml").read_text()
     assert load() == SupervisedSettings(_cli_parse_args=False)
 
@@ -99,11 +105,12 @@ def test_shipped_file_holds_every_setting_with_its_meaning_and_default():
 def test_paper_preset_and_folds():
     paper = load("--preset", "paper", "--train.epochs", "3").model_dump()
     for section, values in SUPERVISED_PAPER.items():
-        wanted = values | ({"epochs": 3} if section == "train" else {})
-        assert {key: paper[section][key] for key in values} == wanted
+        expected = values | ({"epochs": 3} if section == "train" else {})
+        assert {key: paper[section][key] for key in values} == expected
     settings = load("--dataset", "afewva", "--checkpoint", "a/{fold}/best.pt")
     assert [(fold.data.fold, str(fold.checkpoint)) for fold in settings.folds()] == [
-        (str(n), f"a/{n}/best.pt") for n in range(5)]  # fmt: skip
+        (str(n), f"a/{n}/best.pt") for n in range(5)
+    ]
     assert len(load("--dataset", "affectnet").folds()) == len(load("--data.fold", 3).folds()) == 1
     assert load("--dataset", "affectnet", "--task", "expression").balanced
     assert not load("--task", "expression").balanced and not load("--dataset", "affectnet").balanced
@@ -123,7 +130,7 @@ def test_wrong_settings_are_refused(argv, message):
         load(*argv)
 
 
-def test_latest_goes_on_with_the_encoder_that_the_run_began_with(tmp_path):
+def test_latest_resumes_with_the_encoder_that_the_run_was_started_with(tmp_path):
     def settings(*argv):
         argv = ["--runs", str(tmp_path), *argv]
         return load_settings(PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", "", argv, with_checkpoint)
@@ -134,7 +141,7 @@ def test_latest_goes_on_with_the_encoder_that_the_run_began_with(tmp_path):
         (encoder / "last.pt").write_text("")
         (encoder / "best.pt").write_text("")
         if number == 1:
-            run = RunFolder.create(settings(), "mtclar_sl").part("fold_0")
+            run = RunFolder.create(settings(), "mtclar_sl").subfolder("fold_0")
             (run.path / "last.pt").write_text("")
             assert settings("--train.resume", "latest").train.resume == run.path.parent
     assert settings("--train.resume", "latest").train.resume is None  # there is a newer encoder now
@@ -144,47 +151,49 @@ def test_latest_goes_on_with_the_encoder_that_the_run_began_with(tmp_path):
 # Features
 
 
-def test_features_are_those_of_each_image_and_none_is_dropped(settings, model, tmp_path):
+def test_every_image_has_the_features_of_its_own_encoding(settings, model, tmp_path):
     for frames in read_splits(settings):
-        found = reader(model, settings, tmp_path)(frames)
-        assert len(found.embeddings) == len(found.frames) == len(frames)
+        features = reader(model, settings, tmp_path)(frames)
+        assert len(features.embeddings) == len(features.frames) == len(frames)
         crops = CropReader(settings)(frames)
         with torch.inference_mode():
             for row in (0, len(frames) // 2, len(frames) - 1):
-                alone = model.encode(crops[row][None, :, 4:68, 4:68].float() / 255)[0]
-                torch.testing.assert_close(found.embeddings[row], alone, rtol=1e-4, atol=1e-5)
+                expected = model.encode(crops[row][None, :, 4:68, 4:68].float() / 255)[0]
+                torch.testing.assert_close(features.embeddings[row], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_cached_features_are_the_fresh_ones_and_only_of_these_weights(settings, model, tmp_path, monkeypatch):
+def test_cached_features_equal_new_ones_and_belong_to_one_file_of_weights(settings, model, tmp_path, monkeypatch):
     frames = read_splits(settings).validation
-    fresh = reader(model, settings, tmp_path)(frames).embeddings
+    new = reader(model, settings, tmp_path)(frames).embeddings
     other = Supervised(MTCLAR(16).encoder, model.head)
-    assert not torch.equal(reader(other, settings, tmp_path, "other weights")(frames).embeddings, fresh)
-    monkeypatch.setattr("utils.embed.embed", lambda *_: pytest.fail("encoded again"))
-    assert torch.equal(reader(other, settings, tmp_path)(frames).embeddings, fresh)
+    assert not torch.equal(reader(other, settings, tmp_path, "other weights")(frames).embeddings, new)
+    monkeypatch.setattr("utils.compute.embedding_cache.encode_crops", lambda *_: pytest.fail("encoded again"))
+    assert torch.equal(reader(other, settings, tmp_path)(frames).embeddings, new)
 
 
 def test_single_images_share_files_of_the_cache(settings, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.supervised.features.CHUNK", 4)
+    monkeypatch.setattr("utils.supervised.features.IMAGES_PER_FILE", 4)
     frames = read_splits(settings).validation
     stills = frames.assign(clip=[f"image {row}" for row in range(len(frames))])
-    together, alone = (reader(model, settings, tmp_path / name) if (tmp_path / name).mkdir() is None else None
-                       for name in ("a", "b"))  # fmt: skip
-    torch.testing.assert_close(together(stills).embeddings, alone(frames).embeddings, rtol=1e-4, atol=1e-5)
-    assert len(list((tmp_path / "a").glob("*.npz"))) == -(-len(frames) // 4)
+    for name in ("stills", "clips"):
+        (tmp_path / name).mkdir()
+    read_stills, read_clips = (reader(model, settings, tmp_path / name) for name in ("stills", "clips"))
+    torch.testing.assert_close(read_stills(stills).embeddings, read_clips(frames).embeddings, rtol=1e-4, atol=1e-5)
+    assert len(list((tmp_path / "stills").glob("*.npz"))) == -(-len(frames) // 4)
 
 
-def test_copies_are_changed_images_fixed_by_the_seed(settings, model, tmp_path):
+def test_copies_are_augmented_images_determined_by_the_seed(settings, model, tmp_path):
     settings.train.copies = 2
     read = reader(model, settings, tmp_path)
     plain = read(read_splits(settings).validation)
     rows = len(plain.frames)
     first = read.with_copies(plain, settings)
-    assert len(first.embeddings) == len(first.frames) == 3 * rows and torch.equal(first.embeddings[:rows],
-                                                                                 plain.embeddings)  # fmt: skip
+    assert len(first.embeddings) == len(first.frames) == 3 * rows and torch.equal(
+        first.embeddings[:rows], plain.embeddings
+    )
     pd.testing.assert_frame_equal(first.frames[rows : 2 * rows].reset_index(drop=True), plain.frames)
-    one, two = first.embeddings[rows : 2 * rows], first.embeddings[2 * rows :]
-    assert not torch.equal(one, two) and not torch.equal(one, plain.embeddings)
+    copy_1, copy_2 = first.embeddings[rows : 2 * rows], first.embeddings[2 * rows :]
+    assert not torch.equal(copy_1, copy_2) and not torch.equal(copy_1, plain.embeddings)
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     assert torch.equal(reader(model, settings, tmp_path).with_copies(plain, settings).embeddings, first.embeddings)
@@ -195,53 +204,55 @@ def test_copies_are_changed_images_fixed_by_the_seed(settings, model, tmp_path):
 # Training
 
 
-def head_task(settings, rows: int = 40) -> SupervisedTraining:
+def training_task(settings, rows: int = 40) -> SupervisedTraining:
+    """Training on random features and labels."""
     rng = np.random.default_rng(0)
     frames = pd.DataFrame({"clip": "a", "frame": range(rows), "expression": rng.integers(0, 3, rows)})
     frames = frames.assign(valence=rng.uniform(-1, 1, rows), arousal=rng.uniform(-1, 1, rows))
     features = Features(frames, torch.from_numpy(rng.standard_normal((rows, 256)).astype(np.float32)))
     seed_step(settings.seed)
-    outputs = len(TARGETS[settings.task].outputs)
-    return SupervisedTraining(SupervisedHead(outputs), features, features, settings, {})
+    head = SupervisedHead(len(TARGETS[settings.task].columns))
+    return SupervisedTraining(head, features, features, settings, {})
 
 
-@pytest.mark.parametrize("task, schedule", [("valence_arousal", "step"), ("expression", "onecycle")])
-def test_interrupted_training_ends_as_the_uninterrupted_one(settings, task, schedule):
-    settings = merge_layers(SupervisedSettings, [("", settings.model_dump()), ("", {"task": task})])
+@pytest.mark.parametrize("task_name, schedule", [("valence_arousal", "step"), ("expression", "onecycle")])
+def test_interrupted_and_resumed_training_writes_the_same_bytes(settings, task_name, schedule):
+    settings = merge_layers(SupervisedSettings, [("", settings.model_dump()), ("", {"task": task_name})])
     settings.train.schedule, settings.train.epochs = schedule, 4
-    runs = [RunFolder.create(settings, "mtclar_sl") for _ in range(2)]
-    whole = head_task(settings)
-    engine.fit(whole, runs[0], settings)
-    cut = head_task(settings)
-    batches = cut.batches
+    uninterrupted, resumed = (RunFolder.create(settings, "mtclar_sl") for _ in range(2))
+    expected = training_task(settings)
+    loop.fit(expected, uninterrupted, settings)
+    task = training_task(settings)
+    batches = task.batches
 
     def interrupted(epoch, *start):
         if epoch == 2:
             raise KeyboardInterrupt
         return batches(epoch, *start)
 
-    cut.batches = interrupted
+    task.batches = interrupted
     with pytest.raises(KeyboardInterrupt):
-        engine.fit(cut, runs[1], settings)
-    resumed = head_task(settings)
-    engine.fit(resumed, RunFolder.resume(runs[1].path), settings)
-    for one, other in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
-        assert torch.equal(one, other)
+        loop.fit(task, resumed, settings)
+    task = training_task(settings)
+    loop.fit(task, RunFolder.resume(resumed.path), settings)
+    for tensor, other in zip(expected.model.state_dict().values(), task.model.state_dict().values(), strict=True):
+        assert torch.equal(tensor, other)
+    assert resumed.best.read_bytes() == uninterrupted.best.read_bytes()
 
 
 @pytest.mark.parametrize("rows, batch", [(2, 2), (3, 2), (17, 16), (40, 512), (33, 16)])
-def test_every_row_is_seen_once_an_epoch_and_no_batch_is_single(settings, rows, batch):
+def test_each_epoch_has_every_row_once_and_no_batch_of_one_row(settings, rows, batch):
     settings.train.batch = batch
-    task = head_task(settings, rows)
+    task = training_task(settings, rows)
     batches = list(task.batches(0))
     assert len(batches) == task.steps() and min(map(len, batches)) >= 2
     assert sorted(torch.cat(batches).tolist()) == list(range(rows))
     assert not rows > 3 or torch.cat(batches).tolist() != torch.cat(list(task.batches(1))).tolist()
 
 
-def test_balanced_sampling_draws_classes_alike(settings):
+def test_balanced_sampling_draws_all_classes_equally_often(settings):
     settings.task, settings.train.sampling = "expression", "balanced"
-    task = head_task(settings, 40)
+    task = training_task(settings, 40)
     codes = np.concatenate([[2], np.zeros(39, int)])
     task.train.frames["expression"] = codes
     task = SupervisedTraining(task.model, task.train, task.train, settings, {})
@@ -251,23 +262,24 @@ def test_balanced_sampling_draws_classes_alike(settings):
     assert weights[2] == pytest.approx(39 * weights[0]) and weights[1] == 0
 
 
-def test_loss_is_error_and_concordance(settings):
-    out, values = torch.randn(20, 2), torch.rand(20, 2)
-    terms = TARGETS["valence_arousal"].loss(out, values, 0.3, None)
-    for place, axis in enumerate(("valence", "arousal")):
-        scores = regression_scores(out[:, place], values[:, place])
+def test_loss_combines_mse_and_ccc(settings):
+    outputs, labels = torch.randn(20, 2), torch.rand(20, 2)
+    terms = TARGETS["valence_arousal"].loss(outputs, labels, 0.3, None)
+    for i, axis in enumerate(("valence", "arousal")):
+        scores = regression_scores(outputs[:, i], labels[:, i])
         assert terms[axis].item() == pytest.approx(0.3 * scores["RMSE"] ** 2 + 0.7 * (1 - scores["CCC"]), rel=1e-4)
     assert terms["loss"].item() == pytest.approx((terms["valence"] + terms["arousal"]).item() / 2)
 
 
-# The report
+# Report
 
 
-def test_five_folds_test_everybody_once(folds_run, sl_demo):
+def test_five_folds_test_every_person_once(folds_run, sl_demo):
     folder, printed = folds_run
     names = {path.name for path in folder.iterdir()}
     assert names == {"settings.yaml", "predictions.csv", "scores.csv", "valence_arousal.png"} | {
-        f"fold_{n}" for n in range(5)}  # fmt: skip
+        f"fold_{n}" for n in range(5)
+    }
     assert {path.name for path in (folder / "fold_3").iterdir()} == {"log.jsonl", "last.pt", "best.pt", "tensorboard"}
     table = pd.read_csv(folder / "predictions.csv", dtype={"clip": str})
     images = {(path.parent.name, int(path.stem)) for path in sl_demo.glob("*/*.png")}
@@ -276,22 +288,22 @@ def test_five_folds_test_everybody_once(folds_run, sl_demo):
     scores = pd.read_csv(folder / "scores.csv")
     assert len(scores) == 15 and set(scores["method"]) == {HEAD, "mean", "ridge"}
     part = table[table["fold"] == 2]
-    found = regression_scores(part["arousal"], part["arousal_true"])["CCC"]
+    ccc = regression_scores(part["arousal"], part["arousal_true"])["CCC"]
     head = scores[scores["method"] == HEAD]
-    assert head.set_index("fold").loc[2, "arousal_CCC"] == pytest.approx(found, abs=1e-4)
-    mean, spread = head["valence_RMSE"].mean(), head["valence_RMSE"].std()
-    assert re.search(rf"{re.escape(HEAD)} +{mean:.3f} ± {spread:.3f}", printed)
+    assert head.set_index("fold").loc[2, "arousal_CCC"] == pytest.approx(ccc, abs=1e-4)
+    mean, std = head["valence_RMSE"].mean(), head["valence_RMSE"].std()
+    assert re.search(rf"{re.escape(HEAD)} +{mean:.3f} ± {std:.3f}", printed)
 
 
-def test_resuming_a_finished_run_says_the_same(folds_run):
+def test_resuming_a_finished_run_prints_the_same_report(folds_run):
     folder, printed = folds_run
     (folder / "fold_4" / "last.pt").unlink()  # as if it had been interrupted before this fold
-    again, output = learn("--train.resume", folder / "fold_2")
+    again, output = train("--train.resume", folder / "fold_2")
     assert again == folder and output == printed
     assert len((folder / "fold_4" / "log.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_run_goes_on_with_the_encoder_it_began_with_alone(sl_arguments, tmp_path):
+def test_a_run_is_resumed_only_with_the_encoder_it_was_started_with(sl_arguments, tmp_path):
     (fold,) = prepare_folds(*sl_arguments, "--data.fold", 0, "--runs", tmp_path)
     run, runtime = RunFolder.create(fold.settings, "mtclar_sl"), make_runtime(fold.settings.runtime)
     first = run_fold(fold, run, runtime)
@@ -301,64 +313,69 @@ def test_a_run_goes_on_with_the_encoder_it_began_with_alone(sl_arguments, tmp_pa
         run_fold(fold, run, runtime)
 
 
-def test_expressions_are_scored_and_class_absent_from_training_is_said(expression_run, sl_arguments, tmp_path):
+def test_expressions_are_predicted_and_scored(expression_run, sl_arguments, tmp_path):
     folder, printed = expression_run
     table = pd.read_csv(folder / "predictions.csv")
     assert set(table["expression"]) <= set(EXPRESSIONS) and {"last.pt", "expression.png"} <= {
-        path.name for path in folder.iterdir()}  # fmt: skip
+        path.name for path in folder.iterdir()
+    }
     np.testing.assert_allclose(table[[f"p_{name}" for name in EXPRESSIONS]].sum(axis=1), 1, atol=1e-4)
     scores = pd.read_csv(folder / "scores.csv").set_index("method")
     assert scores.loc[HEAD, "accuracy"] == pytest.approx(np.mean(table["expression"] == table["expression_true"]))
-    assert list(scores.index) == [HEAD, "most frequent", "logistic"] and "images count alike" in printed
+    assert list(scores.index) == [HEAD, "most frequent", "logistic"] and "each image has equal weight" in printed
 
 
-def test_averages_over_classes_are_over_those_that_occur():
+def test_class_averages_are_over_the_classes_that_occur():
     table = pd.DataFrame({"expression_true": ["happy", "happy", "sad"], "expression": ["happy", "anger", "happy"]})
     scores = TARGETS["expression"].score(table)
     assert scores["accuracy"] == pytest.approx(1 / 3) and scores["balanced_accuracy"] == pytest.approx(0.25)
     assert scores["macro_F1"] == pytest.approx((2 * 0.5 * 0.5 / 1 + 0) / 2)
 
 
-def test_verdict_names_what_does_not_beat_the_regression():
+def test_verdict_names_the_scores_in_which_a_baseline_is_not_beaten():
     target, true = TARGETS["expression"], ["happy", "sad", "sad", "sad"]
-    said = {HEAD: ["happy", "happy", "sad", "sad"], "logistic": true, "most frequent": ["sad"] * 4}
-    tables = [{method: pd.DataFrame({"fold": 0, "expression_true": true, "expression": words})
-               for method, words in said.items()}]  # fmt: skip
+    predicted = {HEAD: ["happy", "happy", "sad", "sad"], "logistic": true, "most frequent": ["sad"] * 4}
+    tables = [
+        {
+            method: pd.DataFrame({"fold": 0, "expression_true": true, "expression": names})
+            for method, names in predicted.items()
+        }
+    ]
     lines = verdict(score_folds(tables, target), "expression", target).splitlines()
     assert "no better than logistic in accuracy (0.750 against 1.000)" in lines[0]
     assert "no better than most frequent in accuracy (0.750 against 0.750)" in lines[1] and "macro" not in lines[1]
 
 
-def test_regressions_find_what_is_linear_and_survive_absent_classes():
+def test_linear_models_learn_linear_labels_and_accept_missing_classes():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((300, 256)).astype(np.float32)
     labels = np.tanh(x[:, :2])
     frames = pd.DataFrame(labels, columns=["valence", "arousal"]).assign(clip="a", frame=range(300))
     frames["expression"] = np.where(x[:, 0] > 0, 3, 6)
-    cuts = slice(200), slice(200, 250), slice(250, 300)
-    parts = [Features(frames[rows].copy(), torch.from_numpy(x[rows])) for rows in cuts]
-    parts[1].frames.loc[200, "expression"] = 1  # a class that is in validation alone
-    assert regression_scores(ridge_answer(*parts)[:, 0], labels[250:, 0])["PCC"] > 0.4
-    answer = logistic_answer(*parts, balanced=True)
-    assert answer.shape == (50, 8) and np.all(answer[:, [0, 1, 2, 4, 5, 7]] == 0)
-    assert np.mean(answer.argmax(1) == frames["expression"][250:]) > 0.6
+    slices = slice(200), slice(200, 250), slice(250, 300)
+    parts = [Features(frames[rows].copy(), torch.from_numpy(x[rows])) for rows in slices]
+    parts[1].frames.loc[200, "expression"] = 1  # a class that only validation images have
+    assert regression_scores(ridge_predictions(*parts)[:, 0], labels[250:, 0])["PCC"] > 0.4
+    probabilities = logistic_predictions(*parts, balanced=True)
+    assert probabilities.shape == (50, 8) and np.all(probabilities[:, [0, 1, 2, 4, 5, 7]] == 0)
+    assert np.mean(probabilities.argmax(1) == frames["expression"][250:]) > 0.6
 
 
-# What is wrong
+# Invalid input
 
 
 @pytest.mark.parametrize("name, value", [("demo.seed", 0), ("seed", 1)])
-def test_people_of_the_encoders_training_are_never_tested(sl_arguments, tiny_demo, tmp_path, name, value):
+def test_people_that_the_encoder_was_trained_on_are_never_tested(sl_arguments, tiny_demo, tmp_path, name, value):
     same = ["--data.root", tiny_demo, "--demo.seed", 0]
     before = set(tiny_demo.parent.rglob("*.json"))
     argv = ["mtclar_sl.py", *sl_arguments, *same, "--data.fold", 0, f"--{name}", value, "--runs", tmp_path]
     if name == "demo.seed":
-        argv += ["--data.fold", "all", "--data.root", tmp_path / "elsewhere"]  # the same people at another place
-    assert "people that the network was trained on" in refused(*argv)
+        argv += ["--data.fold", "all", "--data.root", tmp_path / "elsewhere"]  # the same people in another folder
+    assert "people that the network was trained on" in error_of(*argv)
     assert not list(tmp_path.glob("mtclar_sl/*")) and set(tiny_demo.parent.rglob("*.json")) == before
 
 
-def test_the_encoders_own_split_is_fine_and_each_fold_may_have_an_encoder(sl_arguments, tiny_demo, tmp_path):
+def test_the_split_of_the_encoder_is_accepted_and_each_fold_may_have_its_own_encoder(sl_arguments, tiny_demo, tmp_path):
     own = ["--dataset", "afewva", "--data.root", tiny_demo, "--runs", tmp_path / "runs"]
     assert len(prepare_folds(*sl_arguments, *own, "--data.fold", 0)) == 1
     encoder = Path(sl_arguments[sl_arguments.index("--checkpoint") + 1])
@@ -370,58 +387,98 @@ def test_the_encoders_own_split_is_fine_and_each_fold_may_have_an_encoder(sl_arg
     folds = prepare_folds(*sl_arguments, *own, "--checkpoint", tmp_path / "*_fold{fold}" / "best.pt")
     assert [fold.encoder.path.parent.name for fold in folds] == [f"10_fold{number}" for number in range(5)]
     assert len(set(pd.concat([fold.splits.test for fold in folds])["subject"])) == 12
-    message = refused("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", tmp_path / "10_fold2" / "best.pt")
+    message = error_of("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", tmp_path / "10_fold2" / "best.pt")
     assert "data.fold is 2" in message and "*_fold{fold}" in message
-    nowhere = tmp_path / "*" / "no{fold}.pt"
-    assert "nothing fits" in refused("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", nowhere)
+    missing = tmp_path / "*" / "no{fold}.pt"
+    assert "no file matches" in error_of("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", missing)
 
 
-def test_expressions_without_labels(sl_arguments, sl_demo, tmp_path):
+def test_data_without_expression_labels_are_refused(sl_arguments, sl_demo, tmp_path):
     root = shutil.copytree(sl_demo, tmp_path / "set")
     (root / "expressions.csv").unlink()
-    message = refused("mtclar_sl.py", *sl_arguments, "--dataset", "afewva", "--data.root", root, "--runs", tmp_path,
-                      "--task", "expression")  # fmt: skip
-    assert re.search(r"none of \d+ train images has expression classes .*data\.expressions", message)
+    message = error_of(
+        "mtclar_sl.py",
+        *sl_arguments,
+        "--dataset",
+        "afewva",
+        "--data.root",
+        root,
+        "--runs",
+        tmp_path,
+        "--task",
+        "expression",
+    )
+    assert re.search(r"none of the \d+ train images has expression classes .*data\.expressions", message)
 
 
-def test_checkpoints_of_the_wrong_kind(folds_run, sl_arguments, demo_run, tmp_path):
+def test_checkpoints_of_another_network_are_refused(folds_run, sl_arguments, demo_run, tmp_path):
     head = folds_run[0] / "fold_0" / "best.pt"
     runs = ["--runs", tmp_path]
-    assert "not a checkpoint of mtclar but of supervised" in refused(
-        "mtclar_sl.py", *sl_arguments, *runs, "--checkpoint", head)  # fmt: skip
-    assert "not a checkpoint of supervised but of mtclar" in refused(
-        "mtclar_sl.py", "--predict", "x.mp4", "--checkpoint", demo_run[0] / "best.pt", *runs)  # fmt: skip
-    assert "name the best.pt" in refused(
-        "mtclar_sl.py", "--predict", "x.mp4", "--checkpoint", head.with_name("last.pt"), *runs)  # fmt: skip
-    assert "not a checkpoint of mtclar but of supervised" in refused("fsl_mtclar.py", "--checkpoint", head, *runs)
-    assert "no run yet; train one by `python mtclar_sl.py`" in refused("mtclar_sl.py", "--predict", "x.mp4", *runs)
+    assert "is a checkpoint of mtclar_sl.py, not of mtclar.py" in error_of(
+        "mtclar_sl.py", *sl_arguments, *runs, "--checkpoint", head
+    )
+    assert "is a checkpoint of mtclar.py, not of mtclar_sl.py" in error_of(
+        "mtclar_sl.py", "--predict", "x.mp4", "--checkpoint", demo_run[0] / "best.pt", *runs
+    )
+    assert "name the best.pt" in error_of(
+        "mtclar_sl.py", "--predict", "x.mp4", "--checkpoint", head.with_name("last.pt"), *runs
+    )
+    assert "is a checkpoint of mtclar_sl.py, not of mtclar.py" in error_of("fsl_mtclar.py", "--checkpoint", head, *runs)
+    assert "no run yet; train one by `python mtclar_sl.py`" in error_of("mtclar_sl.py", "--predict", "x.mp4", *runs)
 
 
-def test_splits_without_rows_and_classes():
+def test_checkpoint_formats(tmp_path):
+    path, content = tmp_path / "best.pt", {"kind": "supervised", "model": SupervisedHead(2).state_dict()}
+    save_checkpoint(path, content)
+    first = path.read_bytes()
+    save_checkpoint(path, content)
+    assert path.read_bytes() == first and read_checkpoint(path, "supervised")["format"] == FORMAT == 2
+
+    # Version 1 of the format has no entry `format`.
+    torch.save(content, path)
+    head = SupervisedHead(2)
+    load_model(head, read_checkpoint(path, "supervised")["model"], path)
+    assert all(torch.equal(tensor, content["model"][name]) for name, tensor in head.state_dict().items())
+
+    for version in (3, 0, 2.0, "2", None, torch.zeros(2)):
+        torch.save(content | {"format": version}, path)
+        with pytest.raises(
+            CheckpointError, match=r"best\.pt: has a checkpoint format .* does not know; update MT-CLAR"
+        ):
+            read_checkpoint(path, "supervised")
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_heads_have_an_output_for_each_column_of_predictions(task):
+    head = SupervisedHead.for_task(task, tanh=True, dropout=0.5)
+    assert head.output.out_features == len(TARGETS[task].columns) and head.tanh == (task == "valence_arousal")
+
+
+def test_splits_need_labelled_rows_and_two_classes():
     def frames(*codes):
         return pd.DataFrame({"expression": codes, "valence": [0.1] * len(codes), "arousal": [np.nan] * len(codes)})
 
     expression = TARGETS["expression"]
-    with pytest.raises(DataError, match="none of 2 test images has expression"):
+    with pytest.raises(DataError, match="none of the 2 test images has expression"):
         labelled_splits(Splits(frames(1, 2), frames(1), frames(-1, -1)), expression)
-    with pytest.raises(DataError, match="one expression class, sad"):
+    with pytest.raises(DataError, match="the same expression class, sad"):
         labelled_splits(Splits(frames(2, 2), frames(1), frames(1)), expression)
     with pytest.raises(DataError, match="only one training image"):
         labelled_splits(Splits(frames(2, -1), frames(1), frames(1)), expression)
-    with pytest.raises(DataError, match="none of 2 train images has valence and arousal"):
+    with pytest.raises(DataError, match="none of the 2 train images has valence and arousal"):
         labelled_splits(Splits(frames(1, 2), frames(1), frames(1)), TARGETS["valence_arousal"])
     kept = labelled_splits(Splits(frames(1, 2, -1), frames(1), frames(4, -1)), expression)
     assert [len(part) for part in kept] == [2, 1, 1]
 
 
-def test_classes_absent_from_a_split_are_warned_of(caplog):
+def test_classes_missing_in_a_split_cause_a_warning(caplog):
     parts = [pd.DataFrame({"expression": codes}) for codes in ([1, 2], [1], [4])]
     TARGETS["expression"].check(Splits(*parts))
-    assert "train: no image of fear: the head will never say so" in caplog.text
+    assert "train: no image of fear: the head will never predict it" in caplog.text
     assert "validation: no image of sad, fear" in caplog.text
 
 
-# Use
+# Prediction
 
 
 @pytest.fixture(scope="module")
@@ -431,13 +488,21 @@ def clip(tmp_path_factory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
 
 
-def alone(checkpoint: Path, folder: Path) -> list:
-    """Arguments to use a head far from where it was trained: the checkpoint is all there is."""
-    return ["--checkpoint", shutil.copy(checkpoint, folder), "--runs", folder, "--runtime.precision", "float32",
-            "--runtime.device", "cpu"]  # fmt: skip
+def only_checkpoint(checkpoint: Path, folder: Path) -> list:
+    """Arguments to use a copy of a checkpoint without the other files of its run."""
+    return [
+        "--checkpoint",
+        shutil.copy(checkpoint, folder),
+        "--runs",
+        folder,
+        "--runtime.precision",
+        "float32",
+        "--runtime.device",
+        "cpu",
+    ]
 
 
-def test_checkpoint_is_of_use_alone(folds_run, sl_arguments):
+def test_checkpoint_contains_the_encoder_and_all_settings(folds_run, sl_arguments):
     model, settings, encoder_settings = load_supervised(folds_run[0] / "fold_1" / "best.pt")
     assert settings["data"]["fold"] == "1" and settings["data"]["image_size"] == 64
     assert encoder_settings["model"]["width"] == 16
@@ -450,8 +515,8 @@ def test_checkpoint_is_of_use_alone(folds_run, sl_arguments):
 
 
 def test_video_gets_valence_and_arousal(folds_run, clip, tmp_path):
-    argv = [*alone(folds_run[0] / "fold_0" / "best.pt", tmp_path), "--predict", clip]
-    folder, printed = learn(*argv, "--overlay")
+    argv = [*only_checkpoint(folds_run[0] / "fold_0" / "best.pt", tmp_path), "--predict", clip]
+    folder, printed = train(*argv, "--overlay")
     table = pd.read_csv(folder / "labels.csv")
     assert list(table["frame"]) == list(range(40)) and "support" not in table
     assert table["valence"].notna().sum() >= 27 and table.loc[table["frame"] >= 32, "valence"].isna().all()
@@ -461,7 +526,7 @@ def test_video_gets_valence_and_arousal(folds_run, clip, tmp_path):
     assert re.search(r"clip +0 +40 +\d+", printed)
     again = read_labels(folder / "clip.eaf", Timeline(table["frame"].to_numpy(), table["time"].to_numpy()))
     np.testing.assert_allclose(again["valence"], table["valence"].dropna(), atol=1e-5)
-    second, _ = learn(*argv)
+    second, _ = train(*argv)
     assert (folder / "labels.csv").read_bytes() == (second / "labels.csv").read_bytes()
 
 
@@ -471,28 +536,28 @@ def test_video_gets_expressions(expression_run, clip, tmp_path):
     for name in ("a", "b"):
         shutil.copy(clip, videos / f"{name}.mp4")
     (videos / "c.mp4").write_text("no video")
-    argv = [*alone(expression_run[0] / "best.pt", tmp_path), "--predict", videos]
-    done = run_script("mtclar_sl.py", *map(str, argv))
-    assert done.returncode == 2 and "c.mp4" in done.stderr  # one fails, the others are done
-    table = pd.read_csv(Path(re.search(r"run folder +(.+)", done.stdout)[1]) / "labels.csv")
+    argv = [*only_checkpoint(expression_run[0] / "best.pt", tmp_path), "--predict", videos]
+    result = run_script("mtclar_sl.py", *map(str, argv))
+    assert result.returncode == 2 and "c.mp4" in result.stderr  # one video fails, the others are predicted
+    table = pd.read_csv(Path(re.search(r"run folder +(.+)", result.stdout)[1]) / "labels.csv")
     known = table.dropna(subset="track")
     assert set(table["video"]) == {"a", "b"} and len(table) == 80 and set(known["expression"]) <= set(EXPRESSIONS)
     probabilities = known[[f"p_{name}" for name in EXPRESSIONS]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-4)
     assert (np.array(EXPRESSIONS)[probabilities.argmax(1)] == known["expression"]).all()
-    assert "leave it out" in refused("mtclar_sl.py", *argv, "--overlay")
+    assert "leave it out" in error_of("mtclar_sl.py", *argv, "--overlay")
 
 
-def test_a_head_joins_fsl_mtclar_as_a_baseline(folds_run, expression_run, demo_run, tmp_path):
-    argv = [*alone(demo_run[0] / "best.pt", tmp_path), "--zero_shot"]
+def test_a_head_is_a_zero_shot_baseline_of_fsl_mtclar(folds_run, expression_run, demo_run, tmp_path):
+    argv = [*only_checkpoint(demo_run[0] / "best.pt", tmp_path), "--zero_shot"]
     head = folds_run[0] / "fold_0" / "best.pt"
     folder, _ = finished("fsl_mtclar.py", *map(str, argv), str(head))
     assert HEAD in set(pd.read_csv(folder / "scores.csv")["method"])
-    assert "says expressions" in refused("fsl_mtclar.py", *argv, expression_run[0] / "best.pt")
+    assert "was trained for expressions" in error_of("fsl_mtclar.py", *argv, expression_run[0] / "best.pt")
     content = torch.load(head, weights_only=True)
     content["about"]["encoder_settings"]["data"]["fold"] = 1
-    torch.save(content, tmp_path / "leaks.pt")
-    assert "people that the network was trained on" in refused("fsl_mtclar.py", *argv, tmp_path / "leaks.pt")
+    torch.save(content, tmp_path / "known_people.pt")
+    assert "people that the network was trained on" in error_of("fsl_mtclar.py", *argv, tmp_path / "known_people.pt")
 
 
 def test_published_weights_as_the_encoder(sl_arguments, tmp_path):
@@ -502,14 +567,15 @@ def test_published_weights_as_the_encoder(sl_arguments, tmp_path):
     (fold,) = prepare_folds(*argv, "--emonet", tmp_path / "emonet_8.pth", "--data.fold", 1)
     assert fold.settings.data.image_size == 256 and fold.encoder.settings is None
     assert not any(parameter.requires_grad for parameter in fold.encoder.network.parameters())
-    about = fold.encoder.about()
-    assert about["width"] == 256 and about["encoder_settings"] is None
-    assert torch.equal(about["encoder"]["emotion.reduce.weight"], published["conv1x1_input_emo_2.weight"])
+    content = fold.encoder.checkpoint_content()
+    assert content["width"] == 256 and content["encoder_settings"] is None
+    assert torch.equal(content["encoder"]["emotion.reduce.weight"], published["conv1x1_input_emo_2.weight"])
 
 
 @pytest.mark.skipif(not FACES.exists(), reason="the photographs are not part of the project")
 def test_real_photographs(sl_arguments, tmp_path):
-    folder, printed = learn(*sl_arguments, "--dataset", "affectnet", "--data.root", FACES, "--task", "expression",
-                            "--runs", tmp_path)  # fmt: skip
-    assert "classes count alike" in printed and len(pd.read_csv(folder / "scores.csv")) == 3
+    folder, printed = train(
+        *sl_arguments, "--dataset", "affectnet", "--data.root", FACES, "--task", "expression", "--runs", tmp_path
+    )
+    assert "each class has equal weight" in printed and len(pd.read_csv(folder / "scores.csv")) == 3
     assert [json.loads(line)["epoch"] for line in (folder / "log.jsonl").open()] == [0, 1]

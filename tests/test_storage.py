@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and several processes at work on one folder."""
+"""Disks that are full or read-only, and several processes that use one folder."""
 
 import errno
 import multiprocessing
@@ -14,72 +14,74 @@ import pytest
 import torch
 from conftest import ROOT, finished, run_script
 
-from datasets.demo import render_demo
+from datasets.demo.dataset import render_demo
 from datasets.images import CropCache
-from utils.checkpoint import read_checkpoint, save_checkpoint
-from utils.errors import CheckpointError, StorageError
-from utils.files import write_text, write_whole
-from utils.run_folder import RunFolder
+from utils.base.errors import CheckpointError, StorageError
+from utils.base.files import write_atomically, write_text
+from utils.runs.checkpoint import read_checkpoint, save_checkpoint
+from utils.runs.run_folder import RunFolder
 
 MEGABYTE = 1 << 20
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mounts a disk of so many bytes; `mount -o remount,ro` makes it read-only."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    """Return a function that mounts a disk of a size in bytes; `mount -o remount,ro` makes it read-only."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
 
     def mount(size: int) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
         if os.name != "posix" or not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("no disk can be mounted here")
-        return place
+            pytest.skip("this machine cannot mount a disk")
+        return folder
 
     yield mount
-    if os.path.ismount(place):
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-# Writing whole or not at all
+# Atomic writing
 
 
-def test_files_appear_whole_or_not_at_all(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     (tmp_path / "a.txt").write_text("before")
 
-    def half(path):
+    def fail_midway(path):
         path.write_text("hal")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StorageError, match=r"a\.txt: cannot be written \(No space left on device\); make room"):
-        write_whole(tmp_path / "a.txt", half)
+    with pytest.raises(
+        StorageError, match=r"a\.txt: cannot be written \(No space left on device\); free some disk space"
+    ):
+        write_atomically(tmp_path / "a.txt", fail_midway)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "before"
 
 
-def test_the_disk_has_file_and_folder_before_the_writing_ends(tmp_path, monkeypatch):
+def test_file_and_folder_are_synchronised_before_writing_ends(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
     if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("no /proc to tell what is synchronised")
+        pytest.skip("needs /proc to see what is synchronised")
     write_text(tmp_path / "a.txt", "whole")
     assert Path(synced[0]).name.startswith(".a.txt.") and synced[1:] == [str(tmp_path)]
 
 
-@pytest.mark.parametrize("place", ["none/a.txt", "file/a.txt"])
-def test_a_folder_that_is_none_is_named(tmp_path, place):
+@pytest.mark.parametrize("path", ["none/a.txt", "file/a.txt"])
+def test_a_missing_folder_is_reported(tmp_path, path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=place):
-        write_text(tmp_path / place, "")
+    with pytest.raises(StorageError, match=path):
+        write_text(tmp_path / path, "")
 
 
-def test_the_same_content_gives_the_same_bytes_under_any_name(tmp_path):
+def test_equal_checkpoints_have_equal_bytes_under_any_name(tmp_path):
     content = {"kind": "mtclar", "model": {"a": torch.arange(5.0)}}
     for name in ("best.pt", "other.pt"):
         save_checkpoint(tmp_path / name, content)
     assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "other.pt").read_bytes()
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(small_disk):
+def test_a_checkpoint_that_exceeds_the_disk_leaves_the_previous_one(small_disk):
     disk = small_disk(4 * MEGABYTE)
     save_checkpoint(disk / "last.pt", {"kind": "mtclar", "step": 1, "model": torch.zeros(MEGABYTE // 8)})
     with pytest.raises(StorageError, match=r"last\.pt: cannot be written \(No space left"):
@@ -88,26 +90,28 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(small_disk):
     assert os.listdir(disk) == ["last.pt"]
 
 
-# Scripts on such disks
+# Scripts on full and read-only disks
 
 
-@pytest.mark.parametrize("room", [0, 8192, 40_000, 9 * MEGABYTE, 36 * MEGABYTE])
-def test_training_on_a_full_disk_ends_with_one_message_and_what_was_there(small_disk, tiny_arguments, room):
-    """From no room for the settings, over none for TensorBoard's events or for last.pt, to none after an epoch."""
-    disk = small_disk(max(room, 4096))
-    if not room:
+@pytest.mark.parametrize("free_bytes", [0, 8192, 40_000, 9 * MEGABYTE, 36 * MEGABYTE])
+def test_training_on_a_full_disk_ends_with_one_message_and_keeps_checkpoints(small_disk, tiny_arguments, free_bytes):
+    """The disk is full before the settings, TensorBoard's events or last.pt are written, or after an epoch."""
+    disk = small_disk(max(free_bytes, 4096))
+    if not free_bytes:
         (disk / "full").write_bytes(bytes(4096))
     done = run_script("mtclar.py", *tiny_arguments, "--runs", str(disk))
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert re.search(rf"^error: {disk}.*: cannot be written \(No space left.*make room", done.stderr, re.MULTILINE)
+    assert re.search(
+        rf"^error: {disk}.*: cannot be written \(No space left.*free some disk space", done.stderr, re.MULTILINE
+    )
     assert not list(disk.rglob("*.tmp"))
     checkpoints = list(disk.rglob("*.pt"))
-    assert len(checkpoints) == {9 * MEGABYTE: 1, 36 * MEGABYTE: 2}.get(room, 0)
+    assert len(checkpoints) == {9 * MEGABYTE: 1, 36 * MEGABYTE: 2}.get(free_bytes, 0)
     for path in checkpoints:
         assert read_checkpoint(path, "mtclar")["epoch"] == 1
 
 
-def test_a_data_set_on_a_read_only_disk_is_fine(small_disk, tiny_demo, tiny_arguments, tmp_path):
+def test_a_data_set_may_be_on_a_read_only_disk(small_disk, tiny_demo, tiny_arguments, tmp_path):
     disk = small_disk(64 * MEGABYTE)
     shutil.copytree(tiny_demo, disk / "demo")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -117,27 +121,27 @@ def test_a_data_set_on_a_read_only_disk_is_fine(small_disk, tiny_demo, tiny_argu
         assert done.returncode == 2 and f"{disk / 'new'}" in done.stderr and "read-only" in done.stderr, done.stderr
 
 
-def test_a_full_disk_of_the_demo_set_leaves_nothing(small_disk, tiny_arguments, tmp_path):
+def test_a_demo_set_that_exceeds_the_disk_is_removed(small_disk, tiny_arguments, tmp_path):
     disk = small_disk(MEGABYTE)
     done = run_script("mtclar.py", *tiny_arguments, "--runs", str(tmp_path), "--data.root", str(disk / "demo"))
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert f"{disk / 'demo'}: cannot be written" in done.stderr and os.listdir(disk) == []
 
 
-def test_a_full_disk_of_the_crop_cache_costs_only_time(small_disk, caplog):
+def test_a_full_disk_stops_only_the_crop_cache(small_disk, caplog):
     disk = small_disk(MEGABYTE)
     cache = CropCache(disk / "cache", 1e9)
-    cache.room = 1e9  # what was free has been taken by others
+    cache.remaining_bytes = 1e9  # other programs have used the free space
     crops = np.random.default_rng(0).integers(0, 255, (100, 72, 72, 3), np.uint8)
     for number, crop in enumerate(crops):
         cache.write(cache.path((number,)), crop)
-    assert cache.room == 0 and sum("not cached any more" in line for line in caplog.messages) == 1
-    found = [cache.read(cache.path((number,))) for number in range(len(crops))]
-    assert all(np.array_equal(one, crop) for one, crop in zip(found, crops, strict=True) if one is not None)
-    assert found[0] is not None and found[-1] is None and not list(disk.rglob("*.tmp"))
+    assert cache.remaining_bytes == 0 and sum("not cached any more" in line for line in caplog.messages) == 1
+    cached = [cache.read(cache.path((number,))) for number in range(len(crops))]
+    assert all(np.array_equal(one, crop) for one, crop in zip(cached, crops, strict=True) if one is not None)
+    assert cached[0] is not None and cached[-1] is None and not list(disk.rglob("*.tmp"))
 
 
-def test_the_crop_cache_leaves_room_for_checkpoints(small_disk):
+def test_the_crop_cache_leaves_disk_space_for_checkpoints(small_disk):
     disk = small_disk(8 * MEGABYTE)
     cache = CropCache(disk, 1e9)
     cache.write(cache.path((0,)), np.zeros((72, 72, 3), np.uint8))
@@ -148,13 +152,13 @@ def test_the_crop_cache_leaves_room_for_checkpoints(small_disk):
 
 
 def fill_and_render(barrier, folder: Path) -> None:
-    """One process of several: fills the crop cache, then renders the demo set, both together with the others."""
+    """Fill the crop cache, then render the demo set, at the same time as another process."""
     barrier.wait(300)
     cache = CropCache(folder / "cache", 1e9)
     for number in range(60):
         crop = np.full((72, 72, 3), number, np.uint8)
-        found = cache.read(cache.path((number,)))
-        assert found is None or np.array_equal(found, crop)
+        cached = cache.read(cache.path((number,)))
+        assert cached is None or np.array_equal(cached, crop)
         cache.write(cache.path((number,)), crop)
     render_demo(folder / "demo", **SMALL_DEMO)
 
@@ -162,7 +166,7 @@ def fill_and_render(barrier, folder: Path) -> None:
 SMALL_DEMO = {"people": 3, "frames": 2, "short_frames": 2, "size": 64, "workers": 1}
 
 
-def test_one_cache_and_one_demo_folder_filled_by_several_processes(tmp_path):
+def test_several_processes_fill_one_cache_and_one_demo_folder(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
     processes = [context.Process(target=fill_and_render, args=(barrier, tmp_path)) for _ in range(2)]
@@ -175,35 +179,36 @@ def test_one_cache_and_one_demo_folder_filled_by_several_processes(tmp_path):
     for number in range(60):
         assert np.array_equal(cache.read(cache.path((number,))), np.full((72, 72, 3), number, np.uint8))
     render_demo(tmp_path / "alone", **SMALL_DEMO)
-    trees = [{path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-             for root in (tmp_path / "demo", tmp_path / "alone")]  # fmt: skip
+    trees = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (tmp_path / "demo", tmp_path / "alone")
+    ]
     assert trees[0] == trees[1]
     assert sorted(os.listdir(tmp_path)) == ["alone", "cache", "demo"] and not list(tmp_path.rglob("*.tmp"))
 
 
-def test_two_runs_of_one_second_do_not_share_a_folder(tiny_settings):
+def test_runs_started_in_the_same_second_have_different_folders(tiny_settings):
     paths = {RunFolder.create(tiny_settings, "mtclar").path for _ in range(4)}
     assert len(paths) == 4 and all((path / "settings.yaml").exists() for path in paths)
 
 
-HOLD = """
+HOLD_RUN = """
 import sys, time
 from pathlib import Path
-from utils.run_folder import RunFolder
+from utils.runs.run_folder import RunFolder
 run = RunFolder.resume(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)
 """
 
 
-def test_a_run_belongs_to_one_process_until_that_is_killed(tiny_settings):
+def test_a_run_is_locked_until_its_process_ends(tiny_settings):
     pytest.importorskip("fcntl")
     path = RunFolder.create(tiny_settings, "mtclar").path
-    other = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True,
-                             cwd=ROOT)  # fmt: skip
+    other = subprocess.Popen([sys.executable, "-c", HOLD_RUN, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CheckpointError, match="another process is at work on this run"):
+        with pytest.raises(CheckpointError, match="another process is working on this run"):
             RunFolder.resume(path)
     finally:
         other.kill()

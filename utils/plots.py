@@ -1,24 +1,35 @@
-"""Figures of a run. Each function draws one and returns it; none of them touches the screen."""
+"""Figures of a run. Each function returns a figure, which is saved or logged but never shown on a screen."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
+from datasets.columns import AXES
 from datasets.images import FaceCrops
 from utils.metrics import confusion_matrix, regression_scores
 
 
-def confusion_figure(predicted: np.ndarray, true: np.ndarray, names: tuple[str, ...]) -> Figure:
-    """Row: true class, column: predicted one; counts, shaded by their share of the row. Codes (N,) int."""
+def confusion_figure(predicted: ArrayLike, true: ArrayLike, names: tuple[str, ...]) -> Figure:
+    """Plot a confusion matrix: true classes in rows, predicted ones in columns, shaded by the share of the row.
+
+    Args:
+        predicted: (N,) class codes.
+        true: (N,) class codes.
+        names: name of each class.
+    """
     counts = confusion_matrix(np.asarray(predicted, int), np.asarray(true, int), len(names))
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(2 + 0.8 * len(names), 1.6 + 0.8 * len(names)), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
-        ink = "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if shares[row, column] > 0.5 else "black"
         text = f"{count}\n{shares[row, column]:.0%}"
-        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {np.trace(counts) / max(counts.sum(), 1):.3f}")
@@ -26,93 +37,138 @@ def confusion_figure(predicted: np.ndarray, true: np.ndarray, names: tuple[str, 
 
 
 def similarity_figure(table: pd.DataFrame) -> Figure:
-    """Confusion matrix of similar or not; table: as `PairResult.predictions`."""
+    """Plot the confusion matrix of similar and dissimilar pairs; `table` as in `PairPredictions.table`."""
     return confusion_figure(table["similar_probability"] > 0.5, table["similar"], ("dissimilar", "similar"))
 
 
-def delta_figure(table: pd.DataFrame, scores: dict[str, float]) -> Figure:
-    """True against predicted Δ of test pairs, a panel an axis. table: as `PairResult.predictions`."""
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    for place, axis in enumerate(("valence", "arousal")):
-        axes = figure.add_subplot(1, 2, place + 1)
-        axes.plot([-2, 2], [-2, 2], color="0.7", linewidth=1, zorder=0)
-        true, predicted = table[f"delta_{axis}"], table[f"delta_{axis}_predicted"]
-        axes.scatter(true, predicted, s=4, alpha=0.25, linewidths=0, color="tab:blue", rasterized=True)
-        ccc = scores.get(f"delta_{axis}_CCC")
-        note = "not labelled" if ccc is None else f"CCC {ccc:.3f}, RMSE {scores[f'delta_{axis}_RMSE']:.3f}"
-        axes.set(xlabel=f"true Δ{axis}", ylabel=f"predicted Δ{axis}", title=f"Δ{axis}: {note}")
-        axes.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
-    return figure
+def delta_figure(table: pd.DataFrame) -> Figure:
+    """Plot predicted against true Δvalence and Δarousal of pairs; `table` as in `PairPredictions.table`."""
+    panels = {f"Δ{axis}": (table[f"delta_{axis}"], table[f"delta_{axis}_predicted"]) for axis in AXES}
+    return _scatter_figure(panels, largest=2, limit=2)
 
 
 def affect_figure(table: pd.DataFrame) -> Figure:
-    """True against predicted valence and arousal, a panel an axis. table: valence_true, valence, …"""
+    """Plot predicted against true valence and arousal; columns of `table`: valence, valence_true, arousal, ..."""
+    return _scatter_figure({axis: (table[f"{axis}_true"], table[axis]) for axis in AXES}, largest=1, limit=1.05)
+
+
+def _scatter_figure(panels: dict[str, tuple[pd.Series, pd.Series]], largest: float, limit: float) -> Figure:
+    """Plot predicted against true values with their scores, in a panel per quantity.
+
+    Args:
+        panels: name of the quantity → true values (N,), predictions (N,).
+        largest: end of the diagonal, the largest possible value.
+        limit: end of the axes.
+    """
     figure = Figure(figsize=(9, 4.6), layout="constrained")
-    for place, axis in enumerate(("valence", "arousal")):
-        axes = figure.add_subplot(1, 2, place + 1)
-        true, predicted = table[f"{axis}_true"], table[axis]
+    for number, (name, (true, predicted)) in enumerate(panels.items(), start=1):
         scores = regression_scores(predicted, true)
-        axes.plot([-1, 1], [-1, 1], color="0.7", linewidth=1, zorder=0)
+        text = f"CCC {scores['CCC']:.3f}, RMSE {scores['RMSE']:.3f}" if scores else "not labelled"
+        axes = figure.add_subplot(1, len(panels), number)
+        axes.plot([-largest, largest], [-largest, largest], color="0.7", linewidth=1, zorder=0)
         axes.scatter(true, predicted, s=4, alpha=0.25, linewidths=0, color="tab:blue", rasterized=True)
-        axes.set(xlabel=f"true {axis}", ylabel=f"predicted {axis}", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-        axes.set(title=f"{axis}: CCC {scores['CCC']:.3f}, RMSE {scores['RMSE']:.3f}", aspect="equal")
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", title=f"{name}: {text}")
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     return figure
 
 
 def pair_sheet(crops: FaceCrops, table: pd.DataFrame, first: np.ndarray, second: np.ndarray, count: int = 12) -> Figure:
-    """Some pairs as pictures, each over its true and predicted Δ; first, second: rows of `crops` of the pairs."""
-    shown = np.linspace(0, len(table) - 1, min(count, len(table))).astype(int)
-    columns = 4
-    figure = Figure(figsize=(3.2 * columns, 2.2 * -(-len(shown) // columns)), layout="constrained")
-    for place, pair in enumerate(shown):
-        axes = figure.add_subplot(-(-len(shown) // columns), columns, place + 1)
+    """Show some pairs of faces with their true and predicted differences.
+
+    Args:
+        crops: the face crops.
+        table: as in `PairPredictions.table`, a row per pair.
+        first: (P,) row in `crops` of the first face of each pair.
+        second: (P,) row in `crops` of the second face of each pair.
+        count: number of pairs to show, evenly spaced in the table.
+    """
+    images, captions = [], []
+    for pair in np.linspace(0, len(table) - 1, min(count, len(table))).astype(int):
         faces = [crops[int(rows[pair])].permute(1, 2, 0).numpy() for rows in (first, second)]
-        axes.imshow(np.concatenate(faces, axis=1))
+        images.append(np.concatenate(faces, axis=1))
         row = table.iloc[pair]
-        kind = "similar" if row["similar"] else "dissimilar"
-        axes.set_title(
-            f"{kind}: p(similar) {row['similar_probability']:.2f}\n"
+        captions.append(
+            f"{'similar' if row['similar'] else 'dissimilar'}: p(similar) {row['similar_probability']:.2f}\n"
             f"Δv {row['delta_valence']:+.1f} → {row['delta_valence_predicted']:+.2f}   "
-            f"Δa {row['delta_arousal']:+.1f} → {row['delta_arousal_predicted']:+.2f}",
-            fontsize=7,
+            f"Δa {row['delta_arousal']:+.1f} → {row['delta_arousal_predicted']:+.2f}"
         )
+    return _image_grid(images, captions, columns=4, row_height=2.2, fontsize=7)
+
+
+def frame_sheet(pictures: list[tuple[np.ndarray, str]]) -> Figure:
+    """Show images (H, W, 3) uint8 RGB with their captions, in rows of four."""
+    images, captions = zip(*pictures, strict=True)
+    height, width = images[0].shape[:2]
+    row_height = 3.2 * height / width + 0.35
+    return _image_grid(images, captions, columns=min(len(images), 4), row_height=row_height, fontsize=9)
+
+
+def _image_grid(
+    images: Sequence[np.ndarray], captions: Sequence[str], columns: int, row_height: float, fontsize: float
+) -> Figure:
+    """Arrange images under captions, row by row. row_height: in inches."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(3.2 * columns, row_height * rows), layout="constrained")
+    for number, (image, caption) in enumerate(zip(images, captions, strict=True), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.imshow(image)
+        axes.set_title(caption, fontsize=fontsize)
         axes.axis("off")
     return figure
 
 
 def trace_figure(clip: str, method: str, tables: dict[str, pd.DataFrame]) -> Figure:
-    """Both traces of a clip: labels, intervals and truth where they are known, support points, the straight line.
+    """Plot valence and arousal of a clip over its frames.
 
-    tables: method → the clip's rows, with frame, valence, arousal, support, and valence_true, arousal_true if known.
+    Shown are the labels of one method, their intervals and the truth if the table has them, the support labels, and the
+    baselines if `tables` has them.
+
+    Args:
+        clip: name of the clip.
+        method: the method whose labels are shown.
+        tables: method → the clip's rows, with frame, valence, arousal and support, and possibly valence_low,
+            valence_high, valence_true and the same for arousal.
     """
-    chosen = tables[method]
     figure = Figure(figsize=(9, 5), layout="constrained")
-    for place, axis in enumerate(("valence", "arousal")):
-        axes = figure.add_subplot(2, 1, place + 1)
-        frame, support = chosen["frame"], chosen["support"]
-        if f"{axis}_true" in chosen:
-            axes.plot(frame, chosen[f"{axis}_true"], color="black", linewidth=1.2, label="truth")
-        for baseline, style in (("linear", ":"), ("hold", "--")):
-            if baseline in tables:
-                axes.plot(tables[baseline]["frame"], tables[baseline][axis], style, color="0.6", label=baseline)
-        axes.plot(frame, chosen[axis], color="tab:blue", linewidth=1.8, label=method)
-        if f"{axis}_low" in chosen:
-            band = chosen[f"{axis}_low"], chosen[f"{axis}_high"]
-            axes.fill_between(frame, *band, color="tab:blue", alpha=0.18, linewidth=0, label="90 % interval")
-        if support.any():
-            said = tables.get("linear", chosen)[axis][support.to_numpy()]  # it goes through what the person said
-            axes.plot(frame[support], said, "o", color="tab:orange", markersize=6, label="support")
-        axes.set(ylabel=axis, ylim=(-1.05, 1.05))
-        axes.grid(color="0.92")
-        axes.set_title(f"clip {clip}" if place == 0 else "", loc="left")
-        axes.set_xlabel("frame" if place else "")
+    for index, axis in enumerate(AXES):
+        axes = figure.add_subplot(2, 1, index + 1)
+        _plot_trace(axes, axis, method, tables)
+        axes.set_title(f"clip {clip}" if index == 0 else "", loc="left")
+        axes.set_xlabel("frame" if index else "")
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return figure
 
 
+def _plot_trace(axes: Axes, axis: str, method: str, tables: dict[str, pd.DataFrame]) -> None:
+    """Plot valence or arousal of a clip; arguments as in `trace_figure`."""
+    table = tables[method]
+    frame, support = table["frame"], table["support"]
+    if f"{axis}_true" in table:
+        axes.plot(frame, table[f"{axis}_true"], color="black", linewidth=1.2, label="truth")
+    for baseline, style in (("linear", ":"), ("hold", "--")):
+        if baseline in tables:
+            axes.plot(tables[baseline]["frame"], tables[baseline][axis], style, color="0.6", label=baseline)
+    axes.plot(frame, table[axis], color="tab:blue", linewidth=1.8, label=method)
+    if f"{axis}_low" in table:
+        interval = table[f"{axis}_low"], table[f"{axis}_high"]
+        axes.fill_between(frame, *interval, color="tab:blue", alpha=0.18, linewidth=0, label="90 % interval")
+    if support.any():
+        # The linear baseline passes through the labels as given; those of other methods may differ from them.
+        given = tables.get("linear", table)[axis][support.to_numpy()]
+        axes.plot(frame[support], given, "o", color="tab:orange", markersize=6, label="support")
+    axes.set(ylabel=axis, ylim=(-1.05, 1.05))
+    axes.grid(color="0.92")
+
+
 def expression_trace_figure(clip: str, table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
-    """Probabilities of the expressions over a track's frames, one above the other. table: frame, p_<name> …"""
+    """Plot the probabilities of the expressions over the frames of a track, stacked.
+
+    Args:
+        clip: name of the clip.
+        table: frame, and a column p_<name> per expression.
+        names: names of the expressions.
+    """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.stackplot(table["frame"], *(table[f"p_{name}"] for name in names), labels=names, step="mid", alpha=0.85)
@@ -124,33 +180,23 @@ def expression_trace_figure(clip: str, table: pd.DataFrame, names: tuple[str, ..
 
 
 def plane_figure(table: pd.DataFrame) -> Figure:
-    """All labels of a table on the valence-arousal plane, support points on top, truth below where it is known."""
+    """Plot all labels of a table in the valence-arousal plane, with the support labels and the truth if known.
+
+    Args:
+        table: valence, arousal and support, and possibly valence_true and arousal_true.
+    """
     figure = Figure(figsize=(5.4, 5.2), layout="constrained")
     axes = figure.add_subplot()
     if "valence_true" in table:
         axes.scatter(table["valence_true"], table["arousal_true"], s=9, color="0.75", linewidths=0, label="truth")
     axes.scatter(table["valence"], table["arousal"], s=5, color="tab:blue", alpha=0.4, linewidths=0, label="labels")
-    known = table[table["support"]]
-    if len(known):
-        axes.scatter(known["valence"], known["arousal"], s=14, color="tab:orange", linewidths=0, label="support")
+    support = table[table["support"]]
+    if len(support):
+        axes.scatter(support["valence"], support["arousal"], s=14, color="tab:orange", linewidths=0, label="support")
     axes.axhline(0, color="0.85", zorder=0)
     axes.axvline(0, color="0.85", zorder=0)
     for x, y, corner in ((-1, 1, "angry, afraid"), (1, 1, "excited"), (-1, -1, "sad, tired"), (1, -1, "calm")):
         axes.text(x, y, corner, ha="left" if x < 0 else "right", va="top" if y > 0 else "bottom", color="0.5")
     axes.set(xlabel="valence", ylabel="arousal", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal")
     axes.legend(loc="center left", fontsize=8, framealpha=0.8)
-    return figure
-
-
-def frame_sheet(pictures: list[tuple[np.ndarray, str]]) -> Figure:
-    """Pictures (H, W, 3) uint8, each under its caption, row by row."""
-    columns = min(len(pictures), 4)
-    rows = -(-len(pictures) // columns)
-    height, width = pictures[0][0].shape[:2]
-    figure = Figure(figsize=(3.2 * columns, (3.2 * height / width + 0.35) * rows), layout="constrained")
-    for place, (picture, caption) in enumerate(pictures):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        axes.imshow(picture)
-        axes.set_title(caption, fontsize=9)
-        axes.axis("off")
     return figure

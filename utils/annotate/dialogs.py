@@ -1,60 +1,81 @@
-"""The page's dialogs: the videos, keys and meaning, what Finish has written."""
+"""The dialogs of the page: help, the list of videos, and the result of Finish."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from nicegui import ui
 
-from utils.annotate.elements import counted
-from utils.annotate.help import KEYS, MEANING
+from utils.annotate.actions import SHORTCUTS
+from utils.annotate.elements import count_of
 from utils.annotate.project import Project
+
+EXPLANATIONS = (
+    "The band and the ellipse contain the true label nine times out of ten, as measured on the network's validation "
+    "clips.",
+    "The expected error is the expected root mean square error of the estimates over all frames. Next shows what it "
+    "would be with one more label, at the most useful frame.",
+    "Misread: the labels show that the network does not recognise this axis in this face. Between labels, the estimate "
+    "then depends on time rather than on the face, so more labels are needed.",
+    "A label that the other labels contradict is not necessarily wrong: look at the frame again.",
+)
 
 
 def help_dialog() -> ui.dialog:
-    """Keys and meaning; opened by its `open`."""
+    """A dialog with the keys and explanations of what the page shows."""
     with ui.dialog() as dialog, ui.card().classes("help"):
         ui.label("Keys").classes("heading")
         with ui.element("div").classes("keys"):
-            for keys, meaning in KEYS:
-                ui.label(keys).classes("key")
-                ui.label(meaning)
-        for text in MEANING:
-            ui.label(text).classes("quiet")
+            for shortcut in SHORTCUTS:
+                ui.label(shortcut.shown).classes("key")
+                ui.label(shortcut.meaning)
+        for text in EXPLANATIONS:
+            ui.label(text).classes("secondary")
         _close_button(dialog)
     return dialog
 
 
-def open_list(project: Project, choose: Callable[[int], None]) -> None:
-    """The videos, worst first; `choose` is called with the number of one."""
+def open_video_list(project: Project, choose: Callable[[int], None]) -> None:
+    """Opens the list of videos, by expected error; a click on one calls `choose` with its index in the project."""
+
+    def close_and_choose(index: int) -> None:
+        dialog.close()
+        choose(index)
+
     with ui.dialog() as dialog, ui.card().classes("list"):
-        ui.label("Videos, the least certain first").classes("heading")
-        for number in project.worst_first():
+        ui.label("Videos, the largest expected error first").classes("heading")
+        for index in project.by_expected_error():
             with ui.element("div").classes("list-row"):
-                _list_row(project, number, lambda number=number: (dialog.close(), choose(number)))
+                _list_row(project, index, partial(close_and_choose, index))
         _close_button(dialog)
     dialog.open()
 
 
-def _list_row(project: Project, number: int, chosen: Callable[[], object]) -> None:
-    item = project.items[number]
-    if item.session is None:
-        ui.label(item.path.name)
-        ui.label(item.problem).classes("list-problem")
+def _list_row(project: Project, index: int, on_click: Callable[[], object]) -> None:
+    video = project.videos[index]
+    if video.session is None:
+        ui.label(video.path.name)
+        ui.label(video.problem).classes("list-problem")
         return
-    ui.button(item.path.name, on_click=chosen, color=None).props("flat no-caps dense align=left")
-    ui.label(counted(len(item.session.marks), "label"))
-    ui.label(f"expected error {item.session.error:.3f}").classes("quiet")
+    ui.button(video.path.name, on_click=on_click, color=None).props("flat no-caps dense align=left")
+    ui.label(count_of(len(video.session.labels), "label"))
+    ui.label(f"expected error {video.session.expected_error:.3f}").classes("secondary")
 
 
-def open_finished(folder: Path | None, problem: str) -> None:
-    """Where the outputs are, and what went wrong with some of the videos."""
+def open_result(folder: Path | None, problem: str) -> None:
+    """Opens a dialog that names the run folder and what went wrong.
+
+    Args:
+        folder: the run folder; None: nothing was written.
+        problem: what went wrong, if anything.
+    """
     with ui.dialog() as dialog, ui.card():
         ui.label("Finished" if folder else "Nothing was written").classes("heading")
         if folder:
             ui.label(f"All outputs are in {folder.absolute()}").classes("finished")
         if problem:
             ui.label(problem).classes("list-problem")
-        ui.label("You can go on labelling, and finish again.").classes("quiet")
+        ui.label("You can continue labelling and finish again.").classes("secondary")
         _close_button(dialog)
     dialog.open()
 

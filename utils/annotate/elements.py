@@ -1,34 +1,51 @@
-"""The parts of the page that are drawn in the browser, and buttons whose acts go through hub.js."""
+"""The elements of the page that JavaScript draws, and buttons that send an action through hub.js."""
 
 from nicegui import ui
 
+from utils.annotate.actions import CHANGES, FOCUS_NOTE, KEYS
+
 
 class Hub(ui.element, component="hub.js"):
-    """Keys, status, and the way to the program."""
+    """The status line; it handles the keys and sends all actions to the program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._props.update(keys=KEYS, changes=list(CHANGES), focusNote=FOCUS_NOTE)
 
 
 class Picture(ui.element, component="picture.js"):
-    """The frame with the face box."""
+    """The current frame with the face box."""
+
+    def __init__(self, width: int, height: int):
+        """Width and height of the video in pixels."""
+        super().__init__()
+        self._props.update(width=width, height=height)
 
 
 class Plane(ui.element, component="plane.js"):
-    """Valence and arousal of the frame."""
+    """Valence and arousal of the current frame."""
 
 
 class Traces(ui.element, component="traces.js"):
-    """Both axes over time."""
+    """Valence and arousal over time."""
+
+    def __init__(self, last_row: int):
+        """Row of the last frame in the timeline."""
+        super().__init__()
+        self._props.update(lastRow=last_row)
 
 
-def act_button(icon: str, meaning: str, act: str) -> ui.button:
-    """A round button with an icon."""
-    button = ui.button(icon=icon, color=None).on("click", js_handler=act_handler(act))
-    return button.props(f'flat round dense aria-label="{meaning}"').tooltip(meaning)
+def action_button(icon: str, tooltip: str, action: str) -> ui.button:
+    """A round button with an icon, which sends an action."""
+    button = ui.button(icon=icon, color=None).on("click", js_handler=action_handler(action))
+    return button.props(f'flat round dense aria-label="{tooltip}"').tooltip(tooltip)
 
 
-def act_handler(act: str) -> str:
-    """Hub.js knows whether there is a connection."""
-    return f"() => annotate.act('{act}')"
+def action_handler(action: str) -> str:
+    """JavaScript that sends an action, or tells the annotator that there is no connection."""
+    return f"() => annotate.send('{action}')"
 
 
-def counted(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"
+def count_of(number: int, noun: str) -> str:
+    """The number and the noun in the right form: 1 label, 2 labels."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

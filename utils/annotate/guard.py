@@ -1,60 +1,85 @@
-"""Who may speak to the page: those who know its address, from the page itself."""
+"""Restricts access to the page: only requests to its secret address, sent from the page itself, are answered."""
 
 import hmac
 import ipaddress
 import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 from urllib.parse import urlsplit
 
-# Nothing from elsewhere: the browser itself refuses what the page might ask of another machine.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# The content security policy makes the browser refuse anything that the page might load from another machine.
 HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
-     b"style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; frame-ancestors 'none'; "
-     b"form-action 'none'; base-uri 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        b"style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; frame-ancestors 'none'; "
+        b"form-action 'none'; base-uri 'none'",
+    ),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
-)  # fmt: skip
+)
 
 
 class Guard:
-    """ASGI middleware. Only paths below /<token>/ exist; a foreign Host or Origin is refused, websockets included."""
+    """ASGI middleware: serves only paths below /<token>/, and refuses a foreign Host or Origin, also of websockets."""
 
-    def __init__(self, app, token: str, host: str, port: int):
+    def __init__(self, app: App, token: str, host: str, port: int):
+        """Wraps an application.
+
+        Args:
+            app: the application.
+            token: the secret part of the address.
+            host: name or address that the server listens at.
+            port: port that the server listens at.
+        """
         self.app, self.prefix, self.port = app, f"/{token}".encode(), port
-        self.names = {host, "localhost", "127.0.0.1", "::1"}
-        self.any_address = host in ("0.0.0.0", "::")
-        if self.any_address:
-            self.names |= {socket.gethostname(), socket.getfqdn()}
+        self.host_names = {host, "localhost", "127.0.0.1", "::1"}
+        self.listens_everywhere = host in ("0.0.0.0", "::")
+        if self.listens_everywhere:
+            self.host_names |= {socket.gethostname(), socket.getfqdn()}
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on to the application, with the path below the token, or refuses it."""
         if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         headers = [(name, value) for name, value in scope["headers"] if name != b"x-forwarded-prefix"]
         path = scope["path"].encode()
-        known = hmac.compare_digest(path[: len(self.prefix) + 1], self.prefix + b"/")
-        if not known or not self._from_here(headers):
-            return await _refuse(scope, send)
+        has_token = hmac.compare_digest(path[: len(self.prefix) + 1], self.prefix + b"/")
+        if not has_token or not self._is_same_origin(headers):
+            await _refuse(scope, send)
+            return
         headers.append((b"x-forwarded-prefix", self.prefix))
-        inner = path[len(self.prefix) :]
-        inside = {**scope, "path": inner.decode(), "raw_path": inner, "headers": headers}
-        await self.app(inside, receive, _with_headers(send))
+        inner_path = path[len(self.prefix) :]
+        inner_scope = {**scope, "path": inner_path.decode(), "raw_path": inner_path, "headers": headers}
+        await self.app(inner_scope, receive, _with_headers(send))
 
-    def _from_here(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether the browser asked this machine by a name of its own (so not after a change of DNS), from no other
-        page."""
+    def _is_same_origin(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether Host names this server, which rules out DNS rebinding, and Origin, if there is one, the same host."""
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
-        return len(hosts) == 1 and self._is_ours(hosts[0]) and all(one == f"http://{hosts[0]}" for one in origins)
+        return (
+            len(hosts) == 1
+            and self._is_own_host(hosts[0])
+            and all(origin == f"http://{hosts[0]}" for origin in origins)
+        )
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         try:
-            place = urlsplit(f"//{host}")
-            name, port = place.hostname or "", place.port or 80
+            address = urlsplit(f"//{host}")
+            name, port = address.hostname or "", address.port or 80
         except ValueError:
             return False
-        return port == self.port and (name in self.names or (self.any_address and _is_address(name)))
+        return port == self.port and (name in self.host_names or (self.listens_everywhere and _is_ip_address(name)))
 
 
-def _is_address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -62,18 +87,21 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _with_headers(send):
-    async def sending(message) -> None:
+def _with_headers(send: Send) -> Send:
+    """Adds HEADERS to each response."""
+
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], *HEADERS]}
         await send(message)
 
-    return sending
+    return send_with_headers
 
 
-async def _refuse(scope, send) -> None:
+async def _refuse(scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
-        return await send({"type": "websocket.close", "code": 1008})
-    text = b"This address is not, or no longer, that of a page to label in. Open the one that the program has printed."
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    text = b"The annotation page is not at this address, or no longer. Open the address that the program printed."
     await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain"), *HEADERS]})
     await send({"type": "http.response.body", "body": text})

@@ -1,4 +1,4 @@
-"""The file that a person's labels of a video are kept in: a CSV that `--labels` reads, written whole at each change."""
+"""The file of one annotator's labels of a video: a CSV that `--labels` reads, rewritten after each change."""
 
 import csv
 import hashlib
@@ -10,103 +10,133 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from datasets.annotations import AXES, Timeline, safe_text, score_text
-from datasets.frames import DataError
-from datasets.labels import read_labels
-from datasets.video import safe_name
-from utils.errors import StorageError, UserError
-from utils.files import write_text
+from datasets.annotations.cells import score_text
+from datasets.annotations.labels import read_labels
+from datasets.annotations.timeline import Timeline
+from datasets.columns import AXES
+from utils.base.errors import DataError, StorageError, UserError
+from utils.base.files import write_text
+from utils.base.text import safe_name, safe_text
 
 COLUMNS = ("frame", "time", "track", *AXES, "annotator", "note")
 
 
-class NotSaved(UserError):
-    """A label that could not be put on disk."""
+class NotSavedError(UserError):
+    """A label could not be saved."""
 
 
-class Mark(NamedTuple):
-    """What a person says of a frame."""
+class FrameLabel(NamedTuple):
+    """The label that a person gave to a frame.
+
+    Attributes:
+        valence: in [-1, 1].
+        arousal: in [-1, 1].
+        note: one line of text.
+    """
 
     valence: float
     arousal: float
     note: str = ""
 
 
-Marks = dict[tuple[int, int], Mark]  # (track, frame) → label
+LabelKey = tuple[int, int]  # track, frame number
+FrameLabels = dict[LabelKey, FrameLabel]
 
 
 def label_path(video: Path, labels: Path | None, annotator: str) -> Path:
-    """`<video>_labels.csv`, or `<video>_labels_<annotator>.csv`, beside the video or in the folder `labels`.
+    """The path of an annotator's label file: `<video>_labels.csv` or `<video>_labels_<annotator>.csv`.
 
-    Raises DataError where `labels` is neither a folder nor a CSV in one.
+    Args:
+        video: the video.
+        labels: the folder of the file, or the file itself; None: beside the video.
+        annotator: name of the annotator, or an empty string.
+
+    Raises:
+        DataError: `labels` is neither a folder nor a CSV in an existing folder.
     """
     if labels and not labels.is_dir():
         if labels.suffix.lower() != ".csv" or not labels.absolute().parent.is_dir():
-            raise DataError(f"{labels}: the page keeps labels in a CSV; name a .csv file in an existing folder, or "
-                            "the folder")  # fmt: skip
+            raise DataError(
+                f"{labels}: the page saves labels in a CSV; name a .csv file in an existing folder, or the folder"
+            )
         return labels
     ending = f"_labels_{safe_name(annotator)}" if annotator else "_labels"
     return (labels or video.absolute().parent) / f"{video.stem}{ending}.csv"
 
 
-def all_annotators(own: Path, video: Path) -> list[Path]:
-    """The label files of all annotators of a video, in the folder of one of them."""
-    found = [own.parent / f"{video.stem}_labels.csv", *sorted(own.parent.glob("*.csv"))]
-    prefix = f"{video.stem}_labels_"
-    files = [path for path in found if path == found[0] or path.name.startswith(prefix)]
-    return sorted({path for path in [own, *files] if path.is_file()})
+def files_of_all_annotators(own: Path, video: Path) -> list[Path]:
+    """The existing label files of a video by all annotators, in the folder of one annotator's file."""
+    unnamed, prefix = own.parent / f"{video.stem}_labels.csv", f"{video.stem}_labels_"
+    named = [path for path in own.parent.glob("*.csv") if path.name.startswith(prefix)]
+    return sorted({path for path in [own, unnamed, *named] if path.is_file()})
 
 
 class LabelFile:
-    """One annotator's labels of one video on disk."""
+    """One annotator's labels of one video on disk.
+
+    Attributes:
+        path: the CSV.
+        timeline: the frames of the video.
+        annotator: name of the annotator, or an empty string; taken from the file if it holds one.
+    """
 
     def __init__(self, path: Path, timeline: Timeline, annotator: str):
         self.path, self.timeline, self.annotator = path, timeline, annotator
-        self._known = self._digest()
+        self._known_digest = self._digest()
 
     def read(self) -> pd.DataFrame | None:
-        """As `read_labels` gives it; None where there is no file yet.
+        """Reads the labels, as `read_labels` returns them; None: there is no file yet.
 
-        Raises DataError for labels of somebody else, which would be overwritten.
+        Raises:
+            DataError: the file cannot be read, or holds labels of other annotators, which would be overwritten.
         """
         if not self.path.exists():
             return None
         labels = read_labels(self.path, self.timeline)
-        others = sorted(set(labels["annotator"]) - {self.annotator})
-        if others and (self.annotator or len(set(labels["annotator"])) > 1):
-            names = ", ".join(repr(name) for name in others)
-            raise DataError(f"{self.path}: holds labels by {names}; each annotator needs a file of their own: "
-                            "move it away, or choose another --annotator")  # fmt: skip
+        annotators = set(labels["annotator"])
+        others = sorted(annotators - {self.annotator})
+        if others and (self.annotator or len(annotators) > 1):
+            raise DataError(
+                f"{self.path}: holds labels by {', '.join(map(repr, others))}; each annotator needs a file of their "
+                "own: move this file away, or choose another --annotator"
+            )
         self.annotator = labels["annotator"].iloc[0]
-        self._keep_foreign()
+        self._copy_foreign_file()
         return labels
 
-    def write(self, marks: Marks) -> None:
-        """Puts the labels on disk. Raises NotSaved, and leaves the file as it was."""
+    def write(self, labels: FrameLabels) -> None:
+        """Replaces the labels on disk; without any label, the file is deleted.
+
+        Raises:
+            NotSavedError: the file cannot be written, or another program changed it; it is left as it was.
+        """
         try:
-            if self._digest() != self._known:
-                raise NotSaved(f"{self.path.name} was changed by another program; start again to go on from it")
-            if marks:
-                write_text(self.path, self._text(marks))
+            if self._digest() != self._known_digest:
+                raise NotSavedError(
+                    f"{self.path.name} was changed by another program; restart this one to continue from that file"
+                )
+            if labels:
+                write_text(self.path, self._text(labels))
             else:
                 self.path.unlink(missing_ok=True)
-            self._known = self._digest()
+            self._known_digest = self._digest()
         except (OSError, StorageError) as error:
-            raise NotSaved(str(error)) from error
+            raise NotSavedError(str(error)) from error
 
-    def _text(self, marks: Marks) -> str:
+    def _text(self, labels: FrameLabels) -> str:
         times = dict(zip(self.timeline.frames.tolist(), self.timeline.times.tolist(), strict=True))
         text = io.StringIO(newline="")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(COLUMNS)
-        for (track, frame), mark in sorted(marks.items(), key=lambda item: item[0][::-1]):
-            scores = (score_text(np.float32(value)) for value in mark[:2])
-            rows.writerow((frame, f"{times[frame]:.4f}", track, *scores, safe_text(self.annotator),
-                           safe_text(mark.note)))  # fmt: skip
+        for (track, frame), label in sorted(labels.items(), key=lambda item: item[0][::-1]):
+            scores = (score_text(np.float32(value)) for value in (label.valence, label.arousal))
+            rows.writerow(
+                (frame, f"{times[frame]:.4f}", track, *scores, safe_text(self.annotator), safe_text(label.note))
+            )
         return text.getvalue()
 
-    def _keep_foreign(self) -> None:
-        """A file that the page has not written may hold more than the page knows: a copy stays beside it."""
+    def _copy_foreign_file(self) -> None:
+        """Keeps a copy of a file that the page did not write, since it may have columns that the page would lose."""
         with self.path.open(encoding="utf-8-sig", errors="replace") as file:
             header = file.readline().strip()
         copy = self.path.with_name(f"{self.path.name}.original")

@@ -1,237 +1,260 @@
-"""One tab: what it shows, and how it answers. The labels are the session's, so all tabs show the same."""
+"""One tab of the browser: its layout, what it shows, and its answers to actions. All tabs share the sessions."""
 
 import time
 from pathlib import Path
+from typing import ClassVar
 
-from nicegui import run, ui
+from nicegui import events, run, ui
 
-from datasets.frames import DataError
-from datasets.tracks import BOX
-from utils.annotate.dialogs import help_dialog, open_finished, open_list
-from utils.annotate.elements import Hub, Picture, Plane, Traces, act_button, act_handler, counted
-from utils.annotate.label_file import NotSaved
-from utils.annotate.payload import plane_state, readings, trace_state
-from utils.annotate.position import CHANGES, Position
+from datasets.columns import BOX
+from utils.annotate.actions import CHANGES, Action
+from utils.annotate.dialogs import help_dialog, open_result, open_video_list
+from utils.annotate.elements import Hub, Picture, Plane, Traces, action_button, action_handler, count_of
+from utils.annotate.label_file import NotSavedError
+from utils.annotate.payload import frame_summary, plane_data, trace_data
+from utils.annotate.position import Position
 from utils.annotate.project import Project
 from utils.annotate.session import Session
-from utils.errors import UserError
+from utils.annotate.tracks import TrackEstimate
+from utils.base.errors import DataError, UserError
 
 STYLE = Path(__file__).with_name("page.css")
-TICK = 1 / 25  # seconds between moves while playing
-LATER = 0.3  # seconds between looks at whether the plan is still right
+PLAY_INTERVAL = 1 / 25  # seconds between two frames while playing
+PLAN_INTERVAL = 0.3  # seconds between two checks whether the plan is up to date
+DEFAULT_TARGET = 0.08  # expected error
 
 
 class Page:
-    """A tab of the browser."""
+    """A tab of the browser.
 
-    tabs: set["Page"] = set()
+    Attributes:
+        tabs: all open tabs.
+        position: the video, track and frame that this tab shows.
+        target: the expected error that the annotator aims at.
+    """
+
+    tabs: ClassVar[set["Page"]] = set()
 
     def __init__(self, project: Project):
-        self.project, self.at = project, Position(project)
-        self.target = 0.08
-        self.planned = None, 0.0  # view and target that the plan is of
-        self.started = 0.0, 0  # clock and row at which playing began
+        self.project, self.position = project, Position(project)
+        self.target = DEFAULT_TARGET
+        self._planned: tuple[TrackEstimate | None, float] = None, 0.0  # estimate and target of the plan on screen
+        self._play_start = 0.0, 0.0  # clock and time in the video when playing started, in seconds
 
     @property
     def session(self) -> Session:
-        return self.at.session
+        """The session of the video that the tab shows."""
+        return self.position.session
 
     # Layout
 
     def build(self) -> None:
+        """Builds the page and shows the first video."""
         ui.add_css(STYLE.read_text(encoding="utf-8"))
-        self.dark = ui.dark_mode(None)
-        with ui.element("main").classes("bench"):
-            self._header()
-            self.work = ui.element("div").classes("work")
+        self.dark_mode = ui.dark_mode(None)
+        with ui.element("main").classes("annotation-page"):
+            self._build_header()
+            self.workspace = ui.element("div").classes("workspace")
             with ui.element("div").classes("controls"):
-                self._controls()
-            self.over_time = ui.element("div").classes("over-time")
-        self.timer = ui.timer(TICK, self._tick, active=False)
-        ui.timer(LATER, self._plan)
+                self._build_controls()
+            self.timeline = ui.element("div").classes("timeline")
+        self.play_timer = ui.timer(PLAY_INTERVAL, self._show_playing, active=False)
+        ui.timer(PLAN_INTERVAL, self._update_plan)
         self.help = help_dialog()
-        self._open(self.at.number)
+        self._open(self.position.video_index)
         Page.tabs.add(self)
         ui.context.client.on_delete(lambda: Page.tabs.discard(self))
 
-    def _header(self) -> None:
+    def _build_header(self) -> None:
         with ui.element("header").classes("top"):
             ui.label("MT-CLAR").classes("brand")
-            self.title = ui.button(on_click=self._list, color=None).props("flat no-caps dense icon-right=expand_more")
-            self.title.props('aria-label="Choose a video"').classes("title")
-            self.tracks = ui.select([], on_change=self._choose_track).classes("tracks")
-            self.tracks.props('dense outlined options-dense aria-label="Track"')
-            self.hub = Hub().on("act", self._act)
+            self.title = ui.button(on_click=self._open_list, color=None)
+            self.title.props('flat no-caps dense icon-right=expand_more aria-label="Choose a video"').classes("title")
+            self.track_select = ui.select([], on_change=self._choose_track).classes("tracks")
+            self.track_select.props('dense outlined options-dense aria-label="Track"')
+            self.hub = Hub().on("action", self._receive)
             annotator = self.project.settings.annotator
             if annotator:
-                ui.label(annotator).classes("annotator").tooltip("annotator")
-            self.undo = act_button("undo", "Undo (Ctrl+Z)", "undo")
-            self.redo = act_button("redo", "Redo (Ctrl+Y)", "redo")
-            shade = ui.button(icon="contrast", on_click=self._darker, color=None)
+                ui.label(annotator).classes("annotator").tooltip("Annotator")
+            self.undo_button = action_button("undo", "Undo (Ctrl+Z)", "undo")
+            self.redo_button = action_button("redo", "Redo (Ctrl+Y)", "redo")
+            shade = ui.button(icon="contrast", on_click=self._next_shade, color=None)
             shade.props('flat round dense aria-label="Dark or light"').tooltip("Dark or light")
-            act_button("help_outline", "Keys and meaning (?)", "help")
+            action_button("help_outline", "Help (?)", "help")
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
-    def _controls(self) -> None:
-        self.play = act_button("play_arrow", "Play (Space)", "play")
+    def _build_controls(self) -> None:
+        self.play_button = action_button("play_arrow", "Play (Space)", "play")
         self.moment = ui.label().classes("moment")
-        self.doubts = ui.button(color=None).on("click", js_handler=act_handler("doubt")).classes("doubts")
-        self.doubts.props("flat no-caps dense icon=warning_amber")
-        self.doubts.tooltip("Labels that the others contradict: go to the next one (C)")
+        self.contradictions = ui.button(color=None).on("click", js_handler=action_handler("next_contradiction"))
+        self.contradictions.props("flat no-caps dense icon=warning_amber").classes("contradictions")
+        self.contradictions.tooltip("Go to the next label that the other labels contradict (C)")
         ui.element("div").classes("space")
         self.error = ui.label().classes("error")
-        self.error.tooltip("Root mean square of the posterior's standard deviations over all frames and both axes")
-        ui.label("target").classes("quiet")
-        target = ui.number(value=self.target, min=0.01, max=1, step=0.01, format="%.2f", on_change=self._aim)
-        target.props('dense outlined aria-label="Target of the expected error"').classes("target")
+        self.error.tooltip("Expected root mean square error of the estimates, over all frames and both axes")
+        ui.label("target").classes("secondary")
+        target = ui.number(value=self.target, min=0.01, max=1, step=0.01, format="%.2f", on_change=self._set_target)
+        target.props('dense outlined aria-label="Target for the expected error"').classes("target")
         self.plan = ui.label().classes("plan")
-        self.next = ui.button(color=None).on("click", js_handler=act_handler("next")).classes("next")
-        self.next.props("unelevated no-caps dense icon-right=skip_next")
-        self.next.tooltip("Go to the frame whose label is expected to help most (N)")
+        self.next_button = ui.button(color=None).on("click", js_handler=action_handler("next_suggestion"))
+        self.next_button.props("unelevated no-caps dense icon-right=skip_next").classes("next")
+        self.next_button.tooltip("Go to the frame whose label is expected to help most (N)")
 
-    def _open(self, number: int) -> None:
-        """Shows another video of the list."""
-        self.timer.deactivate()
-        self.at.open(number)
+    def _open(self, video_index: int) -> None:
+        """Shows a video of the project."""
+        self.play_timer.deactivate()
+        self.position.open(video_index)
         session = self.session
-        self.title.set_text(session.video.video.name)
-        self.tracks.set_options({track: f"track {track}" for track in session.clips}, value=self.at.track)
-        self.tracks.set_visibility(len(session.clips) > 1)
-        self.work.clear()
-        with self.work:
-            width, height = session.video.video.size
-            self.picture = Picture().props(f":width={width} :height={height}")
+        video = session.face_video.video
+        self.title.set_text(video.name)
+        self.track_select.set_options({track: f"track {track}" for track in session.tracks}, value=self.position.track)
+        self.track_select.set_visibility(len(session.tracks) > 1)
+        self.workspace.clear()
+        with self.workspace:
+            self.picture = Picture(*video.size)
             with ui.element("aside").classes("side"):
                 self.plane = Plane()
-                self.reading = ui.html(sanitize=False).classes("reading")
-                self.note = ui.input(placeholder="note on this label (T)").props('dense outlined aria-label="Note"')
-                written = "() => annotate.act('note', { text: document.querySelector('.note input').value })"
-                self.note.classes("note").on("change", js_handler=written)
+                self.summary = ui.html(sanitize=False).classes("summary")
+                self.note = ui.input(placeholder="Note on this label (T)").props('dense outlined aria-label="Note"')
+                send_note = "() => annotate.send('note', { text: document.querySelector('.note input').value })"
+                self.note.classes("note").on("change", js_handler=send_note)
                 self.note.on("keydown.enter", js_handler="event => event.target.blur()")
-        self.over_time.clear()
-        with self.over_time:
-            self.traces = Traces().props(f":last={len(session.timeline.frames) - 1}")
+        self.timeline.clear()
+        with self.timeline:
+            self.traces = Traces(len(session.timeline.frames) - 1)
         self.refresh()
 
     # What is shown
 
     def refresh(self) -> None:
-        """After a change of labels, video or track."""
-        session, view = self.session, self.session.view(self.at.track)
-        self.tracks.set_value(self.at.track)
-        self.traces.run_method("load", trace_state(session, self.at.track))
-        self.undo.set_enabled(session.can_undo)
-        self.redo.set_enabled(session.can_redo)
-        misread = f" · {' and '.join(view.labels.misread)} misread" if view.labels.misread else ""
-        self.error.set_text(f"expected error {view.error:.3f} · {counted(len(view.places), 'label')}{misread}")
-        self.next.set_enabled(view.next is not None)
-        if view.next:
-            frame = session.clips[self.at.track].frames[view.next.place]
-            self.next.set_text(f"Next: frame {frame}, error → {view.next.after:.3f}")
-        contradicted = len({doubt.anchor for doubt in view.doubts})
-        self.doubts.set_text(f"{contradicted} contradicted")
-        self.doubts.set_visibility(contradicted > 0)
-        self.show()
+        """Shows everything anew, after a change of labels, video or track."""
+        session, track = self.session, self.position.track
+        estimate = session.estimate(track)
+        self.track_select.set_value(track)
+        self.traces.run_method("load", trace_data(session, track))
+        self.undo_button.set_enabled(session.can_undo)
+        self.redo_button.set_enabled(session.can_redo)
+        misread = f" · {' and '.join(estimate.misread)} misread" if estimate.misread else ""
+        labels = count_of(len(estimate.labelled), "label")
+        self.error.set_text(f"expected error {estimate.expected_error:.3f} · {labels}{misread}")
+        self.next_button.set_enabled(estimate.suggestion is not None)
+        if estimate.suggestion:
+            frame = session.tracks[track].frames[estimate.suggestion.frame_index]
+            self.next_button.set_text(f"Next: frame {frame}, error → {estimate.suggestion.error_after:.3f}")
+        contradicted = len({one.anchor_index for one in estimate.contradictions})
+        self.contradictions.set_text(f"{contradicted} contradicted")
+        self.contradictions.set_visibility(contradicted > 0)
+        self.show_frame()
 
-    def show(self) -> None:
-        """After a move."""
-        session, number, track, frame = self.session, self.at.number, self.at.track, self.at.frame
-        seconds = float(session.timeline.times[self.at.row])
+    def show_frame(self) -> None:
+        """Shows the current frame, after a move."""
+        session, position = self.session, self.position
+        track, frame = position.track, position.frame
+        seconds = float(session.timeline.times[position.row])
         moment = f"{int(seconds // 60)}:{seconds % 60:06.3f} · frame {frame}"
         self.moment.set_text(moment)
-        clip, mark = session.clips[track], session.marks.get((track, frame))
-        place = clip.place(frame)
-        box = None if place is None else [float(value) for value in clip.track.faces.loc[place, BOX]]
-        self.picture.run_method("show", {
-            "url": f"frame/{number}/{frame}", "frame": frame, "box": box, "labelled": mark is not None,
-            "missing": f"No face of track {track} in this frame: nothing to label",
-        })  # fmt: skip
-        self.plane.run_method("show", plane_state(session, track, frame))
-        self.traces.run_method("at", self.at.row, seconds, moment)
-        self.reading.set_content(readings(session, track, frame))
-        self.note.set_value(mark.note if mark else "")
-        self.note.set_enabled(mark is not None)
+        labelled_track, label = session.tracks[track], session.labels.get((track, frame))
+        index = labelled_track.index_of(frame)
+        box = None if index is None else [float(edge) for edge in labelled_track.track.faces.loc[index, BOX]]
+        picture = {
+            "url": f"frame/{position.video_index}/{frame}",
+            "frame": frame,
+            "box": box,
+            "labelled": label is not None,
+            "missing": f"No face of track {track} in this frame, so there is nothing to label",
+        }
+        self.picture.run_method("show", picture)
+        self.plane.run_method("show", plane_data(session, track, frame))
+        self.traces.run_method("moveTo", position.row, seconds, moment)
+        self.summary.set_content(frame_summary(session, track, frame))
+        self.note.set_value(label.note if label else "")
+        self.note.set_enabled(label is not None)
 
-    def _plan(self) -> None:
-        """How many more labels the target takes: told a moment after a change, so that nobody waits for it."""
-        view = self.session.view(self.at.track)
-        if (view, self.target) == self.planned:
+    def _update_plan(self) -> None:
+        """Shows how many more labels the target needs; computed a moment after a change, which need not wait for it."""
+        estimate = self.session.estimate(self.position.track)
+        if (estimate, self.target) == self._planned:
             return
-        self.planned = view, self.target
-        needed = view.needed(self.target)
+        self._planned = estimate, self.target
+        needed = estimate.labels_needed(self.target)
         if needed == 0:
             self.plan.set_text("reached")
         else:
-            self.plan.set_text(f"> {len(view.ahead)} more" if needed is None else f"about {needed} more")
+            self.plan.set_text(f"> {len(estimate.plan)} more" if needed is None else f"about {needed} more")
 
-    # What the person does
+    # Actions
 
-    def _act(self, event) -> None:
-        """An act of hub.js. Those that change labels are answered when they are on disk, or have failed."""
-        act = event.args
+    def _receive(self, event: events.GenericEventArguments) -> None:
+        """Performs an action from hub.js; a change of labels is answered once it is on disk, or has failed."""
+        action = event.args
         try:
-            if act["name"] in CHANGES:
-                self.at.change(act)
-                self._everywhere()
-                self._answer(act, True, f"Saved to {self.session.file.path.name}, {time.strftime('%H:%M:%S')}")
+            if action["name"] in CHANGES:
+                self.position.change(action)
+                self._refresh_all_tabs()
+                self._answer(action, True, f"Saved to {self.session.file.path.name}, {time.strftime('%H:%M:%S')}")
             else:
-                self._go(act)
-        except (NotSaved, DataError) as error:
+                self._move(action)
+        except (NotSavedError, DataError) as error:
             self.refresh()
-            self._answer(act, False, f"Not saved: {error}")
+            self._answer(action, False, f"Not saved: {error}")
 
-    def _go(self, act: dict) -> None:
-        if act["name"] == "play":
-            return self._play(not self.timer.active)
+    def _move(self, action: Action) -> None:
+        if action["name"] == "play":
+            self._play(not self.play_timer.active)
+            return
         self._play(False)
-        if act["name"] == "help":
-            return self.help.open()
-        self.at.go(act)
-        self.show()
+        if action["name"] == "help":
+            self.help.open()
+            return
+        self.position.move(action)
+        self.show_frame()
 
     def _play(self, on: bool) -> None:
-        self.started = time.monotonic(), self.at.row
-        self.timer.active = on
-        self.play.props(f"icon={'pause' if on else 'play_arrow'}")
+        self._play_start = time.monotonic(), float(self.session.timeline.times[self.position.row])
+        self.play_timer.active = on
+        self.play_button.props(f"icon={'pause' if on else 'play_arrow'}")
 
-    def _tick(self) -> None:
-        begin, row = self.started
-        times = self.session.timeline.times
-        self.at.row = int(self.session.timeline.nearest(times[row] + time.monotonic() - begin))
-        self.show()
-        if self.at.row == len(times) - 1:
+    def _show_playing(self) -> None:
+        """Shows the frame that is due while playing."""
+        clock, seconds = self._play_start
+        timeline = self.session.timeline
+        self.position.row = int(timeline.nearest(seconds + time.monotonic() - clock))
+        self.show_frame()
+        if self.position.row == len(timeline.times) - 1:
             self._play(False)
 
-    def _choose_track(self, event) -> None:
-        if event.value is not None and event.value != self.at.track:
-            self.at.track = event.value
+    def _choose_track(self, event: events.ValueChangeEventArguments) -> None:
+        if event.value is not None and event.value != self.position.track:
+            self.position.track = event.value
             self.refresh()
 
-    def _aim(self, event) -> None:
+    def _set_target(self, event: events.ValueChangeEventArguments) -> None:
         if event.value:
             self.target = float(event.value)
 
-    def _darker(self) -> None:
-        """Light, dark, as the system."""
-        self.dark.value = {None: True, True: False, False: None}[self.dark.value]
+    def _next_shade(self) -> None:
+        """Switches from the system's setting to dark, from dark to light, and back."""
+        self.dark_mode.value = {None: True, True: False, False: None}[self.dark_mode.value]
 
-    def _answer(self, act: dict, ok: bool, text: str) -> None:
-        self.hub.run_method("answer", act.get("id"), ok, text)
+    def _answer(self, action: Action, saved: bool, text: str) -> None:
+        self.hub.run_method("answer", action.get("id"), saved, text)
 
-    def _everywhere(self) -> None:
+    def _refresh_all_tabs(self) -> None:
         for tab in tuple(Page.tabs):
             if tab.session is self.session:
                 tab.refresh()
 
-    def _list(self) -> None:
-        open_list(self.project, self._open)
+    def _open_list(self) -> None:
+        open_video_list(self.project, self._open)
 
     async def _finish(self) -> None:
-        """Writes all outputs of fsl_mtclar.py."""
+        """Writes all outputs of fsl_mtclar.py and tells where they are."""
         notice = ui.notification("Writing labels, plots and exports …", spinner=True, timeout=None)
+        folder: Path | None = None
         try:
-            folder, problem = await run.io_bound(self.project.finish)
+            # While the server stops, the result is None.
+            folder, problem = await run.io_bound(self.project.finish) or (None, "")
         except UserError as error:
-            folder, problem = None, str(error)
+            problem = str(error)
         notice.dismiss()
-        open_finished(folder, problem)
+        open_result(folder, problem)

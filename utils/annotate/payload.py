@@ -1,89 +1,126 @@
-"""What the browser is told, as plain lists and numbers."""
+"""What the browser draws, as plain lists and numbers."""
+
+from typing import Any
 
 import numpy as np
 
-from datasets.annotations import AXES
-from utils.annotate.session import Clip, Session, View, shot_changes
-from utils.annotate.thin import thinned
-from utils.fused.fusion import NORMAL
+from datasets.columns import AXES
+from utils.annotate.session import Session
+from utils.annotate.thin import thin_trace
+from utils.annotate.tracks import TrackEstimate
+from utils.labelling.calibration import NORMAL_WIDTH
+from utils.videos.face_video import FaceVideo
 
-JOINT = 2.1460 / NORMAL  # of two independent axes: an ellipse this much wider than the margins holds 90 %
+ELLIPSE_SCALE = 2.1460 / NORMAL_WIDTH
+"""Radii of the ellipse that contains 90 % of two independent normal variables, in half-widths of their 90 % intervals:
+sqrt(-2 ln 0.1) standard deviations over 1.645."""
 
 
-def trace_state(session: Session, track: int) -> dict:
-    """Both traces of a track over the whole video, labels, gaps, cuts and the next suggestion; times in seconds."""
-    clip, view, timeline = session.clips[track], session.view(track), session.timeline
-    rows = np.searchsorted(timeline.frames, clip.frames)
+def trace_data(session: Session, track: int) -> dict[str, Any]:
+    """The traces of a track over the whole video for traces.js; all times in seconds.
+
+    Returns:
+        axes: for each axis its name and the reduced trace; span: start and end of the video; labels: the labelled
+        frames; gaps: start and end of stretches without the face; cuts: times of shot changes; suggestion: time of the
+        suggested frame, or None.
+    """
+    labelled, estimate, timeline = session.tracks[track], session.estimate(track), session.timeline
+    rows = np.searchsorted(timeline.frames, labelled.frames)
     breaks = np.flatnonzero(np.diff(rows) > 1) + 1
-    times = clip.seen.times
-    axes = [
-        {"name": axis, **thinned(times, breaks, view.labels.values[:, place], view.labels.margins[:, place])}
-        for place, axis in enumerate(AXES)
-    ]
-    span = [float(timeline.times[0]), float(timeline.times[-1])]
+    values, half_widths = estimate.values, estimate.half_widths
+    times = labelled.clip.times
     return {
-        "axes": axes, "span": span, "marks": _marks(session, track, clip, view),
-        "gaps": _gaps(timeline.times, rows), "cuts": shot_changes(session.video).tolist(),
-        "next": float(times[view.next.place]) if view.next else None,
-    }  # fmt: skip
+        "axes": [
+            {"name": axis, **thin_trace(times, breaks, values[:, column], half_widths[:, column])}
+            for column, axis in enumerate(AXES)
+        ],
+        "span": [float(timeline.times[0]), float(timeline.times[-1])],
+        "labels": _label_data(session, track),
+        "gaps": _gaps(timeline.times, rows),
+        "cuts": shot_changes(session.face_video).tolist(),
+        "suggestion": float(times[estimate.suggestion.frame_index]) if estimate.suggestion else None,
+    }
 
 
-def plane_state(session: Session, track: int, frame: int) -> dict:
-    """Estimate, its 90 % ellipse and the label of a frame."""
-    clip, view = session.clips[track], session.view(track)
-    place, mark = clip.place(frame), session.marks.get((track, frame))
-    estimate = radii = None
-    if place is not None:
-        estimate, radii = view.labels.values[place].tolist(), (view.labels.margins[place] * JOINT).tolist()
-    expected = _expected(view).get(place)
-    if expected:
-        expected = [said if known is None else known for said, known in zip(mark[:2], expected, strict=True)]
+def plane_data(session: Session, track: int, frame: int) -> dict[str, Any]:
+    """Valence and arousal of a frame for plane.js.
+
+    Returns:
+        estimate; radii of its 90 % ellipse; label; expected: what the other labels predict where they contradict the
+        label. Each is a pair, or None.
+    """
+    estimate, index = session.estimate(track), session.tracks[track].index_of(frame)
+    label = session.labels.get((track, frame))
+    scores = list(label[:2]) if label else None
+    if index is None:
+        return {"estimate": None, "radii": None, "label": scores, "expected": None}
+    expected = _expected_values(estimate).get(index)
+    if expected and scores:
+        expected = [score if value is None else value for score, value in zip(scores, expected, strict=True)]
     return {
-        "estimate": estimate, "radii": radii, "label": list(mark[:2]) if mark else None, "expected": expected,
-    }  # fmt: skip
+        "estimate": estimate.values[index].tolist(),
+        "radii": (estimate.half_widths[index] * ELLIPSE_SCALE).tolist(),
+        "label": scores,
+        "expected": expected,
+    }
 
 
-def readings(session: Session, track: int, frame: int) -> str:
-    """The same in words, as HTML."""
-    clip, view = session.clips[track], session.view(track)
-    place, mark = clip.place(frame), session.marks.get((track, frame))
-    if place is None:
-        return "<p class=quiet>no face to label here</p>"
-    expected, rows = _expected(view).get(place, [None, None]), []
-    for axis, name in enumerate(AXES):
-        value, margin = view.labels.values[place, axis], view.labels.margins[place, axis]
-        said = f"{mark[axis]:+.2f}" if mark else "–"
-        estimate = f"<td>{value:+.2f} ± {margin:.2f}</td>"
-        if expected[axis] is not None:
-            estimate = f"<td class=contradiction>others expect {expected[axis]:+.2f}</td>"
-        rows.append(f"<tr><th scope=row>{name}</th><td>{said}</td>{estimate}</tr>")
+def frame_summary(session: Session, track: int, frame: int) -> str:
+    """Label and estimate of a frame as an HTML table."""
+    estimate, index = session.estimate(track), session.tracks[track].index_of(frame)
+    if index is None:
+        return "<p class=secondary>no face to label in this frame</p>"
+    label = session.labels.get((track, frame))
+    expected = _expected_values(estimate).get(index, [None, None])
+    rows = []
+    for column, axis in enumerate(AXES):
+        value, half_width = estimate.values[index, column], estimate.half_widths[index, column]
+        score = f"{label[column]:+.2f}" if label else "–"
+        cell = f"<td>{value:+.2f} ± {half_width:.2f}</td>"
+        if expected[column] is not None:
+            cell = f"<td class=contradiction>other labels predict {expected[column]:+.2f}</td>"
+        rows.append(f"<tr><th scope=row>{axis}</th><td>{score}</td>{cell}</tr>")
     head = "<tr><td></td><th scope=col>label</th><th scope=col>estimate, 90 %</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 
-def _marks(session: Session, track: int, clip: Clip, view: View) -> list[dict]:
-    expected, found = _expected(view), []
-    for place in view.places.tolist():
-        frame = int(clip.frames[place])
-        mark = session.marks[track, frame]
-        found.append({
-            "frame": frame, "time": float(clip.seen.times[place]), "label": list(mark[:2]),
-            "expected": expected.get(place, [None, None]),
-        })  # fmt: skip
-    return found
+def shot_changes(face_video: FaceVideo) -> np.ndarray:
+    """(C,) seconds at which a new shot starts, as far as tracks show it: no track continues across a cut."""
+    faces, timeline = face_video.faces, face_video.timeline
+    tracks = faces[faces["track"] >= 0].groupby("track")["frame"].agg(["min", "max"])
+    starts = sorted(set(tracks["min"]) - {timeline.frames[0]})
+    cuts = [start for start in starts if not ((tracks["min"] < start) & (tracks["max"] >= start)).any()]
+    return timeline.times[np.searchsorted(timeline.frames, np.array(cuts, int))]
 
 
-def _expected(view: View) -> dict[int, list[float | None]]:
-    """Place of a contradicted label → what the others expect of each axis; None where they do not contradict."""
-    found: dict[int, list[float | None]] = {}
-    for doubt in view.doubts:
-        entry = found.setdefault(int(view.places[doubt.anchor]), [None, None])
-        entry[AXES.index(doubt.axis)] = float(doubt.expected)
-    return found
+def _label_data(session: Session, track: int) -> list[dict[str, Any]]:
+    """Frame, time, values and expected values of each label of the track."""
+    labelled, estimate = session.tracks[track], session.estimate(track)
+    expected, rows = _expected_values(estimate), []
+    for index in estimate.labelled.tolist():
+        frame = int(labelled.frames[index])
+        rows.append(
+            {
+                "frame": frame,
+                "time": float(labelled.clip.times[index]),
+                "values": list(session.labels[track, frame][:2]),
+                "expected": expected.get(index, [None, None]),
+            }
+        )
+    return rows
+
+
+def _expected_values(estimate: TrackEstimate) -> dict[int, list[float | None]]:
+    """Index of each contradicted label → the values that the other labels predict; None on an axis that agrees."""
+    expected: dict[int, list[float | None]] = {}
+    for contradiction in estimate.contradictions:
+        values = expected.setdefault(int(estimate.labelled[contradiction.anchor_index]), [None, None])
+        values[AXES.index(contradiction.axis)] = float(contradiction.expected)
+    return expected
 
 
 def _gaps(times: np.ndarray, rows: np.ndarray) -> list[list[float]]:
-    """Stretches of the video, in seconds, without the track's face; rows (N,): where it is."""
+    """Start and end in seconds of stretches of the video without the track's face, which is in `rows` (N,)."""
     absent = np.ones(len(times) + 2, bool)
     absent[[0, -1]] = False
     absent[rows + 1] = False

@@ -1,4 +1,5 @@
-// The frame, as large as there is room, with the face box. Always the newest frame that was asked for.
+// The current frame, as large as the window allows, with the face box. While one frame loads, only the newest request
+// is kept.
 export default {
   template: `
     <div class="picture">
@@ -19,39 +20,39 @@ export default {
   },
   data: () => ({ alt: "", box: null, labelled: false, missing: "" }),
   mounted() {
-    this.loading = null;
-    this.wanted = null;
-    window.annotate.shown = null; // what another video showed is gone
+    this.loading = null; // the request whose image is being loaded
+    this.requested = null; // the newest request
+    window.annotate.shownFrame = null; // the frame of the previous video is no longer on screen
   },
   methods: {
-    show(wanted) {
-      this.wanted = wanted;
-      window.annotate.asked = wanted.frame;
-      if (this.on && this.on.url === wanted.url) this.draw(wanted);
+    show(request) {
+      this.requested = request;
+      window.annotate.requestedFrame = request.frame;
+      if (this.current && this.current.url === request.url) this.draw(request);
       else if (!this.loading) this.load();
     },
     load() {
-      this.loading = this.wanted;
+      this.loading = this.requested;
       this.$refs.image.src = this.loading.url;
     },
     loaded() {
-      this.on = this.loading;
+      this.current = this.loading;
       this.loading = null;
-      this.draw(this.on.url === this.wanted.url ? this.wanted : this.on);
-      if (this.on.url !== this.wanted.url) this.load();
+      this.draw(this.current.url === this.requested.url ? this.requested : this.current);
+      if (this.current.url !== this.requested.url) this.load();
     },
     failed() {
       this.loading = null;
-      window.annotate.shown = null;
+      window.annotate.shownFrame = null;
       this.box = null;
       this.alt = this.missing = "This frame cannot be shown";
     },
-    draw(state) {
-      window.annotate.shown = state.frame;
-      this.alt = `frame ${state.frame}`;
-      this.box = state.box;
-      this.labelled = state.labelled;
-      this.missing = state.missing;
+    draw(request) {
+      window.annotate.shownFrame = request.frame;
+      this.alt = `frame ${request.frame}`;
+      this.box = request.box;
+      this.labelled = request.labelled;
+      this.missing = request.missing;
     },
   },
 };

@@ -1,102 +1,125 @@
-"""Where a tab of the browser is: which video, track and frame; and what its acts do there. Knows nothing of the web."""
+"""The video, track and frame that a tab of the browser shows, and the actions there; independent of the web page."""
 
 import numpy as np
 
-from datasets.frames import DataError
+from utils.annotate.actions import Action
 from utils.annotate.project import Project
-from utils.annotate.session import Session
-
-CHANGES = ("label", "move", "nudge", "accept", "delete", "undo", "redo", "note")
+from utils.annotate.session import Session, no_face
+from utils.base.errors import DataError
 
 
 class Position:
-    """A video of the project, one of its tracks, and a row of its timeline."""
+    """The video, track and frame that a tab shows.
+
+    Attributes:
+        video_index: index of the video in the project.
+        track: number of the track.
+        row: row of the frame in the video's timeline.
+    """
 
     def __init__(self, project: Project):
-        """At the video that is labelled worst."""
+        """Opens the video with the largest expected error."""
         self.project = project
-        self.open(project.worst_first()[0])
+        self.open(project.by_expected_error()[0])
 
-    def open(self, number: int) -> None:
-        """Goes to the first track's first face of another video."""
-        self.number = number
-        self.track = next(iter(self.session.clips))
-        self.row = int(np.searchsorted(self.session.timeline.frames, self.session.clips[self.track].frames[0]))
+    def open(self, video_index: int) -> None:
+        """Opens a video at the first face of its first track."""
+        self.video_index = video_index
+        self.track = next(iter(self.session.tracks))
+        self.row = int(np.searchsorted(self.session.timeline.frames, self.session.tracks[self.track].frames[0]))
 
     @property
     def session(self) -> Session:
-        return self.project.items[self.number].session
+        """The session of the video."""
+        session = self.project.videos[self.video_index].session
+        assert session is not None, "the page lists no button for a video that cannot be labelled"
+        return session
 
     @property
     def frame(self) -> int:
+        """Number of the frame."""
         return int(self.session.timeline.frames[self.row])
 
-    def change(self, act: dict) -> None:
-        """One of CHANGES, by its `name`, with what it needs. Raises DataError or NotSaved, and nothing is changed."""
-        session, name = self.session, act["name"]
+    def change(self, action: Action) -> None:
+        """Performs one of `actions.CHANGES`.
+
+        Raises:
+            DataError, NotSavedError: the change is impossible or cannot be saved; nothing has changed.
+        """
+        session, name = self.session, action["name"]
         if name in ("undo", "redo"):
             key = session.undo() if name == "undo" else session.redo()
             if key:
-                self.track, self.row = key[0], session.timeline.row_of_frame(key[1], "undo")
+                self.track, self.row = key[0], session.timeline.row_of_frame(key[1], name)
             return
-        frame = int(act["frame"]) if name in ("move", "note") else _shown(act)
-        if name == "label":
-            session.label(self.track, frame, act["valence"], act["arousal"])
-        elif name == "delete":
+        if name == "note":
+            session.set_note(self.track, int(action["requested"]), str(action["text"]))
+            return
+        frame = int(action["frame"]) if name == "drag" else _shown_frame(action)
+        if name == "delete":
             session.delete(self.track, frame)
-        elif name == "note":
-            session.annotate(self.track, frame, str(act["text"]))
-        else:
-            scores = self._scores(frame)
-            if name == "move":
-                scores[int(act["axis"])] = float(act["value"])
-            elif name == "nudge":
-                scores[int(act["axis"])] += float(act["by"])
-            session.label(self.track, frame, *scores)
+            return
+        valence, arousal = self._changed_scores(frame, action)
+        session.label(self.track, frame, valence, arousal)
 
-    def go(self, act: dict) -> None:
-        """To a moment, by a step, or to the next frame of a kind."""
-        timeline, row, name = self.session.timeline, self.row, act["name"]
-        if name == "goto" and "mark" in act:
-            row = timeline.row_of_frame(int(act["mark"]), "the page")
+    def move(self, action: Action) -> None:
+        """Performs one of `actions.MOVES`."""
+        timeline, row, name = self.session.timeline, self.row, action["name"]
+        if name == "goto" and "frame" in action:
+            row = timeline.row_of_frame(int(action["frame"]), "the page")
         elif name == "goto":
-            row = int(act["row"]) if "row" in act else int(timeline.nearest(float(act["time"])))
-        elif name == "step" and "seconds" in act:
-            row = int(timeline.nearest(timeline.times[row] + float(act["seconds"])))
+            row = int(action["row"]) if "row" in action else int(timeline.nearest(float(action["time"])))
+        elif name == "step" and "seconds" in action:
+            row = int(timeline.nearest(timeline.times[row] + float(action["seconds"])))
         elif name == "step":
-            row += int(act["frames"])
+            row += int(action["frames"])
         else:
-            row = self._row_of(name, int(act.get("by", 1)))
+            row = self._next_row(name, int(action.get("by", 1)))
         self.row = int(np.clip(row, 0, len(timeline.frames) - 1))
 
-    def _row_of(self, name: str, by: int) -> int:
-        """Of the next suggestion, or of the next (by 1) or previous (by -1) label, or contradicted label."""
-        view, frames = self.session.view(self.track), self.session.clips[self.track].frames
-        if name == "next":
-            places = [view.next.place] if view.next else []
-        elif name == "doubt":
-            places = sorted({int(view.places[doubt.anchor]) for doubt in view.doubts})
+    def _next_row(self, name: str, by: int) -> int:
+        """Row of the suggested frame, or of the next (by=1) or previous (by=-1) label or contradicted label.
+
+        After the last one comes the first one again. Without any, the row stays as it is.
+        """
+        estimate, frames = self.session.estimate(self.track), self.session.tracks[self.track].frames
+        if name == "next_suggestion":
+            indices = [estimate.suggestion.frame_index] if estimate.suggestion else []
+        elif name == "next_contradiction":
+            indices = [int(estimate.labelled[one.anchor_index]) for one in estimate.contradictions]
         else:
-            places = view.places.tolist()
-        there = [int(frames[place]) for place in places]
-        beyond = [frame for frame in there if (frame - self.frame) * by > 0] or there
+            indices = estimate.labelled.tolist()
+        targets = [int(frames[index]) for index in indices]
+        beyond = [frame for frame in targets if (frame - self.frame) * by > 0] or targets
         if not beyond:
             return self.row
         return self.session.timeline.row_of_frame(min(beyond) if by > 0 else max(beyond), "the page")
 
+    def _changed_scores(self, frame: int, action: Action) -> list[float]:
+        """Valence and arousal after an action that labels the frame."""
+        name = action["name"]
+        if name == "label":
+            return [action["valence"], action["arousal"]]
+        scores = self._scores(frame)
+        if name == "drag":
+            scores[int(action["axis"])] = float(action["value"])
+        elif name == "nudge":
+            scores[int(action["axis"])] += float(action["by"])
+        return scores
+
     def _scores(self, frame: int) -> list[float]:
-        """The frame's label, or where it has none, the estimate."""
-        mark = self.session.marks.get((self.track, frame))
-        if mark:
-            return [mark.valence, mark.arousal]
-        place = self.session.clips[self.track].place(frame)
-        if place is None:
-            raise DataError(f"frame {frame} shows no face of track {self.track}, so there is nothing to label")
-        return self.session.view(self.track).labels.values[place].tolist()
+        """Valence and arousal of the frame's label, or else of its estimate."""
+        label = self.session.labels.get((self.track, frame))
+        if label:
+            return [label.valence, label.arousal]
+        index = self.session.tracks[self.track].index_of(frame)
+        if index is None:
+            raise DataError(no_face(self.track, frame))
+        return self.session.estimate(self.track).values[index].tolist()
 
 
-def _shown(act: dict) -> int:
-    """The frame that the person sees: a label is never of another one."""
-    if act.get("shown") is None:
+def _shown_frame(action: Action) -> int:
+    """The frame on screen, which may lag behind the current frame: only a frame that the person sees is labelled."""
+    if action.get("shown") is None:
         raise DataError("no frame is on screen yet; wait for it")
-    return int(act["shown"])
+    return int(action["shown"])

@@ -1,4 +1,4 @@
-"""All videos of a session of labelling: prepared once, listed worst first, finished together."""
+"""The videos of the page: prepared at the start, listed by expected error, and labelled together by Finish."""
 
 import logging
 import tempfile
@@ -7,101 +7,125 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.annotations import safe_text
-from datasets.frames import DataError
-from datasets.labels import read_labels
-from datasets.video_frames import VideoFrames
+from datasets.annotations.labels import read_labels
+from datasets.video.random_access import VideoFrames
 from models.mtclar import MTCLAR
-from utils.annotate.label_file import COLUMNS, LabelFile, all_annotators, label_path
-from utils.annotate.session import Network, Session
-from utils.embed import EmbeddingCache
-from utils.files import write_text
-from utils.fused.calibration import fusion_for_videos
-from utils.labelling import see_clip
-from utils.runtime import Runtime
-from utils.settings import LabelSettings
+from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
+from utils.annotate.session import Session
+from utils.base.errors import DataError
+from utils.base.files import write_text
+from utils.base.text import safe_text
+from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.runtime import Runtime
+from utils.config.labelling import LabelSettings
+from utils.labelling.labeller import Labeller
+from utils.labelling.validation import calibration_for_videos
 from utils.videos.face_video import read_face_video
-from utils.videos.jobs import Job, find_jobs
-from utils.videos.label_video import LabelledVideos
+from utils.videos.jobs import VideoJob, find_jobs
+from utils.videos.label_video import LabellingRunner
 
 log = logging.getLogger(__name__)
 
 
-class Item(NamedTuple):
-    """A video of the list."""
+class ProjectVideo(NamedTuple):
+    """A video of the project.
+
+    Attributes:
+        path: the video.
+        session: its labels; None: it cannot be labelled, because of `problem`.
+        frames: its frames, to be shown; None as for `session`.
+        problem: why the video cannot be labelled.
+    """
 
     path: Path
     session: Session | None
-    """None: it cannot be labelled, as `problem` says."""
     frames: VideoFrames | None
     problem: str = ""
 
 
 class Project:
-    """The videos that `--annotate` names, with their labels by one annotator."""
+    """The videos that `--annotate` names, with their labels by one annotator.
+
+    Attributes:
+        settings: the settings of the script.
+        videos: the videos, in the order of their names.
+    """
 
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
-        """Finds and encodes all faces, with progress on the terminal; what was done before comes from the cache.
+        """Finds and encodes all faces, or reads them from the cache; progress is shown on the terminal.
 
-        A video of several that cannot be labelled stays in the list with its problem. Raises DataError where none can.
+        One of several videos that cannot be labelled is listed with its problem.
+
+        Raises:
+            DataError: none of the videos can be labelled.
         """
         self.model, self.checkpoint, self.settings, self.runtime = model, checkpoint, settings, runtime
-        self.network = Network(model, runtime, fusion_for_videos(checkpoint))
+        self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
         self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
-        jobs = find_jobs(settings.annotate, None, needed=False)
+        assert settings.annotate is not None, "the page is opened by the setting annotate"
+        jobs = find_jobs(settings.annotate, None, labels_required=False)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():
-            raise DataError(f"{settings.labels}: {len(jobs)} videos need a file each; name an existing folder")
-        self.items: list[Item] = []
+            raise DataError(f"{settings.labels}: {len(jobs)} videos need a label file each; name an existing folder")
+        self.videos: list[ProjectVideo] = []
         for number, job in enumerate(jobs, 1):
             log.info("%s: preparing (%d of %d)", job.video, number, len(jobs))
-            self.items.append(self._prepare(job.video))
-        if not any(item.session for item in self.items):
-            raise DataError("\n".join(item.problem for item in self.items))
+            self.videos.append(self._prepare(job.video))
+        if not any(video.session for video in self.videos):
+            raise DataError("\n".join(video.problem for video in self.videos))
 
-    def worst_first(self) -> list[int]:
-        """Numbers of the items, by expected error; last those that cannot be labelled."""
-        errors = [item.session.error if item.session else -1.0 for item in self.items]
-        return sorted(range(len(self.items)), key=lambda number: -errors[number])
+    def by_expected_error(self) -> list[int]:
+        """Indices of the videos, the largest expected error first; those that cannot be labelled are last."""
+        errors = [video.session.expected_error if video.session else -1.0 for video in self.videos]
+        return sorted(range(len(self.videos)), key=lambda index: -errors[index])
 
     def finish(self) -> tuple[Path, str]:
-        """Labels every video with labels, as fsl_mtclar.py does, by those of all annotators of it.
+        """Labels every video that has labels, by any annotator, as fsl_mtclar.py does.
 
-        Returns the run folder, and what went wrong with some of the videos. Raises DataError where nothing was made.
+        Returns:
+            The run folder, and the problems of videos that failed, or an empty string.
+
+        Raises:
+            DataError: nothing was written.
         """
-        videos, problem = LabelledVideos(self.model, self.checkpoint, self.settings, self.runtime), ""
+        runner = LabellingRunner(self.model, self.checkpoint, self.settings, self.runtime)
+        problem = ""
         with tempfile.TemporaryDirectory() as folder:
-            sessions = [(item.path, item.session) for item in self.items if item.session]
-            files = {path: all_annotators(session.file.path, path) for path, session in sessions}
-            jobs = [
-                Job(path, joined_labels(files[path], session, Path(folder)))
-                for path, session in sessions
-                if files[path]
-            ]
+            jobs = []
+            for video in self.videos:
+                files = files_of_all_annotators(video.session.file.path, video.path) if video.session else []
+                if video.session and files:
+                    jobs.append(VideoJob(video.path, join_labels(files, video.session, Path(folder))))
             try:
-                videos.work(jobs)
+                runner.run(jobs)
             except DataError as error:
                 problem = str(error)
-        if not videos.run:
-            raise DataError(problem or "nothing is labelled yet")
-        return videos.run.path, problem
+        if not runner.run_folder:
+            raise DataError(problem or "there are no labels yet")
+        return runner.run_folder.path, problem
 
-    def _prepare(self, path: Path) -> Item:
+    def _prepare(self, path: Path) -> ProjectVideo:
+        settings = self.settings
         try:
-            video = read_face_video(path, self.model, self.cache, self.settings)
-            clips = [
-                see_clip(self.model, self.runtime, track.embeddings, track.faces["time"].to_numpy())
-                for track in video.tracks
-            ]
-            place = label_path(path, self.settings.labels, self.settings.annotator)
-            file = LabelFile(place, video.timeline, self.settings.annotator)
-            session = Session(video, clips, self.network, file, self.settings.support_set.annotator_error)
-            return Item(path, session, VideoFrames(video.video, video.timeline))
+            face_video = read_face_video(path, self.model, self.cache, settings)
+            csv = label_path(path, settings.labels, settings.annotator)
+            file = LabelFile(csv, face_video.timeline, settings.annotator)
+            session = Session(face_video, self.labeller, file, settings.support_set.annotator_error)
+            return ProjectVideo(path, session, VideoFrames(face_video.video, face_video.timeline))
         except DataError as error:
-            return Item(path, None, None, str(error))
+            return ProjectVideo(path, None, None, str(error))
 
 
-def joined_labels(files: list[Path], session: Session, folder: Path) -> Path:
-    """The one file, or one in `folder` with the labels of all files, each annotator by name."""
+def join_labels(files: list[Path], session: Session, folder: Path) -> Path:
+    """Joins the labels of a video by several annotators.
+
+    Args:
+        files: label files of the video.
+        session: the video.
+        folder: where to write the joined file.
+
+    Returns:
+        The only file, or a new one with the labels of all files, each with the name of its annotator.
+    """
     if len(files) == 1:
         return files[0]
     tables = []
@@ -110,6 +134,7 @@ def joined_labels(files: list[Path], session: Session, folder: Path) -> Path:
         tables.append(labels.assign(annotator=labels["annotator"].where(labels["annotator"] != "", path.stem)))
     joined = pd.concat(tables)
     joined["annotator"] = joined["annotator"].map(safe_text)
-    path = folder / f"{session.video.video.name}_labels.csv"
-    write_text(path, joined[[name for name in COLUMNS if name in joined]].drop(columns="note").to_csv(index=False))
+    path = folder / f"{session.face_video.video.name}_labels.csv"
+    columns = [name for name in COLUMNS if name in joined and name != "note"]
+    write_text(path, joined[columns].to_csv(index=False))
     return path

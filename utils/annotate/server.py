@@ -1,4 +1,4 @@
-"""Serves the page: on this computer alone, under an address that nobody can guess."""
+"""Serves the page, by default to this computer alone, at an address that contains a secret token."""
 
 import ipaddress
 import logging
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import cv2
 
-from datasets.frames import DataError
+from datasets.images import shrink_to_width
 from utils.annotate.guard import Guard
 from utils.annotate.project import Project
-from utils.errors import SettingsError, UserError
+from utils.base.errors import DataError, SettingsError, UserError
 
 try:
     from nicegui import app, ui
@@ -24,53 +24,72 @@ from utils.annotate.page import Page
 
 log = logging.getLogger(__name__)
 
-WIDTH = 1280  # pixels; wider frames are shrunk before they are sent
-QUALITY = 88
-RECONNECT = 30.0  # seconds for which a tab that has lost the connection may go on where it was
+MAX_WIDTH = 1280  # wider frames are shrunk to this width in pixels before they are sent
+JPEG_QUALITY = 88
+RECONNECT_SECONDS = 30.0  # how long a tab that lost the connection keeps its place
 
 
 def serve(project: Project, host: str, port: int) -> None:
-    """Serves until interrupted. port 0: any that is free. Raises SettingsError where host or port cannot be had."""
+    """Serves the page until it is interrupted.
+
+    Args:
+        project: the videos to label.
+        host: name or address to serve at.
+        port: port to serve at; 0: any free port.
+
+    Raises:
+        SettingsError: the program cannot serve at this host and port.
+    """
     port = _free_port(host, port)
     token = secrets.token_urlsafe(24)
     if not _is_loopback(host):
-        log.warning("--host %s: whoever on the network learns the address can see the videos and change the labels, "
-                    "and nothing is encrypted", host)  # fmt: skip
+        log.warning(
+            "--host %s: anyone on the network who learns the address can see the videos and change the labels; the "
+            "connection is not encrypted",
+            host,
+        )
     app.add_middleware(Guard, token=token, host=host, port=port)
-    app.get("/frame/{item}/{frame}")(lambda item, frame: _picture(project, item, frame))
-    shown = f"[{host}]" if ":" in host else host
-    app.on_startup(lambda: print(f"\nlabel in the browser: http://{shown}:{port}/{token}/\nend: Ctrl+C", flush=True))
+    app.get("/frame/{video_index}/{frame}")(lambda video_index, frame: _frame_response(project, video_index, frame))
+    shown_host = f"[{host}]" if ":" in host else host
+    message = f"\nopen in the browser: http://{shown_host}:{port}/{token}/\nstop with Ctrl+C"
+    app.on_startup(lambda: print(message, flush=True))
     ui.page("/")(lambda: Page(project).build())
-    with suppress(KeyboardInterrupt):  # the way to end it
+    with suppress(KeyboardInterrupt):  # the usual way to stop the server
         _run(host, port, token)
 
 
 def _run(host: str, port: int, token: str) -> None:
     ui.run(
-        host=host, port=port, title="MT-CLAR: label", reload=False, favicon="🎯",
-        show=f"/{token}/" if sys.stdout.isatty() else False, show_welcome_message=False, reconnect_timeout=RECONNECT,
-        tailwind=False, dark=None,
-    )  # fmt: skip
+        host=host,
+        port=port,
+        title="MT-CLAR: label",
+        reload=False,
+        favicon="🎯",
+        show=f"/{token}/" if sys.stdout.isatty() else False,
+        show_welcome_message=False,
+        reconnect_timeout=RECONNECT_SECONDS,
+        tailwind=False,
+        dark=None,
+    )
 
 
-def _picture(project: Project, item: str, frame: str) -> Response:
-    """A frame as JPEG, by numbers alone: no path comes from the browser."""
-    if not (item.isdecimal() and frame.isdecimal() and int(item) < len(project.items)):
+def _frame_response(project: Project, video_index: str, frame: str) -> Response:
+    """A frame as JPEG. The request holds two numbers only, so it cannot name a path."""
+    if not (video_index.isdecimal() and frame.isdecimal() and int(video_index) < len(project.videos)):
         return Response(status_code=404)
-    frames = project.items[int(item)].frames
+    frames = project.videos[int(video_index)].frames
     try:
         if frames is None:
             raise DataError("this video has no frames to label")
-        image = frames.read(int(frame))
+        image = shrink_to_width(frames.read(int(frame)), MAX_WIDTH)
     except DataError as error:
         return Response(str(error), 404, media_type="text/plain")
-    scale = min(1.0, WIDTH / image.shape[1])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    content = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return Response(content.tobytes(), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
 
 def _free_port(host: str, port: int) -> int:
+    """The port, or any free one for 0."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -78,8 +97,10 @@ def _free_port(host: str, port: int) -> int:
             probe.bind((host, port))
             return probe.getsockname()[1]
     except OSError as error:
-        raise SettingsError(f"--host {host} --port {port}: cannot be had ({error.strerror or error}); leave --port out "
-                            "for any free one, and --host for this computer alone") from None  # fmt: skip
+        raise SettingsError(
+            f"--host {host} --port {port}: cannot serve there ({error.strerror or error}); leave out --port to use any "
+            "free port, and --host to serve this computer alone"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

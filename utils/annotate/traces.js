@@ -1,18 +1,20 @@
-// Both traces over the whole video, with their bands and labels. A click goes there; a label is dragged up and down.
-const LEFT = 62, RIGHT = 14, TOP = 6, BETWEEN = 8, BELOW = 4, REACH = 3;
+// Valence and arousal over the whole video, with intervals and labels. A click shows that moment; a label can be dragged
+// up and down.
+const LEFT = 62, RIGHT = 14, TOP = 6, BETWEEN = 8, BOTTOM = 4; // margins in pixels
+const DRAG_DISTANCE = 3; // pixels that the pointer moves before a press on a label becomes a drag
 
 export default {
   template: `
     <div class="traces">
-      <svg ref="svg" class="traces-svg" role="img" :aria-label="spoken" @pointerdown="press" @pointermove="drag"
+      <svg ref="svg" class="traces-svg" role="img" :aria-label="description" @pointerdown="press" @pointermove="drag"
            @pointerup="release" @pointercancel="release"></svg>
-      <input class="traces-scrubber" type="range" aria-label="Moment in the video" min="0" :max="last" step="1"
-             :value="row" :aria-valuetext="moment" @input="$event => act('goto', { row: +$event.target.value })" />
+      <input class="traces-scrubber" type="range" aria-label="Moment in the video" min="0" :max="lastRow" step="1"
+             :value="row" :aria-valuetext="moment" @input="$event => send('goto', { row: +$event.target.value })" />
     </div>`,
-  props: { last: Number },
-  data: () => ({ row: 0, moment: "", spoken: "Traces of valence and arousal" }),
+  props: { lastRow: Number },
+  data: () => ({ row: 0, moment: "", description: "Traces of valence and arousal" }),
   mounted() {
-    this.now = 0;
+    this.seconds = 0;
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(this.$refs.svg);
   },
@@ -20,122 +22,124 @@ export default {
     this.watcher.disconnect();
   },
   methods: {
-    act: (name, detail) => window.annotate.act(name, detail),
-    load(state) {
-      this.state = state;
-      this.spoken = `Traces of valence and arousal, ${state.marks.length} labelled frames`;
+    send: (name, detail) => window.annotate.send(name, detail),
+    load(data) {
+      this.traces = data;
+      this.description = `Traces of valence and arousal, ${data.labels.length} labelled frames`;
       this.draw();
     },
-    at(row, time, moment) {
+    moveTo(row, seconds, moment) {
       Object.assign(this, { row, moment });
-      this.now = time;
-      this.$refs.svg.querySelector(".traces-now")?.setAttribute("d", this.cursor());
+      this.seconds = seconds;
+      this.$refs.svg.querySelector(".traces-cursor")?.setAttribute("d", this.cursor());
     },
-    across(time) {
-      const [start, end] = this.state.span;
+    toX(time) {
+      const [start, end] = this.traces.span;
       return LEFT + ((time - start) / (end - start || 1)) * (this.width - LEFT - RIGHT);
     },
-    down(axis, value) {
+    toY(axis, value) {
       return TOP + axis * (this.panel + BETWEEN) + ((1 - value) / 2) * this.panel;
     },
     cursor() {
-      return `M${this.across(this.now)} ${TOP}V${this.height - BELOW}`;
+      return `M${this.toX(this.seconds)} ${TOP}V${this.height - BOTTOM}`;
     },
     draw() {
-      if (!this.state) return;
+      if (!this.traces) return;
       this.width = this.$refs.svg.clientWidth;
       this.height = this.$refs.svg.clientHeight;
-      this.panel = (this.height - TOP - BELOW - BETWEEN) / 2;
-      const parts = this.state.axes.map((axis, place) => this.axis(axis, place));
-      const { cuts, next } = this.state;
-      const line = (time, kind) =>
-        `<path class="${kind}" d="M${this.across(time)} ${TOP}V${this.height - BELOW}"/>`;
+      this.panel = (this.height - TOP - BOTTOM - BETWEEN) / 2;
+      const parts = this.traces.axes.map((trace, axis) => this.panelOf(trace, axis));
+      const { cuts, suggestion } = this.traces;
+      const line = (time, className) =>
+        `<path class="${className}" d="M${this.toX(time)} ${TOP}V${this.height - BOTTOM}"/>`;
       parts.push(...cuts.map((time) => line(time, "traces-cut")));
-      if (next !== null) {
-        parts.push(line(next, "traces-next"), `<path class="traces-flag" d="M${this.across(next) - 5} 0h10l-5 7z"/>`);
+      if (suggestion !== null) {
+        const flag = `<path class="traces-flag" d="M${this.toX(suggestion) - 5} 0h10l-5 7z"/>`;
+        parts.push(line(suggestion, "traces-suggestion"), flag);
       }
-      parts.push(`<path class="traces-now" d="${this.cursor()}"/>`);
-      parts.push(...[0, 1].map((place) => this.labels(place)));
-      this.$refs.svg.innerHTML = parts.join(""); // numbers alone
+      parts.push(`<path class="traces-cursor" d="${this.cursor()}"/>`);
+      parts.push(...[0, 1].map((axis) => this.labelsOf(axis)));
+      this.$refs.svg.innerHTML = parts.join(""); // numbers and axis names only, so there is nothing to escape
     },
-    axis({ name, x, mid, low, high }, place) {
-      const top = TOP + place * (this.panel + BETWEEN), wide = this.width - LEFT - RIGHT;
-      const gaps = this.state.gaps.map(([start, end]) =>
-        `<rect class="traces-gap" x="${this.across(start)}" y="${top}" height="${this.panel}"
-               width="${Math.max(1, this.across(end) - this.across(start))}"/>`);
+    panelOf({ name, x, mid, low, high }, axis) {
+      const top = TOP + axis * (this.panel + BETWEEN), wide = this.width - LEFT - RIGHT;
+      const gaps = this.traces.gaps.map(([start, end]) =>
+        `<rect class="traces-gap" x="${this.toX(start)}" y="${top}" height="${this.panel}"
+               width="${Math.max(1, this.toX(end) - this.toX(start))}"/>`);
       const ticks = [-1, 0, 1].map((value) =>
-        `<path class="traces-grid" d="M${LEFT} ${this.down(place, value)}h${wide}"/>
-         <text class="traces-tick" x="${LEFT - 5}" y="${this.down(place, value) + 3 + 4 * value}">${value}</text>`);
+        `<path class="traces-grid" d="M${LEFT} ${this.toY(axis, value)}h${wide}"/>
+         <text class="traces-tick" x="${LEFT - 5}" y="${this.toY(axis, value) + 3 + 4 * value}">${value}</text>`);
       return `<rect class="traces-field" x="${LEFT}" y="${top}" width="${wide}" height="${this.panel}"/>${gaps.join("")}
-        ${ticks.join("")}<text class="traces-name" x="4" y="${top + this.panel / 2 + 4}">${place ? "arousal" : "valence"}</text>
-        <path class="traces-band axis-${place}" d="${this.band(place, x, low, high)}"/>
-        <path class="traces-line axis-${place}" d="${this.line(place, x, mid)}"/>`;
+        ${ticks.join("")}<text class="traces-name" x="4" y="${top + this.panel / 2 + 4}">${name}</text>
+        <path class="traces-band axis-${axis}" d="${this.band(axis, x, low, high)}"/>
+        <path class="traces-line axis-${axis}" d="${this.line(axis, x, mid)}"/>`;
     },
-    line(place, x, values) {
+    line(axis, x, values) {
       let path = "", pen = "M";
       for (let i = 0; i < x.length; i++) {
         if (x[i] === null) pen = "M";
         else {
-          path += `${pen}${this.across(x[i]).toFixed(1)} ${this.down(place, values[i]).toFixed(1)}`;
+          path += `${pen}${this.toX(x[i]).toFixed(1)} ${this.toY(axis, values[i]).toFixed(1)}`;
           pen = "L";
         }
       }
       return path;
     },
-    band(place, x, low, high) {
+    band(axis, x, low, high) {
       let path = "", start = 0;
       for (let i = 0; i < x.length; i++) {
         if (x[i] !== null) continue;
-        const there = this.line(place, x.slice(start, i), high.slice(start, i));
-        const back = this.line(place, x.slice(start, i).reverse(), low.slice(start, i).reverse());
+        const there = this.line(axis, x.slice(start, i), high.slice(start, i));
+        const back = this.line(axis, x.slice(start, i).reverse(), low.slice(start, i).reverse());
         path += `${there}L${back.slice(1)}Z`;
         start = i + 1;
       }
       return path;
     },
-    labels(place) {
-      return this.state.marks.map((mark) => {
-        const x = this.across(mark.time), y = this.down(place, mark.label[place]);
-        const expected = mark.expected[place];
-        const shown = expected === null ? "" : this.down(place, expected);
-        const doubt = expected === null ? "" :
-          `<path class="traces-expected" d="M${x} ${y}V${shown}M${x} ${shown - 5}l5 5l-5 5l-5 -5z"/>`;
-        return `${doubt}<circle class="traces-mark axis-${place}${doubt && " contradicted"}" data-frame="${mark.frame}"
-          data-axis="${place}" cx="${x}" cy="${y}" r="5.5"/>`;
+    labelsOf(axis) {
+      return this.traces.labels.map((label) => {
+        const x = this.toX(label.time), y = this.toY(axis, label.values[axis]), expected = label.expected[axis];
+        const expectedY = expected === null ? null : this.toY(axis, expected);
+        const contradiction = expected === null ? "" :
+          `<path class="traces-expected" d="M${x} ${y}V${expectedY}M${x} ${expectedY - 5}l5 5l-5 5l-5 -5z"/>`;
+        const className = `traces-label axis-${axis}${contradiction && " contradicted"}`;
+        return `${contradiction}<circle class="${className}" data-frame="${label.frame}" data-axis="${axis}"
+          cx="${x}" cy="${y}" r="5.5"/>`;
       }).join("");
     },
     press(event) {
-      if (event.button || !this.state) return;
+      if (event.button || !this.traces) return;
       event.preventDefault();
       this.$refs.svg.setPointerCapture(event.pointerId);
-      const mark = event.target.closest(".traces-mark");
-      this.held = { mark, y: event.clientY, moved: false };
-      if (mark) this.act("goto", { mark: +mark.dataset.frame });
-      else this.go(event);
+      const label = event.target.closest(".traces-label");
+      this.pressed = { label, y: event.clientY, moved: false };
+      if (label) this.send("goto", { frame: +label.dataset.frame });
+      else this.goTo(event);
     },
     drag(event) {
-      if (!this.held) return;
-      if (!this.held.mark) return this.go(event);
-      this.held.moved ||= Math.abs(event.clientY - this.held.y) >= REACH;
-      if (this.held.moved) this.held.mark.setAttribute("cy", this.down(+this.held.mark.dataset.axis, this.value(event)));
+      if (!this.pressed) return;
+      if (!this.pressed.label) return this.goTo(event);
+      this.pressed.moved ||= Math.abs(event.clientY - this.pressed.y) >= DRAG_DISTANCE;
+      const { label, moved } = this.pressed;
+      if (moved) label.setAttribute("cy", this.toY(+label.dataset.axis, this.valueAt(event)));
     },
     release(event) {
-      const { mark, moved } = this.held || {};
+      const { label, moved } = this.pressed || {};
       if (moved && event.type === "pointercancel") this.draw();
       else if (moved) {
-        this.act("move", { frame: +mark.dataset.frame, axis: +mark.dataset.axis, value: this.value(event) });
+        this.send("drag", { frame: +label.dataset.frame, axis: +label.dataset.axis, value: this.valueAt(event) });
       }
-      this.held = null;
+      this.pressed = null;
     },
-    value(event) {
+    valueAt(event) {
       const y = event.clientY - this.$refs.svg.getBoundingClientRect().top;
-      const top = TOP + this.held.mark.dataset.axis * (this.panel + BETWEEN);
+      const top = TOP + this.pressed.label.dataset.axis * (this.panel + BETWEEN);
       return Math.min(1, Math.max(-1, 1 - (2 * (y - top)) / this.panel));
     },
-    go(event) {
+    goTo(event) {
       const x = event.clientX - this.$refs.svg.getBoundingClientRect().left;
-      const [start, end] = this.state.span;
-      this.act("goto", { time: start + ((x - LEFT) / (this.width - LEFT - RIGHT)) * (end - start) });
+      const [start, end] = this.traces.span;
+      this.send("goto", { time: start + ((x - LEFT) / (this.width - LEFT - RIGHT)) * (end - start) });
     },
   },
 };

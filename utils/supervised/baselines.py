@@ -1,70 +1,112 @@
-"""What a head must beat: always the same answer, and a linear regression on the same features, by scikit-learn.
+"""Baselines for the supervised head: a constant prediction, and a linear model on the same features (scikit-learn).
 
-The regressions are fitted on the training rows, on standardised features; the validation rows choose how strongly
-they are regularised. Each gives an answer (see `utils.supervised.targets`) for the test rows.
+The linear models are fitted on the training rows with standardised features. Their regularisation is the candidate
+with the best score on the validation rows.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from datasets.columns import EXPRESSIONS
 from utils.supervised.features import Features
-from utils.supervised.targets import TARGETS
+from utils.supervised.targets import TARGETS, balanced_accuracy
 
-ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
-CS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+RIDGE_ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
+LOGISTIC_CS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 CONSTANT = {"valence_arousal": "mean", "expression": "most frequent"}
-REGRESSION = {"valence_arousal": "ridge", "expression": "logistic"}
+"""Task → name of the constant baseline in the report."""
+LINEAR_MODEL = {"valence_arousal": "ridge", "expression": "logistic"}
+"""Task → name of the linear model in the report."""
 
 
-def baseline_answers(
+def baseline_predictions(
     task: str, train: Features, validation: Features, test: Features, balanced: bool
 ) -> dict[str, np.ndarray]:
-    """name → answer. balanced: let the classes count alike."""
+    """Returns the predictions (N, columns) of both baselines for the N test rows, by name.
+
+    Args:
+        task: "valence_arousal" or "expression".
+        train: features to fit on.
+        validation: features that select the regularisation.
+        test: features to predict.
+        balanced: whether all expression classes have equal weight.
+    """
     if task == "expression":
-        regression = logistic_answer(train, validation, test, balanced)
+        linear = logistic_predictions(train, validation, test, balanced)
     else:
-        regression = ridge_answer(train, validation, test)
-    return {CONSTANT[task]: constant_answer(task, train, test), REGRESSION[task]: regression}
+        linear = ridge_predictions(train, validation, test)
+    return {CONSTANT[task]: constant_predictions(task, train, test), LINEAR_MODEL[task]: linear}
 
 
-def constant_answer(task: str, train: Features, test: Features) -> np.ndarray:
-    """The mean label, or the most frequent class, of the training rows."""
-    target = TARGETS[task]
-    values = target.values(train.frames)
-    answer = np.eye(len(target.outputs))[np.bincount(values).argmax()] if task == "expression" else values.mean(0)
-    return np.tile(answer, (len(test.frames), 1))
+def constant_predictions(task: str, train: Features, test: Features) -> np.ndarray:
+    """Predicts the mean label, or the most frequent class, of the training rows for each test row."""
+    labels = TARGETS[task].labels(train.frames)
+    if task == "expression":
+        return _probabilities(DummyClassifier(strategy="most_frequent").fit(_array(train), labels), test)
+    return DummyRegressor(strategy="mean").fit(_array(train), labels).predict(_array(test))
 
 
-def ridge_answer(train: Features, validation: Features, test: Features) -> np.ndarray:
-    target = TARGETS["valence_arousal"]
-    x, labels = _array(train), target.values(train.frames)
-    wanted, seen = target.values(validation.frames), _array(validation)
-    models = [make_pipeline(StandardScaler(), Ridge(alpha)).fit(x, labels) for alpha in ALPHAS]
-    best = min(models, key=lambda model: np.mean((model.predict(seen) - wanted) ** 2))
-    return best.predict(_array(test)).clip(-1, 1)
+def ridge_predictions(train: Features, validation: Features, test: Features) -> np.ndarray:
+    """Predicts valence and arousal (N, 2) by ridge regression."""
+    model = make_pipeline(StandardScaler(), Ridge())
+    _fit_best(model, {"ridge__alpha": RIDGE_ALPHAS}, "neg_mean_squared_error", "valence_arousal", train, validation)
+    return model.predict(_array(test)).clip(-1, 1)
 
 
-def logistic_answer(train: Features, validation: Features, test: Features, balanced: bool) -> np.ndarray:
-    target, criterion = TARGETS["expression"], "balanced_accuracy" if balanced else "accuracy"
-    x, codes = _array(train), target.values(train.frames)
+def logistic_predictions(train: Features, validation: Features, test: Features, balanced: bool) -> np.ndarray:
+    """Predicts probabilities (N, classes) of expressions by logistic regression.
 
-    def fit(strength: float) -> Pipeline:
-        weights = "balanced" if balanced else None
-        regression = LogisticRegression(C=strength, class_weight=weights, max_iter=1000)
-        return make_pipeline(StandardScaler(), regression).fit(x, codes)
+    Args:
+        train: features to fit on.
+        validation: features that select the regularisation.
+        test: features to predict.
+        balanced: whether all classes have equal weight, in fitting and in the score that selects.
+    """
+    regression = LogisticRegression(class_weight="balanced" if balanced else None, max_iter=1000)
+    model = make_pipeline(StandardScaler(), regression)
+    scoring = make_scorer(balanced_accuracy) if balanced else "accuracy"
+    _fit_best(model, {"logisticregression__C": LOGISTIC_CS}, scoring, "expression", train, validation)
+    return _probabilities(model, test)
 
-    def answer(model: Pipeline, features: Features) -> np.ndarray:
-        probabilities = np.zeros((len(features.frames), len(target.outputs)))
-        probabilities[:, model.classes_] = model.predict_proba(_array(features))
-        return probabilities
 
-    def quality(model: Pipeline) -> float:
-        return target.score(target.table(validation.frames, answer(model, validation)))[criterion]
+def _fit_best(
+    model: Pipeline,
+    grid: dict[str, Any],
+    scoring: str | Callable[..., float],
+    task: str,
+    train: Features,
+    validation: Features,
+) -> None:
+    """Fits a pipeline on the training rows, with the parameters of the grid that score best on the validation rows."""
+    x, labels = _array(train), TARGETS[task].labels(train.frames)
+    is_validation = np.repeat([-1, 0], [len(train.frames), len(validation.frames)])
+    # Without refit: GridSearchCV would fit on the training and the validation rows together.
+    search = GridSearchCV(
+        model, grid, scoring=scoring, cv=PredefinedSplit(is_validation), refit=False, error_score="raise"
+    )
+    search.fit(
+        np.concatenate((x, _array(validation))),
+        np.concatenate((labels, TARGETS[task].labels(validation.frames))),
+    )
+    model.set_params(**search.best_params_).fit(x, labels)
 
-    return answer(max(map(fit, CS), key=quality), test)
+
+def _probabilities(model: ClassifierMixin | Pipeline, features: Features) -> np.ndarray:
+    """Returns (N, classes) probabilities for all EXPRESSIONS; 0 for those that the model was not fitted on."""
+    probabilities = np.zeros((len(features.frames), len(EXPRESSIONS)))
+    probabilities[:, model.classes_] = model.predict_proba(_array(features))
+    return probabilities
 
 
 def _array(features: Features) -> np.ndarray:
+    """Returns the embeddings as a float64 array (N, 256)."""
     return features.embeddings.double().cpu().numpy()

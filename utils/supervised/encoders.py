@@ -1,51 +1,54 @@
-"""Where features come from: the encoder of a mtclar.py run, or that of published EmoNet."""
+"""Loads the frozen encoder of a fold: that of a mtclar.py run, or of published EmoNet."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.emonet import Encoder
-from utils.checkpoint import load_emonet, load_mtclar
-from utils.config import merge_layers
-from utils.settings import Settings
-from utils.supervised.settings import SupervisedSettings
-from utils.trained import newest_match, refuse_known_people, trained_layer
+from models.emonet import IMAGE_SIZE, Encoder
+from utils.config.layers import merge_layers
+from utils.config.mtclar import Settings
+from utils.config.supervised import SupervisedSettings
+from utils.runs.checkpoint import load_emonet, load_mtclar
+from utils.runs.trained import checkpoint_path, newest_match, refuse_known_people, trained_layer
 
-EMONET_WIDTH, EMONET_SIZE = 256, 256
 FOLD_REMEDY = ", or give each fold a network of its own: --checkpoint 'runs/mtclar/*_fold{fold}/best.pt'"
 
 
 class FrozenEncoder(NamedTuple):
-    """An encoder as it was trained elsewhere."""
+    """A trained encoder, in eval mode and without gradients.
+
+    Attributes:
+        path: file of its weights.
+        network: the encoder.
+        image_size: side in pixels of the images that it was trained on.
+        settings: settings that it was trained with; None for published EmoNet.
+    """
 
     path: Path
-    """The file of its weights."""
     network: Encoder
     image_size: int
-    """Side in pixels of the squares that it was trained on."""
     settings: dict[str, Any] | None
-    """The settings that it was trained under; None: published EmoNet."""
 
-    def about(self) -> dict[str, Any]:
-        """What a checkpoint must hold to build it again, on the CPU."""
-        width = self.settings["model"]["width"] if self.settings else EMONET_WIDTH
+    def checkpoint_content(self) -> dict[str, Any]:
+        """Returns the entries of a checkpoint from which `load_supervised` builds the encoder again."""
         state = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
-        return {"width": width, "encoder": state, "encoder_settings": self.settings}
+        return {"width": self.network.width, "encoder": state, "encoder_settings": self.settings}
 
 
 def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
-    """The encoder that the settings of a fold name.
+    """Loads the encoder that the settings of a fold name.
 
-    Raises SettingsError where it was trained on people of the test set, CheckpointError as `load_mtclar`.
+    Raises:
+        SettingsError: the encoder was trained on people of the test set.
+        CheckpointError: as `load_mtclar` or `load_emonet`.
     """
     if settings.emonet:
-        return FrozenEncoder(settings.emonet, _frozen(load_emonet(settings.emonet).encoder), EMONET_SIZE, None)
-    path = newest_match(settings.checkpoint)
-    model, trained = load_mtclar(path)
-    before = merge_layers(Settings, [trained_layer(path, trained)])
-    remedy = FOLD_REMEDY if settings.dataset == "afewva" else ""
-    refuse_known_people(settings, before, path, remedy)
-    return FrozenEncoder(path, _frozen(model.encoder), before.data.image_size, trained)
+        return FrozenEncoder(settings.emonet, _frozen(load_emonet(settings.emonet).encoder), IMAGE_SIZE, None)
+    path = newest_match(checkpoint_path(settings))
+    model, content = load_mtclar(path)
+    trained = merge_layers(Settings, [trained_layer(path, content)])
+    refuse_known_people(settings, trained, path, FOLD_REMEDY if settings.dataset == "afewva" else "")
+    return FrozenEncoder(path, _frozen(model.encoder), trained.data.image_size, content)
 
 
-def _frozen(network: Encoder) -> Encoder:
-    return network.requires_grad_(False).eval()
+def _frozen(encoder: Encoder) -> Encoder:
+    return encoder.requires_grad_(False).eval()

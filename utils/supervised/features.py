@@ -1,4 +1,4 @@
-"""Features of a frame table: a row a frame, from a frozen encoder, each encoded once."""
+"""Features of frame tables: the embeddings of a frozen encoder, which encodes each image once."""
 
 import logging
 from typing import NamedTuple
@@ -8,68 +8,93 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from datasets.frames import DataError, Splits
-from datasets.images import ChangedCrops, FaceCrops
+from datasets.images import AugmentedCrops, FaceCrops
+from datasets.splits import Splits
 from models.supervised import Supervised
-from utils.data import CropReader
-from utils.embed import EmbeddingCache, embed_clips
-from utils.runtime import Runtime
-from utils.supervised.settings import SupervisedSettings
+from utils.base.errors import DataError
+from utils.compute.data import CropReader
+from utils.compute.embedding_cache import EmbeddingCache, encode_clips
+from utils.config.supervised import SupervisedSettings
 from utils.supervised.targets import Target
 
 log = logging.getLogger(__name__)
 
-CHUNK = 4096  # single images of a file of the cache
+IMAGES_PER_FILE = 4096
+"""Number of single images whose embeddings share a file of the cache."""
 
 
 class Features(NamedTuple):
-    """Frames and what the encoder saw in them: row i of `embeddings`, (N, 256), is row i of `frames`."""
+    """Frames and their embeddings.
+
+    Attributes:
+        frames: frame table of N rows.
+        embeddings: (N, 256) float32, the embedding of each row.
+    """
 
     frames: pd.DataFrame
     embeddings: Tensor
 
 
 def labelled_splits(splits: Splits, target: Target) -> Splits:
-    """The rows that have the target's labels. Raises DataError where a split has none, or too few to train on."""
-    kept = Splits(*(frames[target.labelled(frames)].reset_index(drop=True) for frames in splits))
-    for name, frames, before in zip(Splits._fields, kept, splits, strict=True):
-        if len(frames) < len(before):
-            log.warning("%s: %d of %d images have no %s", name, len(before) - len(frames), len(before), target.labels)
-        if frames.empty:
-            raise DataError(f"none of {len(before)} {name} images has {target.labels}; add them, choose another "
-                            "--task, or another share or fold")  # fmt: skip
+    """Returns the rows of each split that have labels for the target.
+
+    Raises:
+        DataError: a split has no such row, or the training set too few.
+    """
+    kept = Splits(*(frames[target.is_labelled(frames)].reset_index(drop=True) for frames in splits))
+    for name, labelled, frames in zip(Splits._fields, kept, splits, strict=True):
+        missing = len(frames) - len(labelled)
+        if missing:
+            log.warning("%s: %d of %d images have no %s", name, missing, len(frames), target.description)
+        if labelled.empty:
+            raise DataError(
+                f"none of the {len(frames)} {name} images has {target.description}; add them, or change --task, "
+                "data.validation_share or data.fold"
+            )
     if len(kept.train) < 2:
-        raise DataError(f"only one training image has {target.labels}; add more")
+        raise DataError(f"only one training image has {target.description}; add more labelled images")
     target.check(kept)
     return kept
 
 
 class FeatureReader:
-    """frame table → features, through the cache beside the encoder's weights."""
+    """Turns frame tables into features, through the embedding cache.
 
-    def __init__(self, model: Supervised, cache: EmbeddingCache, crops: CropReader, runtime: Runtime, workers: int):
-        self.model, self.cache, self.crops, self.runtime, self.workers = model, cache, crops, runtime, workers
+    Args:
+        model: network with the encoder.
+        cache: embedding cache beside the encoder's weights.
+        crops: reads the face crops of a frame table.
+        workers: number of processes that load images.
+    """
+
+    def __init__(self, model: Supervised, cache: EmbeddingCache, crops: CropReader, workers: int):
+        self.model, self.cache, self.crops, self.workers = model, cache, crops, workers
 
     def __call__(self, frames: pd.DataFrame) -> Features:
-        return self._encode(frames, [self.crops(part) for part in _parts(frames)])
+        """Returns the features of all rows of a frame table."""
+        return self._encode(frames, [self.crops(part) for part in _cache_parts(frames)])
 
     def with_copies(self, features: Features, settings: SupervisedSettings) -> Features:
-        """The features, followed by those of `train.copies` randomly changed copies of all images."""
-        train, found = settings.train, [features]
-        for copy in range(train.copies):
-            parts = (self.crops(part) for part in _parts(features.frames))
-            changed = [ChangedCrops(crops, train.augment, settings.seed, copy) for crops in parts]
-            found.append(self._encode(features.frames, changed))
-        tables, embeddings = zip(*found, strict=True)
+        """Returns the features, followed by those of `train.copies` randomly augmented copies of all images."""
+        all_features = [features]
+        for copy in range(settings.train.copies):
+            parts = [self.crops(part) for part in _cache_parts(features.frames)]
+            augmented: list[FaceCrops] = [
+                AugmentedCrops(crops, settings.train.augment, settings.seed, copy) for crops in parts
+            ]
+            all_features.append(self._encode(features.frames, augmented))
+        tables, embeddings = zip(*all_features, strict=True)
         return Features(pd.concat(tables, ignore_index=True), torch.cat(embeddings))
 
     def _encode(self, frames: pd.DataFrame, parts: list[FaceCrops]) -> Features:
-        found = embed_clips(self.model, parts, self.cache, self.runtime, self.workers)
-        return Features(frames, torch.cat(found))
+        return Features(frames, torch.cat(encode_clips(self.model, parts, self.cache, self.workers)))
 
 
-def _parts(frames: pd.DataFrame) -> list[pd.DataFrame]:
-    """The table cut, in its order, where the cache cuts: a clip a file, so that folds share them, or many images."""
+def _cache_parts(frames: pd.DataFrame) -> list[pd.DataFrame]:
+    """Splits a frame table into the parts that the cache keeps in one file each, in the order of the rows.
+
+    A part is a clip, so that folds share the files; in tables of single images it is a block of rows.
+    """
     is_video = frames["clip"].duplicated().any()
-    part = frames["clip"].to_numpy() if is_video else np.arange(len(frames)) // CHUNK
+    part = frames["clip"].to_numpy() if is_video else np.arange(len(frames)) // IMAGES_PER_FILE
     return [rows for _, rows in frames.groupby(part, sort=False)]

@@ -1,4 +1,4 @@
-"""One fold of MT-CLAR + SL: encoder and data, features, the head's training, and what it says of the test set."""
+"""A fold of MT-CLAR + SL, from the encoder and the data to the predictions for the test set."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,72 +6,96 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from datasets.frames import Splits
-from models.supervised import Supervised
-from utils.checkpoint import make_head, read_checkpoint
-from utils.data import CropReader, read_splits
-from utils.embed import EmbeddingCache
-from utils.engine import fit
-from utils.errors import CheckpointError
-from utils.run_folder import RunFolder
-from utils.runtime import Runtime, seed_step
-from utils.supervised.baselines import baseline_answers
+from datasets.splits import Splits
+from models.supervised import Supervised, SupervisedHead
+from utils.base.errors import CheckpointError
+from utils.compute.data import CropReader, read_splits
+from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.runtime import Runtime
+from utils.compute.seeds import seed_step
+from utils.config.supervised import SupervisedSettings
+from utils.runs.checkpoint import read_checkpoint
+from utils.runs.run_folder import RunFolder
+from utils.supervised.baselines import baseline_predictions
 from utils.supervised.encoders import FrozenEncoder, load_encoder
 from utils.supervised.features import FeatureReader, labelled_splits
 from utils.supervised.report import HEAD
-from utils.supervised.settings import SupervisedSettings
 from utils.supervised.targets import TARGETS
 from utils.supervised.training import SupervisedTraining
+from utils.training.loop import fit
 
 
 class Fold(NamedTuple):
-    """All that a fold needs, read and checked."""
+    """The checked inputs of a fold.
+
+    Attributes:
+        settings: settings of the run with the fold's number, checkpoint and image size filled in.
+        encoder: the frozen encoder.
+        splits: frame tables with the rows that have labels for the task.
+    """
 
     settings: SupervisedSettings
-    """Those of the run, with this fold, its checkpoint and its encoder's image size."""
     encoder: FrozenEncoder
     splits: Splits
-    """The rows that have the task's labels."""
 
 
 def prepare_fold(settings: SupervisedSettings) -> Fold:
-    """Raises UserError where the encoder, the data or the two together will not do."""
+    """Loads the encoder and the frame tables of a fold; `data.image_size` is set in place if it is None.
+
+    Raises:
+        UserError: the encoder or the data cannot be used, or the encoder was trained on test people.
+    """
     encoder = load_encoder(settings)
     settings.data.image_size = settings.data.image_size or encoder.image_size
     return Fold(settings, encoder, labelled_splits(read_splits(settings), TARGETS[settings.task]))
 
 
 def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataFrame]:
-    """Trains a head, or goes on where `run` stands → method → table of the test rows, as `Target.table` gives it."""
+    """Trains the head of a fold, or resumes its training, and predicts the test set.
+
+    Args:
+        fold: as `prepare_fold` returns it.
+        run: folder for log and checkpoints; training resumes from its last.pt, if there is one.
+        runtime: device and precision.
+
+    Returns:
+        Name of the method (the head and two baselines) → table of the test rows (see `Target.table`), with the number
+        of the fold as first column.
+
+    Raises:
+        CheckpointError: the run was started with another encoder.
+    """
     settings, encoder, splits = fold
-    _refuse_other_encoder(run.path / "best.pt", encoder)
+    _refuse_other_encoder(run.best, encoder)
     seed_step(settings.seed)
-    model = runtime.place(Supervised(encoder.network, make_head(settings.model_dump())))
+    head = SupervisedHead.for_task(settings.task, settings.head.tanh, settings.head.dropout)
+    model = Supervised(encoder.network, head)
+    runtime.to_device(model)
 
-    # Each image once: the encoder is frozen, so its embeddings are all that the head ever sees.
+    # The encoder is frozen, so each image is encoded once, and the head is trained on the embeddings.
     cache = EmbeddingCache(encoder.path.parent / "embeddings", encoder.path, runtime)
-    read = FeatureReader(model, cache, CropReader(settings), runtime, settings.data.workers)
-    train, validation, test = read(splits.train), read(splits.validation), read(splits.test)
+    reader = FeatureReader(model, cache, CropReader(settings), settings.data.workers)
+    train, validation, test = (reader(frames) for frames in splits)
+    content = encoder.checkpoint_content()
+    training = SupervisedTraining(head, reader.with_copies(train, settings), validation, settings, content)
+    fit(training, run, settings)
 
-    task = SupervisedTraining(model.head, read.with_copies(train, settings), validation, settings, encoder.about())
-    fit(task, run, settings)
-
-    answers = {HEAD: task.answer(test)}
-    answers |= baseline_answers(settings.task, train, validation, test, settings.balanced)
-    target, number = TARGETS[settings.task], int(settings.data.fold)
-    return {method: _with_fold(target.table(test.frames, answer), number) for method, answer in answers.items()}
+    predictions = {HEAD: training.predict(test)}
+    predictions |= baseline_predictions(settings.task, train, validation, test, settings.balanced)
+    tables = {method: training.target.table(test.frames, values) for method, values in predictions.items()}
+    for table in tables.values():
+        table.insert(0, "fold", int(settings.data.fold))
+    return tables
 
 
 def _refuse_other_encoder(best: Path, encoder: FrozenEncoder) -> None:
-    """A run goes on with the encoder it began with, whatever now lies at its path."""
+    """Raises CheckpointError if a resumed run was started with other encoder weights than those now in the file."""
     if not best.exists():
         return
-    before, now = read_checkpoint(best, SupervisedTraining.kind)["about"]["encoder"], encoder.about()["encoder"]
+    before = read_checkpoint(best, SupervisedTraining.kind)["about"]["encoder"]
+    now = encoder.checkpoint_content()["encoder"]
     if not all(torch.equal(before[name], tensor) for name, tensor in now.items()):
-        raise CheckpointError(f"{best}: was trained on features of other weights than {encoder.path} now holds; "
-                              "put those back, or start a new run")  # fmt: skip
-
-
-def _with_fold(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    table.insert(0, "fold", number)
-    return table
+        raise CheckpointError(
+            f"{best}: was trained on features of other weights than {encoder.path} now holds; "
+            "restore those weights, or start a new run"
+        )

@@ -1,84 +1,100 @@
-"""What a run of mtclar_sl.py says at its end: the head and its baselines on the same test rows."""
+"""The report of a mtclar_sl.py run: the scores of the head and of its baselines on the same test rows."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from utils.run_folder import RunFolder
-from utils.supervised.baselines import CONSTANT, REGRESSION
-from utils.supervised.settings import SupervisedSettings
+from utils.config.supervised import SupervisedSettings
+from utils.runs.run_folder import RunFolder
+from utils.supervised.baselines import CONSTANT, LINEAR_MODEL
 from utils.supervised.targets import TARGETS, Target
 
 HEAD = "MT-CLAR + SL"
-LESS_IS_BETTER = "RMSE"
+"""Name of the head in the report."""
 
 
 def report_supervised(
     tables: list[dict[str, pd.DataFrame]], settings: SupervisedSettings, encoders: Iterable[Path], run: RunFolder
 ) -> pd.DataFrame:
-    """Writes predictions.csv, scores.csv and a figure, and prints the table.
+    """Writes predictions.csv, scores.csv and a figure to the run folder, and prints the scores.
 
-    tables: of each fold, method → table of its test rows as `Target.table` gives it, with the fold as first column.
-    encoders: the files of the weights that the features came from.
+    Args:
+        tables: the result of `run_fold` for each fold.
+        settings: settings of the run.
+        encoders: files of the weights that the features come from.
+        run: run folder.
+
+    Returns:
+        The table of `score_folds`.
     """
     target = TARGETS[settings.task]
     scores = score_folds(tables, target)
-    whole = pd.concat([methods[HEAD] for methods in tables], ignore_index=True)
-    run.save_table("predictions.csv", whole)
+    predictions = pd.concat([methods[HEAD] for methods in tables], ignore_index=True)
+    run.save_table("predictions.csv", predictions)
     run.save_table("scores.csv", scores)
-    plot = run.save_figure(f"{settings.task}.png", target.figure(whole))
+    plot = run.save_figure(f"{settings.task}.png", target.figure(predictions))
     folds = f" in {len(tables)} folds: mean ± standard deviation" if len(tables) > 1 else ""
-    print(f"\n{len(whole)} test images of {whole['clip'].nunique()} clips{folds}")
+    print(f"\n{len(predictions)} test images of {predictions['clip'].nunique()} clips{folds}")
     print("".join(f"encoder {path}\n" for path in sorted(set(encoders))), end="")
     if settings.task == "expression":
-        print(f"{'classes' if settings.balanced else 'images'} count alike in training and in choosing the best epoch")
+        unit = "class" if settings.balanced else "image"
+        print(f"each {unit} has equal weight in training and in the choice of the best epoch")
     print(f"\n{score_table(scores, target)}\n\n{verdict(scores, settings.task, target)}")
     print(f"\nrun folder  {run.path}\nplot        {plot}")
     return scores
 
 
 def score_folds(tables: list[dict[str, pd.DataFrame]], target: Target) -> pd.DataFrame:
-    """A row a fold and method."""
-    return pd.DataFrame([
-        {"fold": table["fold"].iloc[0], "method": method, "images": len(table), **target.score(table)}
-        for methods in tables for method, table in methods.items()
-    ])  # fmt: skip
+    """Returns a row per fold and method: fold, method, number of images, and the scores.
+
+    Args:
+        tables: the result of `run_fold` for each fold.
+        target: what was predicted.
+    """
+    return pd.DataFrame(
+        [
+            {"fold": table["fold"].iloc[0], "method": method, "images": len(table), **target.score(table)}
+            for methods in tables
+            for method, table in methods.items()
+        ]
+    )
 
 
 def score_table(scores: pd.DataFrame, target: Target) -> str:
-    """A row a method, a column a score: over several folds the mean and the standard deviation."""
-    by_method = scores.groupby("method", sort=False)[list(target.scores)]
-    mean, deviation = by_method.mean(), by_method.std()
-    several = scores["fold"].nunique() > 1
-    text = pd.DataFrame(
-        {_short(name): [
-            f"{value:.3f} ± {spread:.3f}" if several else f"{value:.3f}"
-            for value, spread in zip(mean[name], deviation[name], strict=True)
-        ] for name in target.scores},
-        index=mean.index,
-    )  # fmt: skip
-    return text.rename_axis(None).to_string()
+    """Returns the scores as text, a row per method; for several folds as mean ± standard deviation."""
+    by_method = scores.groupby("method", sort=False)[list(target.score_names)]
+    text = by_method.mean().map("{:.3f}".format)
+    if scores["fold"].nunique() > 1:
+        text += " ± " + by_method.std().map("{:.3f}".format)
+    return text.rename(columns=_short).rename_axis(None).to_string()
 
 
 def verdict(scores: pd.DataFrame, task: str, target: Target) -> str:
-    """Where the head does not beat the regression or the constant answer, in a sentence each."""
-    mean = scores.groupby("method")[list(target.scores)].mean()
+    """Returns one sentence per baseline: in which mean scores the head does not beat it.
+
+    Args:
+        scores: table of `score_folds`.
+        task: "valence_arousal" or "expression".
+        target: what was predicted.
+    """
+    mean = scores.groupby("method")[list(target.score_names)].mean()
     lines = []
-    for baseline in (REGRESSION[task], CONSTANT[task]):
+    for baseline in (LINEAR_MODEL[task], CONSTANT[task]):
         worse = [
             f"{_short(name)} ({mean.loc[HEAD, name]:.3f} against {mean.loc[baseline, name]:.3f})"
-            for name in target.scores
-            if not _better(name, mean.loc[HEAD, name], mean.loc[baseline, name])
+            for name in target.score_names
+            if not _is_better(name, mean.loc[HEAD, name], mean.loc[baseline, name])
         ]
-        found = f"is no better than {baseline} in {', '.join(worse)}" if worse else f"beats {baseline} in every score"
-        lines.append(f"the head {found}")
+        result = f"is no better than {baseline} in {', '.join(worse)}" if worse else f"beats {baseline} in every score"
+        lines.append(f"the head {result}")
     return "\n".join(lines)
 
 
-def _better(name: str, one: float, other: float) -> bool:
-    return one < other if name.endswith(LESS_IS_BETTER) else one > other
+def _is_better(name: str, value: float, baseline: float) -> bool:
+    return value < baseline if name.endswith("RMSE") else value > baseline
 
 
 def _short(name: str) -> str:
+    """Returns a short name of a score for the printed table, such as "v RMSE"."""
     return name.replace("valence_", "v ").replace("arousal_", "a ").replace("_", " ")

@@ -1,6 +1,7 @@
-"""What a supervised head says of a face: valence and arousal, or an expression. A new target is one class here.
+"""The two targets of a supervised head: valence and arousal, or an expression class.
 
-An *answer* is (N, outputs) float: valence and arousal in [-1, 1], or a probability for each of EXPRESSIONS.
+*Predictions* are an array (N, columns) of floats: valence and arousal in [-1, 1], or a probability for each class of
+EXPRESSIONS. To add a target, add a class here and its number of outputs to `models.supervised.OUTPUTS`.
 """
 
 import logging
@@ -10,133 +11,161 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 from torch import Tensor
 from torch.nn import functional as F
 
-from datasets.annotations import AXES
-from datasets.frames import EXPRESSIONS, DataError, Splits
-from utils.losses import dynamic_loss
-from utils.metrics import SCORES, accuracy, regression_scores
+from datasets.columns import AXES, EXPRESSIONS
+from datasets.splits import Splits
+from utils.base.errors import DataError
+from utils.metrics import SCORES, regression_scores
 from utils.plots import affect_figure, confusion_figure
+from utils.training.losses import dynamic_loss
 
 log = logging.getLogger(__name__)
 
-UNSEEN = ": the head will never say so, and test images of it count as wrong"
-
 
 class Target(Protocol):
-    outputs: tuple[str, ...]
-    """Columns of an answer."""
-    scores: tuple[str, ...]
-    """Names of what `score` gives."""
-    labels: str
-    """What frames need, in words, and where it comes from."""
+    """What a supervised head learns to predict.
 
-    def labelled(self, frames: pd.DataFrame) -> np.ndarray:
-        """(N,) bool: the frames that have the labels."""
+    Attributes:
+        columns: names of the columns of predictions.
+        score_names: names of the scores that `score` returns.
+        description: what a frame needs to be used, in words and in the plural.
+    """
+
+    columns: tuple[str, ...]
+    score_names: tuple[str, ...]
+    description: str
+
+    def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
+        """Returns (N,) bool: which frames of a frame table have labels for this target."""
+        ...
 
     def check(self, splits: Splits) -> None:
-        """Raises DataError where the labels of the splits cannot teach anything."""
+        """Raises DataError if a head cannot learn from the training labels, and warns of missing classes."""
+        ...
 
-    def values(self, frames: pd.DataFrame) -> np.ndarray:
-        """The labels of labelled frames: (N, 2) float32, or (N,) int64 codes."""
+    def labels(self, frames: pd.DataFrame) -> np.ndarray:
+        """Returns the labels of labelled frames: (N, 2) float32 in [-1, 1], or (N,) int64 class codes."""
+        ...
 
-    def loss(self, out: Tensor, values: Tensor, error_share: float, class_weights: Tensor | None) -> dict[str, Tensor]:
-        """The named terms of the loss of the head's outputs (N, outputs), and their mean as `loss`."""
+    def loss(
+        self, outputs: Tensor, labels: Tensor, mse_weight: float, class_weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Returns the named terms of the loss, and the total as `loss`.
 
-    def answer(self, out: Tensor) -> np.ndarray:
-        """The head's outputs (N, outputs) → answer."""
+        Args:
+            outputs: (B, columns) outputs of the head.
+            labels: labels of the B frames, as `labels` returns them.
+            mse_weight: weight of the MSE in [0, 1], for valence and arousal.
+            class_weights: (classes,) weights, for expressions; None: equal weights.
+        """
+        ...
 
-    def table(self, frames: pd.DataFrame, answer: np.ndarray) -> pd.DataFrame:
-        """clip and frame, the truth, and the answer."""
+    def predictions(self, outputs: Tensor) -> np.ndarray:
+        """Converts outputs of the head (N, columns) to predictions (N, columns)."""
+        ...
+
+    def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
+        """Returns clip, frame, true labels and predictions of N labelled frames, a row each."""
+        ...
 
     def score(self, table: pd.DataFrame) -> dict[str, float]:
-        """Scores of such a table."""
+        """Returns the scores of the predictions in such a table, by name."""
+        ...
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        """Truth against answer."""
+        """Plots the predictions in such a table against the true labels."""
+        ...
 
 
 class ValenceArousal:
-    outputs = AXES
-    scores = tuple(f"{axis}_{name}" for axis in AXES for name in SCORES)
-    labels = "valence and arousal"
+    """Valence and arousal, by regression."""
 
-    def labelled(self, frames: pd.DataFrame) -> np.ndarray:
+    columns: tuple[str, ...] = AXES
+    score_names = tuple(f"{axis}_{name}" for axis in AXES for name in SCORES)
+    description = "valence and arousal"
+
+    def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
         return frames[list(AXES)].notna().all(axis=1).to_numpy()
 
     def check(self, splits: Splits) -> None:
-        pass  # any two images will do
+        """Accepts all splits: valence and arousal have no classes that could be missing."""
 
-    def values(self, frames: pd.DataFrame) -> np.ndarray:
+    def labels(self, frames: pd.DataFrame) -> np.ndarray:
         return frames[list(AXES)].to_numpy(np.float32)
 
-    def loss(self, out: Tensor, values: Tensor, error_share: float, class_weights: Tensor | None) -> dict[str, Tensor]:
-        terms = {axis: dynamic_loss(out[:, place], values[:, place], error_share) for place, axis in enumerate(AXES)}
-        return terms | {"loss": sum(terms.values()) / len(terms)}
+    def loss(
+        self, outputs: Tensor, labels: Tensor, mse_weight: float, class_weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        terms = {axis: dynamic_loss(outputs[:, i], labels[:, i], mse_weight) for i, axis in enumerate(AXES)}
+        return terms | {"loss": (terms["valence"] + terms["arousal"]) / 2}
 
-    def answer(self, out: Tensor) -> np.ndarray:
-        return out.clamp(-1, 1).double().cpu().numpy()
+    def predictions(self, outputs: Tensor) -> np.ndarray:
+        return outputs.clamp(-1, 1).double().cpu().numpy()
 
-    def table(self, frames: pd.DataFrame, answer: np.ndarray) -> pd.DataFrame:
+    def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
         table = frames[["clip", "frame"]].reset_index(drop=True)
-        for place, axis in enumerate(AXES):
-            table[f"{axis}_true"], table[axis] = frames[axis].to_numpy(), answer[:, place]
+        for i, axis in enumerate(AXES):
+            table[f"{axis}_true"], table[axis] = frames[axis].to_numpy(), predictions[:, i]
         return table
 
     def score(self, table: pd.DataFrame) -> dict[str, float]:
-        found = {axis: regression_scores(table[axis], table[f"{axis}_true"]) for axis in AXES}
-        return {f"{axis}_{name}": value for axis, scores in found.items() for name, value in scores.items()}
+        scores = {axis: regression_scores(table[axis], table[f"{axis}_true"]) for axis in AXES}
+        return {f"{axis}_{name}": value for axis in AXES for name, value in scores[axis].items()}
 
     def figure(self, table: pd.DataFrame) -> Figure:
         return affect_figure(table)
 
 
 class Expression:
-    outputs = tuple(f"p_{name}" for name in EXPRESSIONS)
-    scores = ("accuracy", "balanced_accuracy", "macro_F1")
-    labels = "expression classes (afewva: a CSV named by data.expressions)"
+    """One of the classes EXPRESSIONS, by classification."""
 
-    def labelled(self, frames: pd.DataFrame) -> np.ndarray:
+    columns = tuple(f"p_{name}" for name in EXPRESSIONS)
+    score_names: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_F1")
+    description = "expression classes (afewva: a CSV named by data.expressions)"
+
+    def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
         return frames["expression"].to_numpy() >= 0
 
     def check(self, splits: Splits) -> None:
-        """Warns of classes that occur in some splits only; there must be two to learn."""
         present = {name: set(frames["expression"]) for name, frames in zip(splits._fields, splits, strict=True)}
         if len(present["train"]) < 2:
             only = EXPRESSIONS[present["train"].pop()]
-            raise DataError(f"all training images show one expression class, {only}; add images of another")
+            raise DataError(f"all training images have the same expression class, {only}; add images of another class")
         for name, codes in present.items():
             missing = set.union(*present.values()) - codes
             if missing:
                 names = ", ".join(EXPRESSIONS[code] for code in sorted(missing))
-                log.warning("%s: no image of %s%s", name, names, UNSEEN if name == "train" else "")
+                never = ": the head will never predict it, and test images of it count as errors"
+                log.warning("%s: no image of %s%s", name, names, never if name == "train" else "")
 
-    def values(self, frames: pd.DataFrame) -> np.ndarray:
+    def labels(self, frames: pd.DataFrame) -> np.ndarray:
         return frames["expression"].to_numpy(np.int64)
 
-    def loss(self, out: Tensor, values: Tensor, error_share: float, class_weights: Tensor | None) -> dict[str, Tensor]:
-        return {"loss": F.cross_entropy(out, values, class_weights)}
+    def loss(
+        self, outputs: Tensor, labels: Tensor, mse_weight: float, class_weights: Tensor | None
+    ) -> dict[str, Tensor]:
+        return {"loss": F.cross_entropy(outputs, labels, class_weights)}
 
-    def answer(self, out: Tensor) -> np.ndarray:
-        return out.double().softmax(1).cpu().numpy()
+    def predictions(self, outputs: Tensor) -> np.ndarray:
+        return outputs.double().softmax(1).cpu().numpy()
 
-    def table(self, frames: pd.DataFrame, answer: np.ndarray) -> pd.DataFrame:
+    def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
         names = np.array(EXPRESSIONS)
         table = frames[["clip", "frame"]].reset_index(drop=True)
         table["expression_true"] = names[frames["expression"].to_numpy()]
-        table["expression"] = names[answer.argmax(1)]
-        return table.join(pd.DataFrame(answer, columns=list(self.outputs)))
+        table["expression"] = names[predictions.argmax(1)]
+        return table.join(pd.DataFrame(predictions, columns=list(self.columns)))
 
     def score(self, table: pd.DataFrame) -> dict[str, float]:
-        """Averages over classes are over those that occur in truth."""
         true, predicted = table["expression_true"].to_numpy(str), table["expression"].to_numpy(str)
-        average = {"labels": np.unique(true), "average": "macro", "zero_division": 0}
+        macro_f1 = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
         return {
-            "accuracy": accuracy(predicted, true),
-            "balanced_accuracy": float(recall_score(true, predicted, **average)),
-            "macro_F1": float(f1_score(true, predicted, **average)),
+            "accuracy": float(accuracy_score(true, predicted)),
+            "balanced_accuracy": balanced_accuracy(true, predicted),
+            "macro_F1": float(macro_f1),
         }
 
     def figure(self, table: pd.DataFrame) -> Figure:
@@ -145,9 +174,18 @@ class Expression:
 
 
 TARGETS: dict[str, Target] = {"valence_arousal": ValenceArousal(), "expression": Expression()}
+"""Value of the setting `task` → target."""
+
+
+def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Returns the mean recall of the classes that occur in the true labels (N,).
+
+    The value is that of scikit-learn's `balanced_accuracy_score`, which warns of each other class that is predicted.
+    """
+    return float(recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0))
 
 
 def class_weights(codes: np.ndarray) -> Tensor:
-    """(classes,) weights under which each class that occurs in codes (N,) counts alike; 0 for the others."""
+    """Returns (classes,) weights that give equal total weight to each class in `codes` (N,), and 0 to other classes."""
     counts = np.bincount(codes, minlength=len(EXPRESSIONS))
     return torch.from_numpy(np.where(counts, 1 / np.maximum(counts, 1), 0).astype(np.float32))

@@ -1,4 +1,4 @@
-"""MT-CLAR + SL's task: absolute valence and arousal, or an expression, from frozen features."""
+"""Training of the supervised head on frozen features."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,67 +6,91 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.pairs import SameExpression
 from models.supervised import SupervisedHead
-from utils.losses import error_share
+from utils.config.supervised import SupervisedSettings
 from utils.supervised.features import Features
-from utils.supervised.settings import SupervisedSettings
 from utils.supervised.targets import TARGETS, class_weights
+from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight
 
-VALIDATION_ERROR_SHARE = 0.5  # fixed, so that validation losses of different epochs can be compared
-TRAINING = 21  # stream of chance
+TRAINING_STREAM = 21
+"""Number of the seed stream that orders the training rows."""
 
 
 class SupervisedTraining:
-    """The task that `engine.fit` trains; see there for its methods. The head is so small that it runs in float32."""
+    """The training task of a head (see `utils.training.loop.Task`). It always runs in float32: the head is small.
+
+    Attributes:
+        model: the head.
+        extra_content: entries of best.pt besides the head, from which the encoder is built again.
+        target: what the head predicts.
+    """
 
     kind = "supervised"
 
     def __init__(
-        self, head: SupervisedHead, train: Features, validation: Features, settings: SupervisedSettings,
-        about: dict[str, Any],
-    ):  # fmt: skip
-        self.model, self.settings, self.about = head, settings, about
+        self,
+        head: SupervisedHead,
+        train: Features,
+        validation: Features,
+        settings: SupervisedSettings,
+        extra_content: dict[str, Any],
+    ):
+        self.model: nn.Module = head
+        self.settings, self.extra_content = settings, extra_content
         self.target = TARGETS[settings.task]
         self.train, self.validation = train, validation
-        device = train.embeddings.device
-        self.values, self.wanted = (
-            torch.tensor(self.target.values(part.frames), device=device) for part in (train, validation)
+        self.train_labels, self.validation_labels = (
+            torch.tensor(self.target.labels(features.frames), device=features.embeddings.device)
+            for features in (train, validation)
         )
-        self.classes = SameExpression(train.frames) if settings.balanced else None
-        self.validation_weights = class_weights(self.wanted.cpu().numpy()).to(device) if settings.balanced else None
+        self.sampler = SameExpression(train.frames) if settings.balanced else None
+        self.validation_weights: Tensor | None = None
+        if settings.balanced:
+            weights = class_weights(self.target.labels(validation.frames))
+            self.validation_weights = weights.to(validation.embeddings.device)
 
     def steps(self) -> int:
-        """As many as it takes; batch norm needs two images in each."""
+        """Returns the number of batches in an epoch, each of at least two rows, which batch normalisation needs."""
         rows = len(self.train.frames)
         return min(-(-rows // self.settings.train.batch), rows // 2)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        """Rows (B,) of the training features, B about `train.batch`; none is left over. start: steps to pass over."""
-        rng, rows = np.random.default_rng([self.settings.seed, TRAINING, epoch]), len(self.train.frames)
-        drawn = self.classes.draw(rows, rng) if self.classes else rng.permutation(rows)
-        for part in np.array_split(drawn, self.steps())[start:]:
-            yield torch.from_numpy(part).to(self.values.device)
+        """Yields the batches of an epoch, each as (B,) indices of training rows.
+
+        The rows are split evenly, so B is at most `train.batch`, or larger by one to avoid a batch of a single row.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            start: number of batches to skip.
+        """
+        rng, rows = np.random.default_rng([self.settings.seed, TRAINING_STREAM, epoch]), len(self.train.frames)
+        order = self.sampler.draw(rows, rng) if self.sampler else rng.permutation(rows)
+        for batch in np.array_split(order, self.steps())[start:]:
+            yield torch.from_numpy(batch).to(self.train_labels.device)
 
     def loss(self, batch: Tensor, epoch: int) -> dict[str, Tensor]:
+        """Returns the loss and its terms for a batch of row indices (B,)."""
         train = self.settings.train
-        share = error_share(epoch, train.epochs, train.error_exponent)
-        return self.target.loss(self.model(self.train.embeddings[batch]), self.values[batch], share, None)
+        weight = mse_weight(epoch, train.epochs, train.mse_exponent)
+        outputs = self.model(self.train.embeddings[batch])
+        return self.target.loss(outputs, self.train_labels[batch], weight, None)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        out = self.model.eval()(self.validation.embeddings)
-        terms = self.target.loss(out, self.wanted, VALIDATION_ERROR_SHARE, self.validation_weights)
-        table = self.target.table(self.validation.frames, self.target.answer(out))
+        """Returns the loss and the scores on the validation rows."""
+        outputs = self.model.eval()(self.validation.embeddings)
+        terms = self.target.loss(outputs, self.validation_labels, VALIDATION_MSE_WEIGHT, self.validation_weights)
+        table = self.target.table(self.validation.frames, self.target.predictions(outputs))
         return self.target.score(table) | {name: term.item() for name, term in terms.items()}
 
     def figures(self) -> dict[str, Figure]:
-        """None: to draw one takes longer than an epoch."""
+        """Returns no figures, because drawing one would take longer than an epoch."""
         return {}
 
     @torch.inference_mode()
-    def answer(self, features: Features) -> np.ndarray:
-        """(N, outputs): see `utils.supervised.targets`."""
-        return self.target.answer(self.model.eval()(features.embeddings))
+    def predict(self, features: Features) -> np.ndarray:
+        """Returns the predictions (N, columns) of the head, as described in `utils.supervised.targets`."""
+        return self.target.predictions(self.model.eval()(features.embeddings))

@@ -1,28 +1,37 @@
-"""The video itself with its labels drawn on: face box, running traces, and the moving point of valence and arousal."""
+"""The overlay: the video with face boxes, the latest seconds of both traces, and a point in the plane of both axes."""
 
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from datasets.frames import DataError
-from datasets.tracks import BOX
-from datasets.video import Video
+from datasets.columns import BOX
+from datasets.images import shrink_to_width
+from datasets.video.reading import Video
+from utils.base.errors import DataError
 
-PANEL = 120  # height in pixels of the strip below the picture
-WIDTH = 960  # wider videos are shrunk to this
-SECONDS = 10  # of trace that the strip shows
+STRIP_HEIGHT = 120  # height in pixels of the strip below the picture; also the side of the plane at its right
+MAX_WIDTH = 960  # wider videos are shrunk to this width in pixels
+SHOWN_SECONDS = 10  # length of the traces on the strip
+MARGIN = 8  # pixels
 COLOURS = {"valence": (255, 160, 40), "arousal": (60, 170, 255)}
 BACKGROUND, GRID, TEXT = (24, 24, 24), (70, 70, 70), (220, 220, 220)
 
 
 def write_overlay(path: Path, video: Video, labels: pd.DataFrame) -> None:
-    """Writes an H.264 MP4. labels: rows of one video as `label_video` gives them.
+    """Writes the overlay as an H.264 MP4.
 
-    Raises DataError where the package that encodes is missing.
+    Args:
+        path: file to write.
+        video: the video.
+        labels: its table, as `outputs.video_table` returns it.
+
+    Raises:
+        DataError: the package that encodes videos is missing.
     """
     try:
         import av
@@ -30,66 +39,72 @@ def write_overlay(path: Path, video: Video, labels: pd.DataFrame) -> None:
         raise DataError(f"--overlay needs the package av: pip install av ({error})") from error
     with av.open(str(path), "w", format="mp4") as container:
         stream = None
-        for picture in overlay_frames(video, labels):
+        for image in overlay_frames(video, labels):
             if stream is None:
                 stream = container.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001))
-                stream.height, stream.width = picture.shape[:2]
+                stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt, stream.options = "yuv420p", {"crf": "20"}
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode(None))
 
 
 def overlay_frames(video: Video, labels: pd.DataFrame) -> Iterator[np.ndarray]:
-    """(H, W, 3) uint8 RGB for each frame of the video, H and W even."""
-    shown = labels[labels["track"].notna()].sort_values("frame")
-    numbers = shown["frame"].to_numpy()
-    main = shown[shown["track"] == shown["track"].mode().iloc[0]] if len(shown) else shown
+    """Yields the overlay of each frame, (H, W, 3) uint8 RGB; H and W are even, as H.264 requires."""
+    faces = labels[labels["track"].notna()].sort_values("frame")
+    frames = faces["frame"].to_numpy()
+    longest = faces[faces["track"] == faces["track"].mode().iloc[0]] if len(faces) else faces
     for frame, time, image in video:
-        scale = min(1.0, WIDTH / image.shape[1])
-        size = (round(image.shape[1] * scale) // 2 * 2, round(image.shape[0] * scale) // 2 * 2)
-        picture = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        for row in shown.iloc[slice(*np.searchsorted(numbers, [frame, frame + 1]))].itertuples():
+        scale = min(1.0, MAX_WIDTH / image.shape[1])
+        small = shrink_to_width(image, MAX_WIDTH)
+        height, width = (side // 2 * 2 for side in small.shape[:2])
+        picture = small[:height, :width].copy()
+        for row in faces.iloc[slice(*np.searchsorted(frames, [frame, frame + 1]))].itertuples():
             _draw_face(picture, np.array([getattr(row, edge) for edge in BOX]) * scale, row)
-        yield np.vstack((picture, _strip(main, frame, time, size[0])))
+        yield np.vstack((picture, _draw_strip(longest, frame, time, width)))
 
 
-def _draw_face(picture: np.ndarray, box: np.ndarray, row) -> None:
+def _draw_face(picture: np.ndarray, box: np.ndarray, row: Any) -> None:
+    """Draws the face box and the labels of a row of the table."""
     left, top, right, bottom = (int(round(edge)) for edge in box)
     colour = (255, 190, 60) if row.support else (235, 235, 235)
     cv2.rectangle(picture, (left, top), (right, bottom), colour, 2, cv2.LINE_AA)
     text = f"v {row.valence:+.2f}  a {row.arousal:+.2f}" + ("  label" if row.support else "")
-    for ink, shift in ((BACKGROUND, 1), (colour, 0)):  # a shadow, to be read on any background
-        place = left + shift, max(14, top - 8) + shift
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, 1, cv2.LINE_AA)
+    for ink, shift in ((BACKGROUND, 1), (colour, 0)):  # A shadow makes the text legible on any background.
+        origin = left + shift, max(14, top - MARGIN) + shift
+        cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, 1, cv2.LINE_AA)
 
 
-def _strip(rows: pd.DataFrame, frame: int, time: float, width: int) -> np.ndarray:
-    """(PANEL, width, 3): the last seconds of both traces, and the plane at the right."""
-    strip = np.full((PANEL, width, 3), BACKGROUND, np.uint8)
-    traces = width - PANEL
-    cv2.line(strip, (0, PANEL // 2), (traces, PANEL // 2), GRID, 1)
-    past = rows[(rows["time"] > time - SECONDS) & (rows["frame"] <= frame)]
-    across = (traces - 8 - (time - past["time"].to_numpy()) / SECONDS * (traces - 16)).astype(int)
-    for place, (axis, colour) in enumerate(COLOURS.items()):
-        down = _down(past[axis].to_numpy())
-        cv2.polylines(strip, [np.stack((across, down), 1)], False, colour, 1, cv2.LINE_AA)
-        for x, y in zip(across[past["support"]], down[past["support"]], strict=True):
-            cv2.circle(strip, (int(x), int(y)), 4, colour, -1, cv2.LINE_AA)
-        cv2.putText(strip, axis, (6, 16 + 18 * place), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+def _draw_strip(rows: pd.DataFrame, frame: int, time: float, width: int) -> np.ndarray:
+    """(STRIP_HEIGHT, width, 3): the latest seconds of both traces, and the plane at the right."""
+    strip = np.full((STRIP_HEIGHT, width, 3), BACKGROUND, np.uint8)
+    traces = width - STRIP_HEIGHT
+    cv2.line(strip, (0, STRIP_HEIGHT // 2), (traces, STRIP_HEIGHT // 2), GRID, 1)
+    past = rows[(rows["time"] > time - SHOWN_SECONDS) & (rows["frame"] <= frame)]
+    age = (time - past["time"].to_numpy()) / SHOWN_SECONDS
+    x = (traces - MARGIN - age * (traces - 2 * MARGIN)).astype(int)
+    for index, (axis, colour) in enumerate(COLOURS.items()):
+        y = _to_y(past[axis].to_numpy())
+        cv2.polylines(strip, [np.stack((x, y), 1)], False, colour, 1, cv2.LINE_AA)
+        for point in zip(x[past["support"]].tolist(), y[past["support"]].tolist(), strict=True):
+            cv2.circle(strip, point, 4, colour, -1, cv2.LINE_AA)
+        cv2.putText(strip, axis, (6, 16 + 18 * index), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
     now = past[past["frame"] == frame]
     _draw_plane(strip[:, traces:], now.iloc[0] if len(now) else None)
     return strip
 
 
-def _down(values: np.ndarray) -> np.ndarray:
-    return np.round(PANEL / 2 - values * (PANEL / 2 - 8)).astype(int)
+def _to_y(values: np.ndarray) -> np.ndarray:
+    """Vertical positions in the strip, in pixels, of values in [-1, 1]."""
+    return np.round(STRIP_HEIGHT / 2 - values * (STRIP_HEIGHT / 2 - MARGIN)).astype(int)
 
 
-def _draw_plane(panel: np.ndarray, row) -> None:
-    middle = PANEL // 2
-    cv2.rectangle(panel, (8, 8), (PANEL - 8, PANEL - 8), GRID, 1)
-    cv2.line(panel, (8, middle), (PANEL - 8, middle), GRID, 1)
-    cv2.line(panel, (middle, 8), (middle, PANEL - 8), GRID, 1)
+def _draw_plane(panel: np.ndarray, row: pd.Series | None) -> None:
+    """Draws the valence-arousal plane, with a point for the labels of the row."""
+    middle, end = STRIP_HEIGHT // 2, STRIP_HEIGHT - MARGIN
+    cv2.rectangle(panel, (MARGIN, MARGIN), (end, end), GRID, 1)
+    cv2.line(panel, (MARGIN, middle), (end, middle), GRID, 1)
+    cv2.line(panel, (middle, MARGIN), (middle, end), GRID, 1)
     if row is not None:
-        point = int(round(middle + row["valence"] * (middle - 8))), int(_down(row["arousal"]))
+        point = int(round(middle + row["valence"] * (middle - MARGIN))), int(_to_y(row["arousal"]))
         cv2.circle(panel, point, 5, TEXT, -1, cv2.LINE_AA)

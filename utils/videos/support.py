@@ -1,94 +1,132 @@
-"""From a file of labels to the support-set of each track of a video."""
+"""The support-set of each track of a video, from a table of labels."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from datasets.annotations import AXES
-from datasets.frames import DataError
-from utils.fused.agreement import label_error
-from utils.labelling import Anchors
+from datasets.columns import AXES
+from utils.base.errors import DataError
+from utils.labelling.agreement import label_error
+from utils.labelling.types import Anchors
 from utils.videos.face_video import FaceVideo, Track
 
-ERRORS = [f"{axis}_error" for axis in AXES]
+ERROR_COLUMNS = [f"{axis}_error" for axis in AXES]
 
 
-class Placed(NamedTuple):
-    """Labels of a video, put to the tracks that they mean."""
+class ResolvedLabels(NamedTuple):
+    """The labels of a video, each assigned to the track that it refers to.
 
-    single: pd.DataFrame
-    """A row a label: track, frame, annotator, valence, arousal, and where it stands (file and row)."""
-    means: pd.DataFrame
-    """A row a labelled (track, frame): annotators averaged, and the standard deviations of the means."""
-
-
-def place_labels(labels: pd.DataFrame, seen: FaceVideo, annotator_error: float = 0.0) -> Placed:
-    """labels: as `read_labels` gives them. annotator_error: least standard deviation of one person's label.
-
-    Where annotators share frames, their spread about the mean of a frame is the error of every single label.
-    Raises DataError for a label on a frame without a face, or where it is not clear whose face is meant.
+    Attributes:
+        labels: one row per label: track, frame, annotator, valence, arousal, and `where` (its file and row).
+        means: one row per labelled track and frame: track, frame, valence and arousal averaged over annotators, and
+            the standard deviations of these means, valence_error and arousal_error.
     """
-    chosen = {track.number for track in seen.tracks}
-    rows = []
-    for label in labels.itertuples():
-        here = set(seen.faces.loc[(seen.faces["frame"] == label.frame) & (seen.faces["track"] >= 0), "track"])
-        wanted = (here & chosen) if pd.isna(label.track) else ({int(label.track)} & here)
-        if not wanted:
-            raise DataError(f"{label.where}: {_why_not(label, here, chosen)}")
-        if len(wanted) > 1:
-            raise DataError(
-                f"{label.where}: frame {label.frame} shows tracks {', '.join(map(str, sorted(wanted)))}; "
-                "say in a column `track` whom the label means, or choose one by --track"
-            )
-        for track in wanted & chosen:
-            rows.append((track, label.frame, label.annotator, label.valence, label.arousal, label.where))
-    single = pd.DataFrame(rows, columns=["track", "frame", "annotator", *AXES, "where"])
-    if single.empty:
+
+    labels: pd.DataFrame
+    means: pd.DataFrame
+
+
+def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error: float = 0.0) -> ResolvedLabels:
+    """Assigns each label to a track, and averages the labels of several annotators.
+
+    Where annotators labelled the same frames, the standard deviation about the mean of a frame is taken as the error
+    of every single label.
+
+    Args:
+        labels: as `read_labels` returns them.
+        face_video: the video.
+        annotator_error: smallest standard deviation of one person's label.
+
+    Raises:
+        DataError: a label is on a frame without a face, it is unclear which face it refers to, or a face has two labels
+            by one annotator in a frame.
+    """
+    chosen = {track.number for track in face_video.tracks}
+    rows = [
+        (track, label.frame, label.annotator, label.valence, label.arousal, label.where)
+        for label in labels.itertuples()
+        for track in _tracks_of(label, face_video, chosen)
+    ]
+    resolved = pd.DataFrame(rows, columns=["track", "frame", "annotator", *AXES, "where"])
+    if resolved.empty:
         raise DataError("none of the labels is of a chosen track; choose another one by --track")
-    twice = single[single.duplicated(["track", "frame", "annotator"], keep=False)]
-    if len(twice):
-        first, second = twice["where"].iloc[:2]
-        raise DataError(f"{second}: frame {twice['frame'].iloc[0]} of this face already has a label, {first}; delete "
-                        "one, or name annotators")  # fmt: skip
-    groups = single.groupby(["track", "frame"])
+    duplicates = resolved[resolved.duplicated(["track", "frame", "annotator"], keep=False)]
+    if len(duplicates):
+        first, second = duplicates["where"].iloc[:2]
+        raise DataError(
+            f"{second}: this face already has a label in frame {duplicates['frame'].iloc[0]}, {first}; delete one of "
+            "them, or name their annotators"
+        )
+    groups = resolved.groupby(["track", "frame"])
     means, counts = groups[list(AXES)].mean(), groups.size().to_numpy()
-    error = np.maximum(label_error(single), annotator_error)
-    means[ERRORS] = error / np.sqrt(counts)[:, None]
-    return Placed(single, means.reset_index())
+    error = np.maximum(label_error(resolved), annotator_error)
+    means[ERROR_COLUMNS] = error / np.sqrt(counts)[:, None]
+    return ResolvedLabels(resolved, means.reset_index())
 
 
-def anchors_of(track: Track, seen: FaceVideo, means: pd.DataFrame) -> Anchors:
-    """The support-set of a track: its own labels, or those of all other tracks where nobody has labelled it."""
+def anchors_for_track(track: Track, face_video: FaceVideo, means: pd.DataFrame) -> Anchors:
+    """The anchors of a track: its own labelled frames, or those of all other tracks if it has none.
+
+    Args:
+        track: the track to label.
+        face_video: its video.
+        means: as in `ResolvedLabels`.
+    """
     own = means[means["track"] == track.number]
-    return _own_anchors(track, own) if len(own) else _all_anchors(seen, means)
+    return _own_anchors(track, own) if len(own) else _anchors_of_all_tracks(face_video, means)
 
 
 def _own_anchors(track: Track, means: pd.DataFrame) -> Anchors:
-    places = np.searchsorted(track.faces["frame"].to_numpy(), means["frame"].to_numpy())
+    indices = np.searchsorted(track.faces["frame"].to_numpy(), means["frame"].to_numpy())
     return Anchors(
-        track.embeddings[torch.from_numpy(places)], means[list(AXES)].to_numpy(np.float64),
-        means[ERRORS].to_numpy(np.float64), track.faces["time"].to_numpy()[places], means["frame"].to_numpy(), places,
-    )  # fmt: skip
+        embeddings=track.embeddings[torch.from_numpy(indices)],
+        labels=means[list(AXES)].to_numpy(np.float64),
+        errors=means[ERROR_COLUMNS].to_numpy(np.float64),
+        times=track.times[indices],
+        frames=means["frame"].to_numpy(),
+        indices=indices,
+    )
 
 
-def _all_anchors(seen: FaceVideo, means: pd.DataFrame) -> Anchors:
-    """The labels of all tracks, ascending in time, for a track without any: differences hold between people too."""
-    tracks = [(track, means[means["track"] == track.number]) for track in seen.tracks]
+def _anchors_of_all_tracks(face_video: FaceVideo, means: pd.DataFrame) -> Anchors:
+    """The labels of all tracks, ascending in time: the network compares faces of different people as well."""
+    tracks = [(track, means[means["track"] == track.number]) for track in face_video.tracks]
     parts = [_own_anchors(track, own) for track, own in tracks if len(own)]
-    columns = [np.concatenate(column) for column in zip(*(part[1:5] for part in parts), strict=True)]
-    order = np.argsort(columns[2], kind="stable")
-    labels, errors, times, frames = (column[order] for column in columns)
-    embeddings = torch.cat([part.embeddings for part in parts])[torch.from_numpy(order)]
-    return Anchors(embeddings, labels, errors, times, frames, np.full(len(order), -1))
+    times = np.concatenate([part.times for part in parts])
+    order = np.argsort(times, kind="stable")
+    return Anchors(
+        embeddings=torch.cat([part.embeddings for part in parts])[torch.from_numpy(order)],
+        labels=np.concatenate([part.labels for part in parts])[order],
+        errors=np.concatenate([part.errors for part in parts])[order],
+        times=times[order],
+        frames=np.concatenate([part.frames for part in parts])[order],
+        indices=np.full(len(order), -1),
+    )
 
 
-def _why_not(label, here: set[int], chosen: set[int]) -> str:
-    if not here:
+def _tracks_of(label: Any, face_video: FaceVideo, chosen: set[int]) -> set[int]:
+    """The chosen track that a label (a row of the table) refers to; empty if it names a track that is not chosen."""
+    faces = face_video.faces
+    shown = set(faces.loc[(faces["frame"] == label.frame) & (faces["track"] >= 0), "track"])
+    tracks = (shown & chosen) if pd.isna(label.track) else ({int(label.track)} & shown)
+    if not tracks:
+        raise DataError(f"{label.where}: {_why_unresolved(label, shown, chosen)}")
+    if len(tracks) > 1:
+        raise DataError(
+            f"{label.where}: frame {label.frame} shows tracks {', '.join(map(str, sorted(tracks)))}; add a column "
+            "`track` that tells which of them the label refers to, or choose one by --track"
+        )
+    return tracks & chosen
+
+
+def _why_unresolved(label: Any, shown: set[int], chosen: set[int]) -> str:
+    """The message for a label that refers to no face."""
+    if not shown:
         return f"frame {label.frame} shows no face; label another frame"
-    there = f"frame {label.frame} shows track {', '.join(map(str, sorted(here)))}"
+    frame = f"frame {label.frame} shows track {', '.join(map(str, sorted(shown)))}"
     if pd.isna(label.track):
-        others = ", ".join(map(str, sorted(chosen)))
-        return f"{there}, but {others} is to be labelled; label another frame, or choose another --track"
-    return f"{there}, not {label.track}; correct the column `track`, or label another frame"
+        tracks = ", ".join(map(str, sorted(chosen)))
+        return f"{frame}, but track {tracks} is to be labelled; label another frame, or choose another --track"
+    return f"{frame}, not {label.track}; correct the column `track`, or label another frame"

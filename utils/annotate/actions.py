@@ -1,0 +1,89 @@
+"""The actions of an annotator, and the keys that trigger them.
+
+An action is a dictionary with its name and details, such as {"name": "step", "frames": -1}. The browser sends it to the
+program (hub.js), where `Position` performs it. This is the only list of keys: the help dialog shows it, and hub.js gets
+it as a property.
+"""
+
+from typing import Any, NamedTuple
+
+Action = dict[str, Any]
+
+CHANGES = ("label", "drag", "nudge", "accept", "delete", "undo", "redo", "note")
+"""Names of the actions that change labels; each is answered once the change is on disk, or has failed."""
+MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
+"""Names of the actions that show another frame."""
+PAGE_ACTIONS = ("play", "help")
+"""Names of the other actions."""
+FOCUS_NOTE = "focus_note"
+"""The only action that the browser performs itself."""
+
+
+class Shortcut(NamedTuple):
+    """A line of the help dialog, and the keys that it describes.
+
+    Attributes:
+        shown: the keys, as the help dialog shows them.
+        meaning: what they do.
+        actions: key → action; keys are named as in JavaScript's `KeyboardEvent.key`, after Ctrl+ and Shift+.
+    """
+
+    shown: str
+    meaning: str
+    actions: dict[str, Action]
+
+
+def _nudge(axis: int, by: float) -> Action:
+    return {"name": "nudge", "axis": axis, "by": by}
+
+
+SHORTCUTS = (
+    Shortcut("click in the plane", "label the frame", {}),
+    Shortcut(
+        "A D · S W",
+        "lower or raise valence · arousal by 0.05, from the label or else the estimate; with Shift by 0.01",
+        {
+            "a": _nudge(0, -0.05),
+            "d": _nudge(0, 0.05),
+            "s": _nudge(1, -0.05),
+            "w": _nudge(1, 0.05),
+            "Shift+A": _nudge(0, -0.01),
+            "Shift+D": _nudge(0, 0.01),
+            "Shift+S": _nudge(1, -0.01),
+            "Shift+W": _nudge(1, 0.01),
+        },
+    ),
+    Shortcut("Enter", "accept the estimate as the label", {"Enter": {"name": "accept"}}),
+    Shortcut("N", "go to the frame whose label is expected to help most", {"n": {"name": "next_suggestion"}}),
+    Shortcut(
+        "← →",
+        "previous or next frame; with Shift one second back or forward",
+        {
+            "ArrowLeft": {"name": "step", "frames": -1},
+            "ArrowRight": {"name": "step", "frames": 1},
+            "Shift+ArrowLeft": {"name": "step", "seconds": -1},
+            "Shift+ArrowRight": {"name": "step", "seconds": 1},
+        },
+    ),
+    Shortcut(
+        "Home End",
+        "first or last frame",
+        {"Home": {"name": "step", "frames": -(10**9)}, "End": {"name": "step", "frames": 10**9}},
+    ),
+    Shortcut(
+        "[ ]", "previous or next label", {"[": {"name": "next_label", "by": -1}, "]": {"name": "next_label", "by": 1}}
+    ),
+    Shortcut("C", "next label that the other labels contradict", {"c": {"name": "next_contradiction"}}),
+    Shortcut("T", "write a note on the label; Enter or Esc leaves the field", {"t": {"name": FOCUS_NOTE}}),
+    Shortcut("Delete", "delete the label", {"Delete": {"name": "delete"}, "Backspace": {"name": "delete"}}),
+    Shortcut(
+        "Ctrl+Z Ctrl+Y",
+        "undo, redo",
+        {"Ctrl+z": {"name": "undo"}, "Ctrl+y": {"name": "redo"}, "Ctrl+Shift+Z": {"name": "redo"}},
+    ),
+    Shortcut("Space", "play or pause", {" ": {"name": "play"}}),
+    Shortcut("drag a point", "change a label on one axis", {}),
+    Shortcut("?", "show this help", {"?": {"name": "help"}}),
+)
+
+KEYS = {key: action for shortcut in SHORTCUTS for key, action in shortcut.actions.items()}

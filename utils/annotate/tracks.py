@@ -1,0 +1,105 @@
+"""A track that is being labelled, and its estimates given the labels so far."""
+
+from functools import cached_property
+
+import numpy as np
+
+from utils.labelling.audit import Contradiction, find_contradictions
+from utils.labelling.incremental import IncrementalClip
+from utils.labelling.labeller import Labeller
+from utils.labelling.mixture import MixturePosterior
+from utils.labelling.suggest import Suggestion, expected_error, suggest
+from utils.labelling.types import Anchors, Labels, observations_of
+from utils.videos.face_video import Track
+
+PLANNED_LABELS = 24  # how many labels ahead the page plans
+
+
+class TrackEstimate:
+    """The estimates of a track's N frames, given the labels so far.
+
+    Attributes:
+        values: (N, 2) valence and arousal in [-1, 1].
+        half_widths: (N, 2) half-widths of the 90 % intervals.
+        misread: names of the axes on which the labels contradict the network's evidence for this face.
+        labelled: (A,) indices of the labelled frames among the track's frames.
+        contradictions: labels that the other labels contradict; their `anchor_index` is an index into `labelled`.
+        expected_error: expected root mean square error of the estimates.
+    """
+
+    def __init__(
+        self,
+        posteriors: list[MixturePosterior],
+        labels: Labels,
+        labelled: np.ndarray,
+        contradictions: list[Contradiction],
+        annotator_error: float,
+    ):
+        assert labels.half_widths is not None, "fused labels have intervals"
+        self.values, self.half_widths, self.misread = labels.values, labels.half_widths, labels.misread
+        self.labelled, self.contradictions = labelled, contradictions
+        self.expected_error = expected_error(posteriors)
+        self._posteriors, self._annotator_error = posteriors, annotator_error
+
+    @cached_property
+    def suggestion(self) -> Suggestion | None:
+        """The frame whose label would help most; None: every frame has a label."""
+        return next(iter(self._suggest(1)), None)
+
+    @cached_property
+    def plan(self) -> list[Suggestion]:
+        """The next suggestions in order; computing them for a long clip takes about 0.1 s."""
+        return self._suggest(PLANNED_LABELS)
+
+    def labels_needed(self, target: float) -> int | None:
+        """Number of further labels that reduce the expected error to `target`; None: more than are planned."""
+        if self.expected_error <= target:
+            return 0
+        return next((count for count, one in enumerate(self.plan, 1) if one.error_after <= target), None)
+
+    def _suggest(self, count: int) -> list[Suggestion]:
+        return suggest(self._posteriors, count, (self._annotator_error,) * 2)
+
+
+class LabelledTrack:
+    """A track of the video that is being labelled.
+
+    Attributes:
+        track: the track, with N frames.
+        clip: the track as the labeller sees it.
+        frames: (N,) frame numbers.
+    """
+
+    def __init__(self, track: Track, labeller: Labeller):
+        self.track, self.labeller = track, labeller
+        self.clip = labeller.encode_clip(track.embeddings, track.times)
+        self.frames = track.faces["frame"].to_numpy()
+
+    def index_of(self, frame: int) -> int | None:
+        """Index of a frame number among the track's frames; None: the frame does not show the track's face."""
+        index = int(np.searchsorted(self.frames, frame))
+        return index if index < len(self.frames) and self.frames[index] == frame else None
+
+    def estimate(self, anchors: Anchors | None, annotator_error: float) -> TrackEstimate:
+        """Estimates all frames from the labels so far.
+
+        Args:
+            anchors: labelled frames of the track, or of other tracks; None: nothing is labelled yet.
+            annotator_error: standard deviation of the labels to come.
+        """
+        contradictions: list[Contradiction] = []
+        labelled = np.empty(0, int)
+        if anchors is None or anchors.from_clip:
+            posteriors = self._incremental.posteriors(observations_of(anchors))
+        else:
+            posteriors = self.labeller.posteriors(self.clip, anchors)
+        if anchors is not None and anchors.from_clip:
+            labelled = anchors.indices
+            contradictions = find_contradictions(anchors, self.labeller.calibration, self._incremental.posteriors)
+        labels = self.labeller.fused_labels(posteriors, anchors)
+        return TrackEstimate(posteriors, labels, labelled, contradictions, annotator_error)
+
+    @cached_property
+    def _incremental(self) -> IncrementalClip:
+        """Computed only when an estimate needs it: anchors of other tracks do not."""
+        return IncrementalClip(self.clip, self.labeller.calibration)

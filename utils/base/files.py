@@ -1,0 +1,67 @@
+"""Atomic file writing: a file is written completely or not at all, even if the disk is full or the machine stops."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from utils.base.errors import StorageError
+
+TEMPORARY_SUFFIX = ".tmp"
+"""Temporary files are named `.<name>.<random><suffix>`."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
+    """Write a temporary file in the folder of `path`, then rename it to `path`.
+
+    Args:
+        path: the file to write or replace; its folder must exist.
+        write: is called with the path of an empty temporary file, and fills it.
+        durable: wait until the data are physically on the disk. False for files that can be made again.
+
+    Raises:
+        StorageError: the file cannot be written. `path` is then unchanged, and the temporary file is deleted.
+    """
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name[:40]}.", path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        temporary.chmod(0o644)
+        if durable:
+            _sync(temporary)
+        temporary.replace(path)
+        if durable and os.name == "posix":  # other systems cannot open a folder
+            _sync(path.parent)
+    except OSError as error:
+        raise StorageError.from_os_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8 and with the line endings of `text`. Raises StorageError."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete temporary files that a killed process left in `folder`. No process may be writing there."""
+    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 hash of a file's content, as 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is physically on the disk."""
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

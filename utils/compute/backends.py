@@ -1,0 +1,262 @@
+"""Back ends of the encoder: PyTorch as it is ("eager"), torch.compile, and OpenVINO on CPUs.
+
+`BackEnds` chooses the back end for a job. Back ends round differently, so cached embeddings are keyed by the name of
+the back end that made them.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.emonet import EMBEDDING, IMAGE_SIZE, Encoder, EncodingNetwork
+from models.mtclar import PUBLISHED_WIDTH
+from utils.base.errors import SettingsError
+from utils.compute.runtime import Runtime, has_amx
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 64
+"""Images per batch. Larger batches are not faster, but need more memory."""
+CPU_BATCH_PIXELS = 2**19
+"""Pixels per batch on a CPU, where batches of 8 images of 256 × 256 pixels are already fastest."""
+REQUEST_PIXELS = 2**16
+"""Pixels per request to OpenVINO, which works on several requests in parallel, best one per core."""
+
+BREAK_EVEN_IMAGES = {"openvino": 1_000, "compile": 6_000, "compile on a GPU": 200_000}
+"""Break-even job sizes: the number of images from which the faster encoding makes up for the start-up time, for the
+published network at 256 × 256 pixels. On CPUs without AMX, torch.compile was not faster than eager mode."""
+
+CONVERSION_VERSION = 1
+"""Part of the key of converted networks. Increase it whenever the conversion of the same weights changes."""
+
+
+def batch_size(device: torch.device, image_size: int) -> int:
+    """Return the number of images per batch for images of this side in pixels."""
+    return min(MAX_BATCH, max(1, CPU_BATCH_PIXELS // image_size**2)) if device.type == "cpu" else MAX_BATCH
+
+
+class Eager:
+    """Encodes with PyTorch as it is: `encode(crops)`.
+
+    All batches have the same size, since another size may round differently; the last one is padded. Thus the
+    embedding of an image does not depend on the other images. A batch that exceeds the memory is halved.
+
+    Args:
+        model: the network; it is switched to eval mode.
+        runtime: device and precision.
+        image_size: side of the crops in pixels.
+
+    Attributes:
+        name: name of the back end.
+        batch: images per batch.
+    """
+
+    name = "eager"
+
+    def __init__(self, model: EncodingNetwork, runtime: Runtime, image_size: int):
+        self.encode: Callable[[Tensor], Tensor] = model.eval().encode
+        self.runtime = runtime
+        self.batch = batch_size(runtime.device, image_size)
+
+    @torch.inference_mode()
+    def __call__(self, crops: Tensor) -> Tensor:
+        """crops (N, 3, S, S) uint8 → embeddings (N, 256) float32, on the runtime's device."""
+        try:
+            return torch.cat([self._encode_batch(part) for part in crops.split(self.batch)])
+        except torch.OutOfMemoryError:
+            if self.batch == 1:
+                raise
+        self.batch //= 2
+        return self(crops)
+
+    def _encode_batch(self, crops: Tensor) -> Tensor:
+        with self.runtime.autocast():
+            return self.encode(self.runtime.images(padded(crops, self.batch))).float()[: len(crops)]
+
+
+class Compiled(Eager):
+    """Encodes with torch.compile. Arguments and attributes as in `Eager`."""
+
+    name = "compile"
+
+    def __init__(self, model: EncodingNetwork, runtime: Runtime, image_size: int):
+        super().__init__(model, runtime, image_size)
+        self.encode = torch.compile(model.encoder)
+        # Compile now, so that a failure is noticed while another back end can still be chosen.
+        self(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
+
+
+class OpenVINO:
+    """Encodes with Intel's inference engine, on the CPU. Arguments and attributes as in `Eager`, and:
+
+    Args:
+        path: file of the converted network (.xml), written if it is missing or damaged.
+    """
+
+    name = "openvino"
+
+    def __init__(self, model: EncodingNetwork, runtime: Runtime, image_size: int, path: Path):
+        self.batch = batch_size(runtime.device, image_size)
+        self.request = max(1, REQUEST_PIXELS // image_size**2)
+        core = import_openvino().Core()
+        network = _read_converted(core, path) or _convert(model.eval().encoder, image_size, path)
+        network.reshape([self.request, 3, image_size, image_size])
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if runtime.precision == torch.bfloat16 else "f32",
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self.queue = import_openvino().AsyncInferQueue(core.compile_model(network, "CPU", options))
+
+    def __call__(self, crops: Tensor) -> Tensor:
+        """crops (N, 3, S, S) uint8 → embeddings (N, 256) float32, on the CPU."""
+        embeddings = torch.empty(len(crops), EMBEDDING)
+
+        def store(request: Any, start: int) -> None:
+            part = embeddings[start : start + self.request]
+            part.copy_(torch.from_numpy(request.get_output_tensor().data)[: len(part)])
+
+        self.queue.set_callback(store)
+        for start in range(0, len(crops), self.request):
+            part = padded(crops[start : start + self.request], self.request)
+            self.queue.start_async([part.contiguous().numpy()], start)
+        self.queue.wait_all()
+        return embeddings
+
+
+BackEnd = Eager | OpenVINO
+
+
+def padded(crops: Tensor, batch: int) -> Tensor:
+    """Append black crops to (b, 3, S, S), up to (batch, 3, S, S)."""
+    return F.pad(crops, (0, 0, 0, 0, 0, 0, 0, batch - len(crops)))
+
+
+class BackEnds:
+    """Chooses and creates the back ends of a run.
+
+    The choice does not depend on what the run has encoded before, so a video gets the same labels whether it is
+    processed alone, with others, or by one of several ranks.
+
+    Args:
+        folder: holds the networks converted for OpenVINO.
+        weights_key: text that identifies the weights and their precision.
+        runtime: names the back end, or leaves the choice open with `auto`.
+    """
+
+    def __init__(self, folder: Path, weights_key: str, runtime: Runtime):
+        self.folder, self.weights_key, self.runtime = folder, weights_key, runtime
+        # Only networks converted before this run count in `choose`.
+        self.converted = set(folder.glob("*.xml"))
+        self.created: dict[tuple[str, int], BackEnd] = {}
+        self.failed: set[str] = set()
+
+    def choose(self, model: EncodingNetwork, images: int, image_size: int) -> str:
+        """Return the name of the back end for a job, to pass to `create`.
+
+        Args:
+            model: the network.
+            images: number of images of the job.
+            image_size: their side in pixels.
+        """
+        runtime = self.runtime
+        if runtime.backend != "auto":
+            return runtime.backend
+        # The cost of an image grows with the square of its side and with the square of the network's width.
+        equivalent_images = images * (image_size * model.encoder.width / (IMAGE_SIZE * PUBLISHED_WIDTH)) ** 2
+        on_cpu = runtime.device.type == "cpu"
+        if on_cpu and "openvino" not in self.failed and importlib.util.find_spec("openvino"):
+            if equivalent_images >= BREAK_EVEN_IMAGES["openvino"] or self._path(image_size) in self.converted:
+                return "openvino"
+        break_even = BREAK_EVEN_IMAGES["compile" if on_cpu else "compile on a GPU"]
+        worthwhile = equivalent_images >= break_even and (has_amx() or not on_cpu)
+        return "compile" if worthwhile and "compile" not in self.failed and runtime.can_compile else "eager"
+
+    def create(self, name: str, model: EncodingNetwork, image_size: int) -> BackEnd:
+        """Return a back end, created once per name and image size.
+
+        If it fails and the setting is `auto`, a warning is logged and eager mode is returned instead.
+
+        Raises:
+            SettingsError: the back end that the settings name fails.
+        """
+        if (name, image_size) not in self.created:
+            self.created[name, image_size] = self._create(name, model, image_size)
+        return self.created[name, image_size]
+
+    def _create(self, name: str, model: EncodingNetwork, image_size: int) -> BackEnd:
+        try:
+            if name == "openvino":
+                return OpenVINO(model, self.runtime, image_size, self._path(image_size))
+            return {"eager": Eager, "compile": Compiled}[name](model, self.runtime, image_size)
+        except Exception as error:  # compilers and inference engines may raise any exception
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if name == "eager":
+                raise
+            if self.runtime.backend != "auto":
+                raise SettingsError(
+                    f"runtime.backend: {name} does not work on this machine ({reason}); use auto"
+                ) from error
+            log.warning("encoding without %s, which does not work on this machine (%s)", name, reason)
+            self.failed.add(name)
+            return Eager(model, self.runtime, image_size)
+
+    def _path(self, image_size: int) -> Path:
+        """Path of the network converted for OpenVINO."""
+        version = importlib.metadata.version("openvino")
+        key = hashlib.sha256(f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}".encode())
+        return self.folder / f"{key.hexdigest()[:32]}.xml"
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its companion package, which reports every use to the vendor."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail
+    import openvino
+
+    return openvino
+
+
+class _ByteEncoder(nn.Module):
+    """The encoder with uint8 input, so that OpenVINO converts the images: crops (B, 3, S, S) → embeddings (B, 256)."""
+
+    def __init__(self, encoder: Encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, crops: Tensor) -> Tensor:
+        return self.encoder(crops.float() / 255)
+
+
+def _convert(encoder: Encoder, image_size: int, path: Path) -> Any:
+    """Convert the encoder to an OpenVINO model, and save that at `path` (.xml) and beside it (.bin)."""
+    log.info("converting the network for OpenVINO, once for these weights and this image size")
+    example = torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = import_openvino().convert_model(torch.export.export(_ByteEncoder(encoder), (example,)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        import_openvino().serialize(network, Path(folder, path.name), Path(folder, path.stem + ".bin"))
+        # The .xml file comes last: whoever finds it may rely on the .bin file.
+        for suffix in (".bin", ".xml"):
+            Path(folder, path.stem + suffix).replace(path.with_suffix(suffix))
+    return network
+
+
+def _read_converted(core: Any, path: Path) -> Any:
+    """Read a converted network; None if it is missing or damaged."""
+    try:
+        return core.read_model(path)
+    except RuntimeError:
+        return None

@@ -1,0 +1,55 @@
+"""Reads the data set that the settings name: frame tables and face crops."""
+
+import logging
+
+import pandas as pd
+
+from datasets.afewva import read_afewva
+from datasets.affectnet import read_affectnet, split_affectnet
+from datasets.demo.dataset import render_demo
+from datasets.images import CropCache, FaceCrops
+from datasets.splits import Splits, split_by_subject
+from utils.compute import ranks
+from utils.config.common import ScriptSettings
+
+log = logging.getLogger(__name__)
+
+
+def read_splits(settings: ScriptSettings) -> Splits:
+    """Read the data set and split it into training, validation and test set. A missing demo set is rendered first.
+
+    Raises:
+        DataError: the data set is missing or invalid, or too small to split.
+    """
+    data, root = settings.data, settings.data_root
+    if settings.dataset == "affectnet":
+        tables = read_affectnet(root, data.clean, data.strict)
+        splits = split_affectnet(tables, data.validation_share, settings.seed)
+    else:
+        if settings.dataset == "demo":
+            demo = settings.demo
+            with ranks.rank_zero_first():
+                render_demo(root, demo.seed, demo.people, demo.frames, demo.short_frames, hard=demo.hard)
+        frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
+        splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
+    for name, frames in zip(splits._fields, splits, strict=True):
+        log.info("%s: %d images of %d people", name, len(frames), frames["subject"].nunique())
+    return splits
+
+
+class CropReader:
+    """Makes the face crops of frame tables, with the image size and the cache of the settings.
+
+    Args:
+        settings: name the cache and the image size.
+        image_size: side in pixels of the network's input, in place of that of the settings.
+    """
+
+    def __init__(self, settings: ScriptSettings, image_size: int | None = None):
+        data = settings.data
+        self.cache = CropCache(data.cache, data.cache_gb * 1e9) if data.cache else None
+        self.image_size = image_size or data.image_size
+
+    def __call__(self, frames: pd.DataFrame) -> FaceCrops:
+        """Return the face crops of a frame table; they are read from disk when they are used."""
+        return FaceCrops(frames, self.image_size, self.cache)

@@ -1,0 +1,72 @@
+"""The settings of mtclar.py."""
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from utils.config.common import TrainingScriptSettings
+from utils.config.sections import ModelSettings, PairSettings, SupportSettings, TrainSettings
+
+PAPER: dict[str, dict[str, Any]] = {
+    "data": {"image_size": 256},
+    "model": {"width": 256, "dropout": 0.5, "emonet": "data/emonet/emonet_8.pth"},
+    "train": {
+        "pairs": "sampled",
+        "batch": 256,
+        "subjects": 0,
+        "epochs": 40,
+        "epoch_size": 0,
+        "lr": 1e-4,
+        "weight_decay": 1e-4,
+        "schedule": "plateau",
+        "clip_norm": 0.0,
+        "loss_weights": "random",
+        "mse_exponent": 2.0,
+        "augment": 1.0,
+    },
+}
+
+
+class Settings(TrainingScriptSettings):
+    """Settings of mtclar.py: training and evaluation of the Siamese network."""
+
+    presets = {"paper": PAPER}
+    short_help = (
+        "dataset",
+        "data.root",
+        "preset",
+        "name",
+        "train.epochs",
+        "train.batch",
+        "train.lr",
+        "train.resume",
+        "model.emonet",
+        "runtime.device",
+        "config",
+    )
+    ignored_sections = {"support_set": SupportSettings}
+
+    train: TrainSettings = TrainSettings()
+    pairs: PairSettings = PairSettings()
+    model: ModelSettings = ModelSettings()
+
+    @model_validator(mode="after")
+    def check_batch(self) -> "Settings":
+        compare_all = self.train.pairs == "all"
+        if compare_all and self.train.batch < 3:
+            raise ValueError("train.batch must be 3 or more if train.pairs is all")
+        if self.model.emonet and self.model.width != 256:
+            raise ValueError(f"model.emonet: published weights need model.width 256, not {self.model.width}")
+        if compare_all and self.train.subjects and self.train.batch % self.train.subjects:
+            raise ValueError(
+                f"train.batch {self.train.batch} is not a multiple of train.subjects {self.train.subjects}; "
+                "every person of a batch must have the same number of frames"
+            )
+        return self
+
+    @property
+    def similar_by(self) -> Literal["expression", "neighbourhood"]:
+        """`pairs.similar_by`, with auto resolved for the data set."""
+        if self.pairs.similar_by != "auto":
+            return self.pairs.similar_by
+        return "expression" if self.dataset == "affectnet" else "neighbourhood"

@@ -1,0 +1,129 @@
+"""The same posteriors as `mixture`, updated at once after each label, for a person who labels frame by frame.
+
+Given the evidence alone, f at the N frames is Gaussian with mean m and covariance C, whatever is labelled later. Labels
+at A frames condition it by their covariances with all frames, (N, A), and one A x A system:
+
+    mean = m + C[:, A] · K⁻¹ · (labels - m[A])        K = C[A, A] + diag(errors²)
+    C'   = C - C[:, A] · K⁻¹ · C[A, :]
+"""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+
+from utils.labelling.calibration import Calibration
+from utils.labelling.gp import GPPosterior
+from utils.labelling.mixture import MixturePosterior
+from utils.labelling.process import EXACT_ERROR, GPParameters
+from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
+
+
+class IncrementalClip:
+    """A clip of N frames whose labels arrive one by one."""
+
+    def __init__(self, clip: EncodedClip, calibration: Calibration):
+        self._nuggets = [parameters.nugget for parameters in calibration.parameters]
+        pairs = zip(calibration.parameters, calibration.time_only, strict=True)
+        self._unlabelled = [
+            [UnlabelledPosterior(parameters, clip.times, evidence) for parameters in pair]
+            for pair, evidence in zip(pairs, clip.evidence.T, strict=True)
+        ]
+
+    def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:
+        """The posteriors of valence and arousal given observed labels per axis; equal to `Calibration.posteriors`."""
+        return [
+            MixturePosterior(nugget, observed, *(partial(ConditionedPosterior, one) for one in unlabelled))
+            for nugget, unlabelled, observed in zip(self._nuggets, self._unlabelled, observations, strict=True)
+        ]
+
+
+class UnlabelledPosterior:
+    """One axis of a clip before any label, with the columns of the covariance that were needed so far.
+
+    Attributes:
+        mean: (N,) mean of f given the evidence.
+        variance: (N,) variance of f given the evidence.
+    """
+
+    def __init__(self, parameters: GPParameters, times: np.ndarray, evidence: np.ndarray):
+        self._posterior = GPPosterior(parameters, times, evidence, NO_LABELS)
+        self.mean, self.variance = self._posterior.mean, self._posterior.variance
+        self._full_columns = _ColumnCache(self._posterior.covariance)
+        self._rows_key, self._columns_at_rows = b"", self._full_columns
+
+    def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """As `GPPosterior.covariance`. Columns are kept; those at `rows` until other rows are asked for."""
+        if rows is None:
+            return self._full_columns(columns)
+        if rows.tobytes() != self._rows_key:
+            self._rows_key = rows.tobytes()
+            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance, rows=rows))
+        return self._columns_at_rows(columns)
+
+
+class _ColumnCache:
+    """Columns of a covariance matrix, each computed once."""
+
+    def __init__(self, compute: Callable[[np.ndarray], np.ndarray]):
+        """compute: function of column indices (C,) to the columns (R, C)."""
+        self._compute = compute
+        self._columns: dict[int, np.ndarray] = {}
+
+    def __call__(self, indices: np.ndarray) -> np.ndarray:
+        missing = np.array([index for index in indices if int(index) not in self._columns], int)
+        if len(missing):
+            computed = self._compute(missing)
+            self._columns |= {int(index): column.copy() for index, column in zip(missing, computed.T, strict=True)}
+        return np.stack([self._columns[int(index)] for index in indices], 1)
+
+
+class ConditionedPosterior:
+    """The posterior of one axis given its labels so far: the same values as `GPPosterior`, computed by conditioning."""
+
+    def __init__(self, unlabelled: UnlabelledPosterior, observations: LabelObservations):
+        self._unlabelled, self._observations = unlabelled, observations
+        self._label_variance = np.maximum(observations.errors, EXACT_ERROR) ** 2
+        if self._is_labelled:
+            self._columns = unlabelled.covariance(observations.indices)
+            observed = self._columns[observations.indices] + np.diag(self._label_variance)
+            self._factor = cho_factor(observed, lower=True)
+            residuals = observations.labels - unlabelled.mean[observations.indices]
+            self._solved_residuals = cho_solve(self._factor, residuals)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """(N,) mean of f."""
+        mean = self._unlabelled.mean
+        return mean + self._columns @ self._solved_residuals if self._is_labelled else mean
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """(N,) variance of f."""
+        if not self._is_labelled:
+            return self._unlabelled.variance
+        return np.maximum(self._unlabelled.variance - np.square(self._explained).sum(0), 0)
+
+    def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """As `GPPosterior.covariance`."""
+        covariance = self._unlabelled.covariance(columns, rows)
+        if not self._is_labelled:
+            return covariance
+        selected = slice(None) if rows is None else rows
+        return covariance - self._explained[:, selected].T @ self._explained[:, columns]
+
+    def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `GPPosterior.loo_predictive`."""
+        precision = cho_solve(self._factor, np.eye(len(self._observations.indices))).diagonal()
+        mean = self._observations.labels - self._solved_residuals / precision
+        return mean, np.maximum(1 / precision - self._label_variance, 1e-9)
+
+    @property
+    def _is_labelled(self) -> bool:
+        return len(self._observations.indices) > 0
+
+    @cached_property
+    def _explained(self) -> np.ndarray:
+        """(A, N) matrix whose squared columns sum to the variance that the labels explain."""
+        return solve_triangular(self._factor[0], self._columns.T, lower=True)

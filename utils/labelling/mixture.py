@@ -1,0 +1,168 @@
+"""A mixture of two Gaussian processes, with and without the network's evidence, weighted by leave-one-out likelihood.
+
+The calibration holds for faces like those of the validation clips. The network may misread another face
+systematically. Each labelled axis of a clip therefore has two posteriors: one follows the evidence by the calibrated
+parameters; the other ignores it and changes over time as labels usually do. Each is weighted by the likelihood of each
+label given the others, where any label may be an outlier. In addition, the variance of the mixture is scaled by how
+well the leave-one-out predictions explain the labels of the clip.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
+from typing import Protocol
+
+import numpy as np
+
+from utils.labelling.gp import GPPosterior
+from utils.labelling.outliers import IGNORED_ERROR, find_outliers
+from utils.labelling.process import GPParameters
+from utils.labelling.types import LabelObservations
+
+PRIOR_OF_TIME_ONLY = 0.02  # prior weight of the posterior that ignores the evidence
+OUTLIER_RATE = 0.05  # share of labels that are outliers, distributed uniformly on [-1, 1]
+SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
+FEWEST_LABELS = 3  # With fewer labels, the mixture follows the evidence.
+SCALE_PRIOR_LABELS = 8  # weight of the calibration against a clip's own labels, in labels, for the variance scale
+LARGEST_SQUARED_DEVIATION = 9.0  # A single outlier counts as three standard deviations in the variance scale.
+
+
+class Posterior(Protocol):
+    """Posterior of the label f at N frames of one axis, as `GPPosterior` and `incremental.ConditionedPosterior`."""
+
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def variance(self) -> np.ndarray: ...
+    def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray: ...
+    def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+PosteriorGiven = Callable[[LabelObservations], Posterior]
+
+
+class MixturePosterior:
+    """Mixture of two posteriors of the label f at N frames of one axis, given the same observed labels.
+
+    Attributes:
+        observations: the observed labels.
+        weights: (2,) weights of the posterior with the evidence and of the one by time only.
+        nugget: standard deviation of true labels about f.
+    """
+
+    def __init__(
+        self,
+        nugget: float,
+        observations: LabelObservations,
+        with_evidence: PosteriorGiven,
+        time_only: PosteriorGiven,
+    ):
+        """Computes the mixture.
+
+        Args:
+            nugget: standard deviation of true labels about f.
+            observations: labels at A of the frames.
+            with_evidence: computes the posterior that follows the evidence, given observations.
+            time_only: computes the posterior that ignores the evidence; called only if there are enough labels.
+        """
+        self.observations, self.weights, self.nugget = observations, np.array([1.0, 0.0]), nugget
+        posterior = with_evidence(observations)
+        self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
+        self._loo: tuple[np.ndarray, np.ndarray] | None = None
+        if len(observations.indices) >= FEWEST_LABELS:
+            self._weight_components((with_evidence, time_only), (posterior, time_only(observations)))
+
+    @classmethod
+    def of_axis(
+        cls,
+        parameters: GPParameters,
+        time_only: GPParameters,
+        times: np.ndarray,
+        evidence: np.ndarray,
+        observations: LabelObservations,
+    ) -> "MixturePosterior":
+        """The mixture for one axis of a clip: times (N,) in seconds, ascending; evidence (N,)."""
+        given = (partial(GPPosterior, one, times, evidence) for one in (parameters, time_only))
+        return cls(parameters.nugget, observations, *given)
+
+    @property
+    def misread(self) -> bool:
+        """Whether the labels favour the posterior that ignores the evidence: the network misreads this face."""
+        return bool(self.weights[1] > 0.5)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """(N,) mean of f."""
+        return _weighted_sum((weight, posterior.mean) for weight, posterior in self._components)
+
+    @cached_property
+    def variance(self) -> np.ndarray:
+        """(N,) variance of f, scaled by `variance_scale`."""
+        within = _weighted_sum((weight, posterior.variance) for weight, posterior in self._components)
+        between = _weighted_sum((weight, (posterior.mean - self.mean) ** 2) for weight, posterior in self._components)
+        return self.variance_scale * (within + between)
+
+    @property
+    def predictive_variance(self) -> np.ndarray:
+        """(N,) variance of the true labels, which scatter about f by the nugget."""
+        return self.variance + self.nugget**2
+
+    def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """(R, C) covariance of f at `rows` (R,) (None: all frames) with f at `columns` (C,), both frame indices."""
+        rows = np.arange(len(self.mean)) if rows is None else rows
+        parts = []
+        for weight, posterior in self._components:
+            deviation = posterior.mean - self.mean
+            between = np.outer(deviation[rows], deviation[columns])
+            parts.append((weight, posterior.covariance(columns, rows) + between))
+        return self.variance_scale * _weighted_sum(parts)
+
+    def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
+        """Leave-one-out prediction: mean (A,) and variance (A,) of f at each observed label, given the other labels."""
+        return self._components[0][1].loo_predictive() if self._loo is None else self._loo
+
+    @cached_property
+    def variance_scale(self) -> float:
+        """Mean squared standardised leave-one-out residual, shrunk towards 1."""
+        if len(self.observations.indices) < 2:
+            return 1.0
+        means, variances = self.loo_predictive()
+        expected = variances + self.nugget**2 + self.observations.errors**2
+        squared = np.minimum((self.observations.labels - means) ** 2 / expected, LARGEST_SQUARED_DEVIATION)
+        return float((SCALE_PRIOR_LABELS + squared.sum()) / (SCALE_PRIOR_LABELS + len(means)))
+
+    def _weight_components(self, given: tuple[PosteriorGiven, ...], posteriors: tuple[Posterior, ...]) -> None:
+        """Sets the weights, and the leave-one-out prediction with weights that leave out the label itself."""
+        likelihoods = np.stack([self._log_likelihoods(*pair) for pair in zip(given, posteriors, strict=True)])
+        log_weights = np.log([1 - PRIOR_OF_TIME_ONLY, PRIOR_OF_TIME_ONLY]) + likelihoods.sum(1)
+        self.weights, loo_weights = _softmax(log_weights), _softmax(log_weights[:, None] - likelihoods)
+        loo = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
+        means, variances = (np.stack(values) for values in loo)
+        mean = (loo_weights * means).sum(0)
+        self._loo = mean, (loo_weights * (variances + (means - mean) ** 2)).sum(0)
+        kept = np.where(self.weights >= SMALLEST_WEIGHT, self.weights, 0)
+        components = zip(kept / kept.sum(), posteriors, strict=True)
+        self._components = [(weight, posterior) for weight, posterior in components if weight > 0]
+
+    def _log_likelihoods(self, given: PosteriorGiven, posterior: Posterior) -> np.ndarray:
+        """(A,) log-density of each label given those of the other labels that are no outliers to this posterior."""
+        errors = self.observations.errors.copy()
+        while True:
+            means, variances = posterior.loo_predictive()
+            variances = variances + self.nugget**2 + self.observations.errors**2
+            deviations = np.abs(self.observations.labels - means) / np.sqrt(variances)
+            outliers = find_outliers(deviations, errors)
+            if not outliers.any():
+                break
+            errors[outliers] = IGNORED_ERROR
+            posterior = given(self.observations._replace(errors=errors.copy()))
+        density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
+        return np.log((1 - OUTLIER_RATE) * density + OUTLIER_RATE / 2)
+
+
+def _weighted_sum(pairs: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
+    return np.sum([weight * values for weight, values in pairs], axis=0)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(0))
+    return weights / weights.sum(0)

@@ -1,0 +1,77 @@
+"""The report on labels of a data set: tables, figures, and a short table on standard output."""
+
+import pandas as pd
+
+from datasets.columns import AXES
+from utils.base.text import safe_name
+from utils.config.sections import SupportSettings
+from utils.labelling.anchors import FUSED
+from utils.labelling.scores import score_methods
+from utils.metrics import SCORES
+from utils.plots import plane_figure, trace_figure
+from utils.runs.run_folder import RunFolder
+
+
+def report_labels(
+    tables: dict[str, pd.DataFrame], contradictions: pd.DataFrame, settings: SupportSettings, run: RunFolder
+) -> pd.DataFrame:
+    """Scores every method, writes labels.csv (of the chosen rule), scores.csv, audit.csv and figures, prints the table.
+
+    Args:
+        tables: method → table of all frames, as `label_dataset` returns it.
+        contradictions: support labels that the others contradict, as `label_dataset` returns them.
+        settings: the chosen rule, whether support frames are scored, and how many clips to plot.
+        run: the folder to write to.
+
+    Returns:
+        The scores, as `score_methods` gives them.
+    """
+    chosen = tables[settings.rule]
+    scores = score_methods(tables, settings.score_support)
+    run.save_table("labels.csv", chosen)
+    run.save_table("scores.csv", scores)
+    if len(contradictions):
+        run.save_table("audit.csv", contradictions)
+    plots = [run.save_figure(f"plane_{settings.rule}.png", plane_figure(chosen))]
+    for clip in chosen["clip"].value_counts(sort=True).index[: settings.plots]:
+        of_clip = {method: table[table["clip"] == clip] for method, table in tables.items()}
+        plots.append(run.save_figure(f"clip_{safe_name(clip)}.png", trace_figure(clip, settings.rule, of_clip)))
+    support = chosen["support"]
+    scored = "all frames" if settings.score_support else "frames without a support label"
+    print(
+        f"\n{len(chosen)} frames of {chosen['clip'].nunique()} clips, {support.sum()} of them support frames "
+        f"({support.mean():.1%}); scored: {scored}"
+    )
+    single = (chosen.groupby("clip")["support"].sum() == 1).sum()
+    print(f"{single} clips have one support frame, where linear interpolation is constant\n" if single else "")
+    print(method_table(scores))
+    print(interval_line(scores))
+    if len(contradictions):
+        print(f"{len(contradictions)} support labels are contradicted by the others of their clip: see audit.csv")
+    print(f"\nrun folder  {run.path}\nplot        {plots[-1]}")
+    return scores
+
+
+def method_table(scores: pd.DataFrame) -> str:
+    """The scores as text, one row per method, with a mark where linear interpolation is as good or better."""
+    pooled, clips = (scores[scores["average"] == kind].set_index("method") for kind in ("pooled", "clips"))
+    columns = {}
+    for axis in AXES:
+        for name in SCORES:
+            columns[f"{axis[0]} {name}"] = pooled[f"{axis}_{name}"]
+        columns[f"{axis[0]} CCC/clip"] = clips[f"{axis}_CCC"]
+    table = pd.DataFrame(columns)
+    errors = pooled[[f"{axis}_RMSE" for axis in AXES]]
+    no_better = ~(errors < errors.loc["linear"])
+    no_better.loc["linear"] = False
+    table["no better than linear"] = [
+        ", ".join(axis for axis in AXES if row[f"{axis}_RMSE"]) for _, row in no_better.iterrows()
+    ]
+    return table.rename_axis(None).to_string(float_format="{:.3f}".format)
+
+
+def interval_line(scores: pd.DataFrame) -> str:
+    """A line of text: coverage and mean width of the 90 % intervals of fused labels."""
+    fused = scores[(scores["method"] == FUSED) & (scores["average"] == "pooled")].iloc[0]
+    parts = [f"{axis} coverage {fused[f'{axis}_coverage']:.1%}, width {fused[f'{axis}_width']:.2f}" for axis in AXES]
+    return f"\n90 % intervals of {FUSED}: {'; '.join(parts)}"

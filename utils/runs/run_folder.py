@@ -1,0 +1,236 @@
+"""The folder that a run writes: settings, log, TensorBoard events, checkpoints, tables and plots."""
+
+import contextlib
+import itertools
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from utils.base.errors import CheckpointError, StorageError
+from utils.base.files import remove_unfinished, write_atomically, write_text
+from utils.base.text import safe_text
+from utils.compute import ranks
+from utils.config.common import ScriptSettings, TrainingScriptSettings
+from utils.config.yaml_files import resolved_yaml
+from utils.runs.find import find_checkpoints
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """The folder `<runs>/<script>/<time>_<name>/` of a run, or the subfolder of one of its folds.
+
+    Attributes:
+        path: the folder.
+        root: folder of the run; differs from `path` in a subfolder.
+        last: last.pt, the state of training after the last epoch.
+        best: best.pt, the weights of the epoch with the lowest validation loss.
+        log: log.jsonl, one JSON object per epoch.
+    """
+
+    def __init__(self, path: Path, root: Path | None = None):
+        """Uses an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
+        self.path, self.root = path, root or path
+        self.last, self.best, self.log = path / "last.pt", path / "best.pt", path / "log.jsonl"
+        settings = path / "settings.yaml"
+        self._lock = _lock(settings) if settings.exists() and ranks.is_rank_zero() else None
+
+    @classmethod
+    def open(cls, settings: TrainingScriptSettings, script: str) -> "RunFolder":
+        """Returns the run folder that `train.resume` names, or a new one.
+
+        Args:
+            settings: settings of the run.
+            script: name of the script, without `.py`.
+        """
+        resumed = settings.train.resume
+        return cls.resume(resumed) if resumed else cls.create(settings, script)
+
+    @classmethod
+    def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
+        """Creates a run folder, which no other process can have created, and writes settings.yaml to it."""
+        name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
+        path = _new_folder(settings.runs / script, name)
+        write_text(path / "settings.yaml", resolved_yaml(settings))
+        return cls(path)
+
+    @classmethod
+    def resume(cls, path: Path) -> "RunFolder":
+        """Opens the folder of an interrupted run. A run without last.pt starts from the beginning.
+
+        Raises:
+            CheckpointError: the folder is not a run folder, or another process is using it.
+        """
+        if not (path / "settings.yaml").exists():
+            raise CheckpointError(
+                f"{path}: holds no settings.yaml, so it is not a run folder; name one that holds settings.yaml, or "
+                "start a new run without train.resume"
+            )
+        run = cls(path)
+        remove_unfinished(path)
+        if not find_checkpoints(path, "last.pt"):
+            log.info("%s: holds no last.pt yet, so training starts from the beginning", path)
+        return run
+
+    def subfolder(self, name: str) -> "RunFolder":
+        """Returns a folder inside this one, created if missing, for one of several trainings of a run."""
+        path = self.path / name
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError.from_os_error(path, error) from error
+        remove_unfinished(path)
+        return RunFolder(path, self.root)
+
+    @cached_property
+    def events(self) -> SummaryWriter:
+        """Writer of the TensorBoard events."""
+        return SummaryWriter(str(self.path / "tensorboard"))
+
+    def truncate_log(self, epoch: int) -> None:
+        """Removes this epoch and later ones from the log: it may be ahead of the checkpoint of an interrupted run."""
+        kept = [line for line in self._log_lines() if _epoch_of(line) < epoch]
+        write_text(self.log, "".join(line + "\n" for line in kept))
+        with self._event_errors_as_storage_errors():
+            self.events = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch)
+
+    def log_epoch(self, epoch: int, scores: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
+        """Adds the scores of an epoch to log.jsonl, and scores and figures to TensorBoard.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            scores: name → value.
+            figures: name → figure.
+        """
+        lines = [*self._log_lines(), json.dumps({"epoch": epoch, **scores})]
+        write_text(self.log, "".join(line + "\n" for line in lines))
+        with self._event_errors_as_storage_errors():
+            for name, value in scores.items():
+                self.events.add_scalar(name, value, epoch)
+            for name, figure in figures.items():
+                self.events.add_figure(name, figure, epoch)
+            self.events.flush()
+
+    def save_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Writes a table as CSV and returns its path. Text cells are made safe for spreadsheets."""
+        path = self.path / name
+        texts = table.select_dtypes(["object", "string"])
+        safe = table.assign(**{column: texts[column].map(safe_text, na_action="ignore") for column in texts})
+        write_atomically(path, lambda temporary: safe.to_csv(temporary, index=False, float_format="%.6g"))
+        return path
+
+    def save_figure(self, name: str, figure: Figure) -> Path:
+        """Writes a figure as PNG and returns its path."""
+        path = self.path / name
+        write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+        return path
+
+    def save_json(self, name: str, content: Any) -> Path:
+        """Writes a JSON file and returns its path."""
+        path = self.path / name
+        write_text(path, json.dumps(content, indent=2) + "\n")
+        return path
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+
+    @contextlib.contextmanager
+    def _event_errors_as_storage_errors(self) -> Iterator[None]:
+        """Raises StorageError in place of the OSErrors of TensorBoard."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError.from_os_error(self.path / "tensorboard", error) from error
+
+
+class ReadOnlyRunFolder(RunFolder):
+    """The run folder on the ranks that do not write: its methods have the same results but write nothing."""
+
+    def subfolder(self, name: str) -> "ReadOnlyRunFolder":
+        return ReadOnlyRunFolder(self.path / name, self.root)
+
+    def truncate_log(self, epoch: int) -> None:
+        pass
+
+    def log_epoch(self, epoch: int, scores: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
+        pass
+
+    def save_table(self, name: str, table: pd.DataFrame) -> Path:
+        return self.path / name
+
+    def save_figure(self, name: str, figure: Figure) -> Path:
+        return self.path / name
+
+    def save_json(self, name: str, content: Any) -> Path:
+        return self.path / name
+
+
+def shared_run(make: Callable[[], RunFolder]) -> RunFolder:
+    """Returns the run folder that all ranks share: rank 0 makes and writes it, the others get its path only."""
+    run = make() if ranks.is_rank_zero() else None
+    path = ranks.broadcast_from_rank_zero(lambda: run.path if run else Path())
+    return run or ReadOnlyRunFolder(path)
+
+
+def _epoch_of(line: str) -> float:
+    """Returns the epoch of a line of log.jsonl; infinity for a damaged line, so that it is removed."""
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, LookupError, TypeError):
+        return math.inf
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """Creates and returns `<parent>/<name>`, or `<name>-2` and so on if another process has created it."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+    except OSError as error:
+        raise StorageError.from_os_error(parent, error) from error
+    return path
+
+
+def _lock(file: Path) -> IO[bytes] | None:
+    """Locks a file for this process, so that no other process writes to the run.
+
+    The lock ends with the process, and worker processes do not inherit it.
+
+    Returns:
+        The open file, which must be kept; None if the system has no locks.
+
+    Raises:
+        CheckpointError: another process holds the lock.
+    """
+    if fcntl is None:
+        return None
+    handle = file.open("r+b")
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        handle.close()
+        raise CheckpointError(
+            f"{file.parent}: another process is working on this run; wait for it or end it, or start a new run "
+            "without train.resume"
+        ) from None
+    except OSError:  # the file system has no locks
+        handle.close()
+        return None
+    return handle

@@ -1,0 +1,169 @@
+"""The trained network that a script starts from, and the data that it was trained on."""
+
+import contextlib
+import glob
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.base.errors import SettingsError
+from utils.config.common import ScriptSettings
+from utils.config.labelling import LabelSettings
+from utils.config.layers import Layer, merge_layers, value_of
+from utils.config.supervised import PredictSettings, SupervisedSettings
+from utils.runs.find import find_checkpoints, find_runs
+
+log = logging.getLogger(__name__)
+
+OF_DATA = ("dataset", "seed", "demo", "data")
+"""The settings of a checkpoint that determine the data and its split."""
+OF_ONE_DATA_SET = ("root", "expressions", "pixel_aspect")
+"""The settings of the section data that fit a single data set."""
+
+
+def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = "mtclar") -> Path:
+    """Returns the checkpoint in the settings or, by default, best.pt of the newest run of `script`.
+
+    If the settings have a name, only runs with this name count.
+
+    Raises:
+        SettingsError: there is no such run.
+    """
+    if settings.checkpoint:
+        return settings.checkpoint
+    folder = settings.runs / script
+    found = [path for run in find_runs(folder, settings.name)[:1] for path in find_checkpoints(run, "best.pt")]
+    if not found:
+        named = f" with the name {settings.name}" if settings.name else ""
+        raise SettingsError(f"{folder}: no run{named} yet; train one by `python {script}.py`, or name a --checkpoint")
+    return found[0]
+
+
+def with_checkpoint(settings: PredictSettings) -> PredictSettings:
+    """Returns the settings with `checkpoint` filled in, so that a resumed run keeps the checkpoint it started from."""
+    if settings.emonet:
+        return settings
+    path = checkpoint_path(settings, "mtclar_sl" if settings.predict else "mtclar")
+    return settings.model_copy(update={"checkpoint": path})
+
+
+def newest_match(pattern: Path) -> Path:
+    """Returns the newest file that matches a pattern with *, by the time in the name of its run folder.
+
+    A path without * is returned as it is.
+    """
+    if "*" not in str(pattern):
+        return pattern
+    found = sorted(glob.glob(str(pattern)))
+    if not found:
+        raise SettingsError(
+            f"{pattern}: no file matches; train one mtclar.py run per fold (--data.fold N --name foldN), "
+            "or name another --checkpoint"
+        )
+    return Path(found[-1])
+
+
+def log_networks(settings: PredictSettings) -> None:
+    """Logs which networks a run of mtclar_sl.py starts from, a line each. `checkpoint` or `emonet` must be set."""
+    if settings.emonet:
+        log.info("encoder: published EmoNet weights %s", settings.emonet)
+    elif settings.predict and settings.checkpoint:
+        log_network(settings.checkpoint, "supervised")
+    else:
+        found = [newest_match(fold.checkpoint) for fold in settings.folds() if fold.checkpoint]
+        for path in dict.fromkeys(found):
+            log_network(path, "mtclar")
+
+
+def log_network(path: Path, kind: str) -> None:
+    """Logs a line about a checkpoint: its path, data set, validation loss and file time.
+
+    Args:
+        path: best.pt or last.pt.
+        kind: the network that it must hold, "mtclar" or "supervised".
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds another network.
+    """
+    from utils.runs.checkpoint import read_checkpoint  # imports PyTorch, which --help must not wait for
+
+    log.info("%s", describe_network(path, read_checkpoint(path, kind)))
+
+
+def describe_network(path: Path, content: Mapping[str, Any]) -> str:
+    """Returns the line of `log_network`. What a broken checkpoint lacks is left out; loading it reports that."""
+    parts = [f"network: {path}"]
+    with contextlib.suppress(LookupError, TypeError):
+        parts.append(f"trained on {content['settings']['dataset']}")
+    with contextlib.suppress(LookupError, TypeError, ValueError):
+        parts.append(f"validation loss {content['scores']['loss']:.4f} after epoch {content['epoch']}")
+    saved = time.localtime(path.stat().st_mtime)
+    return ", ".join([*parts, time.strftime("saved %Y-%m-%d %H:%M", saved)])
+
+
+def trained_layer(checkpoint: Path, trained: Mapping[str, Any]) -> Layer:
+    """Returns the settings in a checkpoint that determine the data and its split, as a layer."""
+    return str(checkpoint), {name: trained[name] for name in OF_DATA if name in trained}
+
+
+def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[str, Any]) -> LabelSettings:
+    """Returns the settings for labelling, with the data and split that the network was trained with.
+
+    The command line takes precedence over the checkpoint, and the checkpoint over the YAML file. If the command line
+    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint.
+
+    Args:
+        layers: as `read_layers` returns them.
+        checkpoint: path of the checkpoint.
+        trained: settings that the network was trained with.
+
+    Raises:
+        SettingsError: the test set would contain people that the network was trained on.
+    """
+    layer = trained_layer(checkpoint, trained)
+    file, command_line = layers[0], layers[1:]
+    before = merge_layers(LabelSettings, [layer])
+    dataset = merge_layers(LabelSettings, [file, layer, *command_line]).dataset
+    if dataset != before.dataset:
+        kept = {name: value for name, value in layer[1]["data"].items() if name not in OF_ONE_DATA_SET}
+        layer = layer[0], layer[1] | {"data": kept}
+        file = _without_other_data(file, dataset)
+    settings = merge_layers(LabelSettings, [file, layer, *command_line])
+    refuse_known_people(settings, before, checkpoint)
+    return settings
+
+
+def refuse_known_people(settings: ScriptSettings, before: ScriptSettings, checkpoint: Path, remedy: str = "") -> None:
+    """Raises SettingsError if the test set would contain people that a network was trained on.
+
+    Args:
+        settings: the settings of this run.
+        before: the settings that the network was trained with.
+        checkpoint: path of the network, for the message.
+        remedy: a further remedy to add to the message.
+    """
+    same_root = settings.data_root.resolve() == before.data_root.resolve()
+    both_demo = settings.dataset == before.dataset == "demo"
+    if not same_root and not (both_demo and settings.demo.seed == before.demo.seed):
+        return
+    split = ["seed", "data.validation_share"]
+    split += ["data.fold"] if settings.dataset != "affectnet" else []
+    split += ["demo.people", "demo.seed"] if both_demo else []
+    for name in split:
+        if str(value_of(settings, name)) != str(value_of(before, name)):
+            raise SettingsError(
+                f"{name} is {value_of(before, name)} in {checkpoint}, not {value_of(settings, name)}: another split of "
+                "the same data would test people that the network was trained on; leave "
+                f"{name} unchanged, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
+            )
+
+
+def _without_other_data(file: Layer, dataset: str) -> Layer:
+    """Returns the layer without the settings of a data set other than `dataset`."""
+    source, content = file
+    data = content.get("data")
+    if content.get("dataset", "demo") == dataset or not isinstance(data, dict):
+        return file
+    return source, content | {"data": {name: value for name, value in data.items() if name not in OF_ONE_DATA_SET}}

