@@ -1,21 +1,23 @@
-"""Label videos for valence and arousal from a few labelled frames, the support-set.
+"""Label videos for valence and arousal from a few frames that a person has labelled, the support-set of each clip.
 
-    python fsl_mtclar.py                                    the test clips of the data set of the newest mtclar.py run
+    python fsl_mtclar.py                                    label test clips, with the newest trained network
     python fsl_mtclar.py --support_set.strategy uniform_k --support_set.amount 3
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
     python fsl_mtclar.py --video folder_of_videos --overlay
-    python fsl_mtclar.py --video clip.mp4 --suggest 5       which frames to label (next: with --labels)
+    python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
 
 Each frame is encoded once. The network then predicts how much a frame differs in valence and arousal from an anchor,
 which is a labelled frame: label = label of the anchor + predicted difference. The rule `fused` combines all anchors in
-a Gaussian process over time that follows the network's evidence between them, and gives intervals. On a data set,
-every rule is scored beside two baselines that use time alone: the last label held, and linear interpolation.
+a Gaussian process over time, which follows the network's predictions between the anchors, and gives 90 % intervals. On
+a data set, every rule is scored beside two baselines that use time alone: the last label held, and linear
+interpolation. By default, data set and split are those of the training run.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.base.errors import CheckpointError
 from utils.config.command_line import read_layers
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     layers = read_layers(LabelSettings, "config.yaml", __doc__)
+
+    # The settings are merged twice. The checkpoint holds the data settings of the training run, which take part in the
+    # final merge (`label_settings`), so a first merge has to find the checkpoint.
     checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
 
     # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
@@ -37,8 +42,14 @@ def main() -> None:
 
     log_network(checkpoint, "mtclar")
 
-    # The data set and the split of the training run are kept, so that no test person was trained on.
     model, trained = load_mtclar(checkpoint)
+    if not model.predicts_differences:
+        raise CheckpointError(
+            f"{checkpoint}: model.fusion {model.fusion} is symmetric, so this network cannot predict differences of "
+            "valence and arousal, and no rule can label with it; train one with model.fusion concat"
+        )
+
+    # The data set and the split of the training run are kept, so that the network was trained on no test person.
     settings = label_settings(layers, checkpoint, trained)
     runtime = make_runtime(settings.runtime)
     model = runtime.to_device(model)
@@ -52,7 +63,7 @@ def main() -> None:
 
 
 def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
-    """The paper's experiment: labels test clips from a support-set of their own labels, and scores the other frames."""
+    """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
     from utils.compute.data import CropReader, read_splits
     from utils.compute.embedding_cache import EmbeddingCache
     from utils.labelling.clips import ClipReader
@@ -68,8 +79,11 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
     clips = ClipReader(labeller, CropReader(settings), cache, settings.data.workers)
 
-    # How far to trust the network is fitted on validation clips, whose people it was not trained on either.
+    # The calibration says how far the rule `fused` can trust the network. It is fitted on validation clips, because
+    # predictions for people of the training set would look too accurate.
     labeller.calibration = calibration_for_dataset(clips, splits.validation, checkpoint, settings)
+
+    # Contradictions are support labels that the other support labels of the clip contradict.
     tables, contradictions = label_dataset(clips, splits, settings)
     report_labels(tables, contradictions, settings.support_set, run)
 
@@ -77,7 +91,10 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
 def label_own_videos(
     video: Path, model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime"
 ) -> None:
-    """Finds and tracks faces, encodes each once, and labels all frames, or names those to label next (--suggest)."""
+    """Finds and tracks faces and encodes each face image once. Then labels all frames of each face.
+
+    With --suggest it only lists frames to label next.
+    """
     from utils.videos.jobs import find_jobs
     from utils.videos.label_video import LabellingRunner
     from utils.videos.suggest_video import SuggestionRunner
@@ -88,7 +105,7 @@ def label_own_videos(
 
 
 def annotate_videos(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
-    """Finds and tracks faces, encodes each once, and serves a page to label them on."""
+    """Finds and tracks faces, encodes each face image once, and serves the annotation page."""
     from utils.annotate.project import Project
     from utils.annotate.server import serve
 

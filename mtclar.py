@@ -10,9 +10,13 @@ One encoder (EmoNet without its head) turns each face into an embedding. Three h
 predict whether the expressions are similar, and the differences in valence and in arousal, face 1 minus face 2.
 """
 
+import logging
+
 from utils.config.mtclar import Settings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -47,6 +51,12 @@ def main() -> None:
     if settings.model.emonet:
         start_from_emonet(model.encoder, settings.model.emonet)
     model = runtime.to_device(model)
+    if not model.predicts_differences:
+        log.warning(
+            "model.fusion %s is symmetric: it can learn similarity, but no differences of valence and arousal, which "
+            "labelling needs; concat learns both",
+            model.fusion,
+        )
 
     # Test pairs: drawn before training, so that an unusable test split fails at once.
     test_pairs = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, crops, settings)
@@ -57,6 +67,9 @@ def main() -> None:
 
     # Report: scores on pairs of people that the network has never seen, with the weights of best.pt.
     report_pairs(test_pairs, model, runtime, run)
+
+    if not model.predicts_differences:
+        return
 
     # Calibration: labelling videos needs to know how reliable the network's differences are. A Gaussian process is
     # calibrated on the validation clips and saved beside best.pt.

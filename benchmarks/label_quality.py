@@ -10,7 +10,8 @@ clip by every method, and prints:
 
 - RMSE and CCC on the frames without a label, coverage and width of the 90 % intervals, and the expected error;
 - how many suggested labels give the error of evenly spaced ones;
-- which wrong labels the audit finds.
+- which wrong labels the audit finds;
+- what noisy labels do: the error that is estimated for them, and RMSE, coverage and expected error against the truth.
 """
 
 import argparse
@@ -40,10 +41,11 @@ from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.anchors import FUSED
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.dataset import label_dataset
+from utils.labelling.dataset import label_dataset, with_estimated_errors
 from utils.labelling.labeller import Labeller
 from utils.labelling.scores import score_methods
 from utils.labelling.suggest import expected_error
+from utils.labelling.types import Anchors
 from utils.labelling.validation import calibrate, calibration_for_dataset, long_clips
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.trained import checkpoint_path, label_settings
@@ -52,6 +54,15 @@ BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels per clip of 60 frames
 MINUTE_BUDGETS = (6, 12, 24, 48, 96)  # labels per minute: one in ten seconds, and more
 STRATEGIES = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
 LABELS_PER_WRONG_LABEL, SHIFT = 10, 0.6  # the audit's test: one label in ten is wrong by this much
+
+
+ANNOTATORS = {  # gain, offset and standard deviation of an annotator's labels
+    "exact": (1.0, 0.0, 0.0),
+    "σ 0.05": (1.0, 0.0, 0.05),
+    "σ 0.1": (1.0, 0.0, 0.1),
+    "σ 0.2": (1.0, 0.0, 0.2),
+    "gain 0.8, offset 0.15": (0.8, 0.15, 0.0),
+}
 
 
 class TestSet(NamedTuple):
@@ -109,15 +120,20 @@ def main() -> None:
     clips = EncodedFrames(trained, frames, settings)
     scores = [score(clips, normal, support_set, settings) for support_set in normal.support_sets()]
     audited = score_audit(trained, clips.clips)
+    noisy = [score_annotators(clips, normal)]
     random_clips = EncodedFrames(random, frames, settings)
     for amount in (10, 20, 40):
         scores.append(score(random_clips, normal._replace(name="random weights"), ("every_n", amount), settings))
     for kind in others:
         clips = EncodedFrames(trained, render(arguments.folder, kind), settings)
         scores += [score(clips, kind, support_set, settings) for support_set in kind.support_sets()]
+        noisy.append(score_annotators(clips, kind))
     table = pd.concat(scores, ignore_index=True)
     table.to_csv(arguments.folder / "label_quality.csv", index=False)
     print_tables(table)
+    annotators = pd.concat(noisy, ignore_index=True)
+    annotators.to_csv(arguments.folder / "annotators.csv", index=False)
+    print(f"\nlabels of imperfect annotators\n{annotators.to_string(index=False, float_format='{:.3f}'.format)}")
     print(f"\naudit, one label in {LABELS_PER_WRONG_LABEL} shifted by {SHIFT}: {audited}")
     if arguments.plot:
         plot_rmse(table[table["set"] == normal.name]).savefig(arguments.plot, dpi=120)
@@ -168,7 +184,7 @@ def make_labellers(checkpoint: Path | None) -> tuple[Labeller, Labeller, LabelSe
     random = Labeller(runtime.to_device(random_model), runtime)
     calibration_frames = long_clips(validation)
     if len(calibration_frames):
-        random.calibration = calibrate(EncodedFrames(random, calibration_frames, settings).clips)
+        random.calibration = calibrate(random, EncodedFrames(random, calibration_frames, settings).clips)
     return trained, random, settings
 
 
@@ -231,6 +247,43 @@ def score_audit(labeller: Labeller, clips: list[DatasetClip]) -> str:
         correct += any((found.anchor_index, found.axis) == (wrong, AXES[axis]) for found in contradictions)
         listed += len(contradictions)
     return f"precision {correct / max(listed, 1):.2f}, recall {correct / len(clips):.2f} ({len(clips)} clips)"
+
+
+def score_annotators(clips: EncodedFrames, kind: TestSet) -> pd.DataFrame:
+    """One row per annotator and support-set: estimated error of the labels, and `fused` against the truth."""
+    rows = []
+    for amount in (5, 10):
+        for annotator, (gain, offset, std) in ANNOTATORS.items():
+            rng, anchors = np.random.default_rng(0), []
+            for clip in clips.clips:
+                indices = np.arange(0, len(clip.frames), amount)
+                labels = gain * clip.labels[indices] + offset + rng.normal(0, 1, (len(indices), 2)) * std
+                anchors.append(clip.anchors(indices, np.clip(labels, -1, 1)))
+            anchors = with_estimated_errors(clips.labeller, clips.clips, anchors)
+            scores = score_fused(clips, anchors)
+            row = {"set": kind.name, "annotator": annotator, "every": amount}
+            rows.append(row | {"estimated": float(anchors[0].errors[0, 0])} | scores)
+    return pd.DataFrame(rows)
+
+
+def score_fused(clips: EncodedFrames, anchors: list[Anchors]) -> dict[str, float]:
+    """RMSE and coverage per axis, real and expected RMSE of both, and the share of labels that the audit doubts."""
+    labeller, errors, inside, expected, contradicted = clips.labeller, [], [], [], 0
+    for clip, own in zip(clips.clips, anchors, strict=True):
+        posteriors = labeller.posteriors(clip.encoded, own)
+        labels = labeller.fused_labels(posteriors, own)
+        unlabelled = np.delete(np.arange(len(clip.frames)), own.indices)
+        deviations = (labels.values - clip.labels)[unlabelled]
+        errors.append(deviations**2)
+        inside.append(np.abs(deviations) <= labels.half_widths[unlabelled])
+        expected.append(expected_error(posteriors) ** 2)
+        contradicted += len(labeller.audit(clip.encoded, own))
+    squares, coverage = np.concatenate(errors).mean(0), np.concatenate(inside).mean(0)
+    scores = {f"{axis} RMSE": np.sqrt(square) for axis, square in zip(AXES, squares, strict=True)}
+    scores |= {f"{axis} coverage": share for axis, share in zip(AXES, coverage, strict=True)}
+    labelled = sum(own.labels.size for own in anchors)
+    scores |= {"real": np.sqrt(squares.mean()), "expected": np.sqrt(np.mean(expected))}
+    return scores | {"contradicted": contradicted / labelled}
 
 
 def print_tables(scores: pd.DataFrame) -> None:

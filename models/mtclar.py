@@ -59,6 +59,11 @@ class MTCLAR(EncodingNetwork):
         self.delta_valence = comparison_head(fused, hidden, 1, dropout)
         self.delta_arousal = comparison_head(fused, hidden, 1, dropout)
 
+    @property
+    def predicts_differences(self) -> bool:
+        """Whether Δ(a, b) can differ from Δ(b, a), as differences must. "absolute" and "multiply" are symmetric."""
+        return self.fusion == "concat"
+
     def compare(self, a: Tensor, b: Tensor) -> Comparison:
         """Embeddings a, b (B, 256) of the first and second faces → Comparison of the B pairs."""
         pair = self.fuse(a, b)

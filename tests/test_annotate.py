@@ -33,7 +33,7 @@ from utils.labelling.anchors import FUSED
 from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.label_video import label_video
-from utils.videos.support import resolve_labels
+from utils.videos.support import encode_tracks, resolve_labels
 
 FRAMES, CUT, GAP = 120, 80, range(30, 36)
 
@@ -73,7 +73,9 @@ def test_estimates_equal_the_labels_that_the_script_writes(open_session, video, 
     for frame, valence, arousal in ((3, 0.4, -0.2), (60, -0.3, 0.6), (79, 0.111, 0.999)):
         session.label(0, frame, valence, arousal)
     labels = read_labels(session.file.path, session.timeline)
-    table = label_video(labeller, video, resolve_labels(labels, video, 0.05), FUSED).tables[FUSED]
+    table = label_video(
+        labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.05), FUSED
+    ).tables[FUSED]
     for track in (0, 1):  # Track 1 has no label of its own and is labelled from those of track 0.
         rows = table[table["track"] == track]
         values = session.estimate(track).values
@@ -89,7 +91,7 @@ def test_a_misread_face_is_reported(open_session, video, labeller, caplog, ampli
         session.label(0, frame, amplitude * valence, 0.1)
     assert list(session.estimate(0).misread) == misread
     labels = read_labels(session.file.path, session.timeline)
-    label_video(labeller, video, resolve_labels(labels, video, 0.0), FUSED)
+    label_video(labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.0), FUSED)
     warnings = [record.getMessage() for record in caplog.records if "misreads" in record.getMessage()]
     assert len(warnings) == len(misread)
     assert all("clip, track 0" in text and "valence in" in text for text in warnings)

@@ -22,7 +22,7 @@ def test_audit_lists_only_the_wrong_label_with_its_expected_value(rng):
     (contradiction,) = audit(encoded(clip), anchors, calibration)
     assert (contradiction.anchor_index, contradiction.axis) == (4, "arousal")
     assert contradiction.label == truth + 0.6
-    assert abs(contradiction.expected - truth) < 0.2 and contradiction.deviations > 3.5
+    assert abs(contradiction.expected - truth) < 0.2 and contradiction.standardised_error > 3.5
     assert audit(encoded(clip), anchors_at(clip, [7]), calibration) == []
 
 

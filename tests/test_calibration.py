@@ -12,6 +12,8 @@ from utils.labelling.calibration import (
     DEFAULT_CALIBRATION,
     NORMAL_WIDTH,
     Calibration,
+    ForeignOffset,
+    IntervalWidths,
     read_calibration,
     save_calibration,
 )
@@ -52,13 +54,13 @@ def test_long_clips_and_missing_labels_can_be_fitted(rng):
     clip.labels[::7] = np.nan
     calibration = fit_calibration([clip])
     assert all(np.isfinite(parameters).all() for parameters in calibration.parameters)
-    assert min(calibration.interval_widths) > 0
+    assert min(calibration.interval_widths[0].widths) > 0
 
 
 def test_axis_without_labels_keeps_the_default_calibration(rng):
     clips = [clip._replace(labels=clip.labels * (1, np.nan)) for clip in simulate_clips(rng, 4, 30, 0.1)]
     calibration = fit_calibration(clips)
-    assert calibration.interval_widths[1] == NORMAL_WIDTH
+    assert calibration.interval_widths[1].widths == (NORMAL_WIDTH,)
     assert calibration.parameters[1] == pytest.approx(DEFAULT_CALIBRATION.parameters[1])
 
 
@@ -69,7 +71,7 @@ def test_calibration_fitted_on_constant_labels_can_be_saved_and_read(tmp_path):
     (tmp_path / "best.pt").write_bytes(b"weights")
     save_calibration(tmp_path / "best.pt", calibration)
     assert read_calibration(tmp_path / "best.pt") == calibration
-    assert min(calibration.interval_widths) >= NORMAL_WIDTH / 2
+    assert min(calibration.interval_widths[0].widths) >= NORMAL_WIDTH / 2
 
 
 @pytest.fixture
@@ -84,7 +86,8 @@ def calibration():
     return Calibration(
         parameters=(PARAMETERS, PARAMETERS._replace(observation_noise=0.3)),
         time_only=(PARAMETERS, PARAMETERS._replace(matern=0.2)),
-        interval_widths=(1.6, 1.7),
+        foreign_offsets=(ForeignOffset(0.2, 0.3), ForeignOffset(0.1, 0.2)),
+        interval_widths=(IntervalWidths((0.1, 0.2), (1.6, 1.5)), IntervalWidths((0.1,), (1.7,))),
         clips=9,
         source="demo",
     )
@@ -119,3 +122,14 @@ def test_fusion_json_of_an_earlier_version_is_ignored(checkpoint, calibration):
     save_calibration(checkpoint, calibration)
     assert read_calibration(checkpoint) == calibration
     assert checkpoint.with_name("fusion.json").read_text() == "no JSON"
+
+
+def test_anchors_of_more_people_leave_a_smaller_offset(calibration):
+    stds = [calibration.for_foreign_anchors(people).parameters[0].offset for people in (1, 4, 1000)]
+    assert stds[0] == pytest.approx(np.hypot(0.2, 0.3)) and stds[0] > stds[1] > stds[2]
+    assert stds[2] == pytest.approx(0.2, rel=0.01)
+
+
+def test_widths_are_interpolated_between_standard_deviations():
+    widths = IntervalWidths((0.1, 0.4), (2.0, 1.0))
+    np.testing.assert_allclose(widths.half_widths(np.array([0.05, 0.1, 0.2, 0.4, 0.8])), [0.1, 0.2, 0.3, 0.4, 0.8])

@@ -15,6 +15,7 @@ from utils.labelling.process import (
     evidence_covariance,
     initial_precision,
     label_covariance,
+    noise_inflation,
     time_steps,
     transitions,
 )
@@ -64,11 +65,12 @@ def test_state_space_model_and_covariances_describe_the_same_process(rng):
     label_design = np.stack((ones, activities**PARAMETERS.activity_exponent, zeros, zeros), 1)
     evidence_design = label_design + np.array([0, 0, 0, 1])
     label = label_covariance(PARAMETERS, torch.from_numpy(times), torch.from_numpy(activities))
-    evidence = evidence_covariance(PARAMETERS, label, torch.from_numpy(times)).numpy()
+    inflation = torch.from_numpy(noise_inflation(times))
+    evidence = evidence_covariance(PARAMETERS, label, torch.from_numpy(times), inflation).numpy()
     projected = np.einsum("nsmt,ns,mt->nm", states, label_design, label_design)
     np.testing.assert_allclose(projected, label.numpy(), rtol=1e-10)
     projected = np.einsum("nsmt,ns,mt->nm", states, evidence_design, evidence_design)
-    projected += PARAMETERS.offset**2 + PARAMETERS.observation_noise**2 * np.eye(30)
+    projected += PARAMETERS.offset**2 + PARAMETERS.observation_noise**2 * np.diag(noise_inflation(times))
     np.testing.assert_allclose(projected, evidence, rtol=1e-10)
 
 
@@ -119,3 +121,13 @@ def test_posterior_mean_keeps_the_amplitude_of_the_evidence_in_clips_of_any_leng
         evidence = truth + rng.normal(0, parameters.observation_noise, frames)
         posterior = GPPosterior(parameters, times, evidence, NO_LABELS)
         assert np.polyfit(truth, posterior.mean, 1)[0] > 0.9 and np.std(posterior.mean - truth) < 0.1
+
+
+def test_more_frames_per_second_of_the_same_video_do_not_make_the_posterior_more_certain(rng):
+    slow, fast = np.arange(100) / 25, np.arange(400) / 100
+    evidence = np.sin(fast)
+    support = LabelObservations(np.array([10, 60]), np.array([0.2, -0.1]), np.zeros(2))
+    of_fast = GPPosterior(PARAMETERS, fast, evidence, support._replace(indices=support.indices * 4)).variance[::4]
+    of_slow = GPPosterior(PARAMETERS, slow, evidence[::4], support).variance
+    unlabelled = np.setdiff1d(np.arange(100), support.indices)
+    np.testing.assert_allclose(np.sqrt(of_fast[unlabelled]), np.sqrt(of_slow[unlabelled]), rtol=0.1)

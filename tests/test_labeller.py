@@ -28,7 +28,7 @@ def labeller():
 def test_mean_difference_computed_in_parts_is_equal(labeller, monkeypatch):
     frames, references = torch.randn(30, 256), torch.randn(4, 256)
     at_once = labeller.mean_difference(frames, references)
-    monkeypatch.setattr("utils.labelling.labeller.COMPARISONS_AT_ONCE", 1)
+    monkeypatch.setattr("utils.labelling.labeller.DIFFERENCES_AT_ONCE", 64)
     np.testing.assert_allclose(labeller.mean_difference(frames, references), at_once, atol=1e-5)
     np.testing.assert_allclose(labeller.mean_difference(frames, frames[:1])[0], 0, atol=1e-6)
 
@@ -39,7 +39,8 @@ def test_anchors_of_other_videos_shift_the_evidence(labeller):
     foreign = Anchors(others, np.full((3, 2), 0.4), np.zeros((3, 2)), np.full(3, np.nan), np.arange(3), np.full(3, -1))
     posteriors = labeller.posteriors(clip, foreign)
     evidence = 0.4 + labeller.mean_difference(clip.embeddings, others)
-    expected = GPPosterior(DEFAULT_CALIBRATION.parameters[1], times, evidence[:, 1], NO_LABELS)
+    parameters = DEFAULT_CALIBRATION.for_foreign_anchors(1).parameters[1]
+    expected = GPPosterior(parameters, times, evidence[:, 1], NO_LABELS)
     np.testing.assert_allclose(posteriors[1].mean, expected.mean)
 
 

@@ -226,3 +226,14 @@ def test_comparison_does_not_depend_on_the_batch_size(tiny_settings, monkeypatch
     monkeypatch.setattr("utils.compute.encoding.PAIRS_PER_BATCH", 5)
     for one, other in zip(at_once, compare_pairs(model, embeddings, pairs, runtime), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fusion", ["absolute", "multiply"])
+def test_symmetric_fusion_is_trained_with_a_warning_and_refused_for_labelling(tiny_arguments, tmp_path, fusion):
+    arguments = [*tiny_arguments, "--model.fusion", fusion, "--train.epochs", "1", "--runs", str(tmp_path)]
+    trained = run_script("mtclar.py", *arguments)
+    assert trained.returncode == 0 and f"model.fusion {fusion} is symmetric" in trained.stderr
+    (checkpoint,) = tmp_path.glob("mtclar/*/best.pt")
+    refused = run_script("fsl_mtclar.py", "--checkpoint", str(checkpoint), "--runs", str(tmp_path))
+    assert refused.returncode == 2 and "train one with model.fusion concat" in refused.stderr
+    assert not (tmp_path / "fsl_mtclar").exists()

@@ -6,7 +6,7 @@ from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
 from utils.labelling.calibration import DEFAULT_CALIBRATION
 from utils.labelling.gp import GPPosterior
-from utils.labelling.suggest import expected_error, suggest
+from utils.labelling.suggest import _Plan, expected_error, plan_labels, suggest
 from utils.labelling.types import observations_of
 
 
@@ -51,3 +51,25 @@ def test_labelled_frames_are_not_suggested(rng):
     suggestions = suggest(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
     assert sorted(suggestion.frame_index for suggestion in suggestions) == [1, 3, 5]
     assert suggest(posteriors_given(clip, anchors_at(clip, range(6))), 2) == []
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 12])
+def test_labels_planned_together_are_no_worse_than_even_or_greedy_ones(rng, count):
+    for clip in simulate_clips(rng, 3, 60, 0.1):
+        unlabelled = posteriors_given(clip, None)
+        plan = plan_labels(unlabelled, count)
+        assert len({suggestion.frame_index for suggestion in plan}) == count
+        greedy = suggest(unlabelled, count)[-1].error_after
+        assert plan[-1].error_after <= greedy * (1 + 1e-6)
+        even = _Plan(unlabelled, (0.0, 0.0), 512, count)
+        assert plan[-1].error_after <= even.suggestions(even.even(count))[-1].error_after * (1 + 1e-6)
+
+
+def test_plan_for_a_labelled_clip_is_empty_and_expected_error_leaves_labelled_frames_out(rng):
+    (clip,) = simulate_clips(rng, 1, 30, 0.1)
+    labelled = posteriors_given(clip, anchors_at(clip, range(30)))
+    assert plan_labels(labelled, 3) == [] and expected_error(labelled) == 0
+    some = posteriors_given(clip, anchors_at(clip, [10, 20]))
+    unlabelled = np.delete(np.arange(30), [10, 20])
+    variances = [posterior.predictive_variance[unlabelled] for posterior in some]
+    assert expected_error(some) == pytest.approx(np.sqrt(np.mean(variances)))

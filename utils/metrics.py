@@ -5,10 +5,12 @@ from numpy.typing import ArrayLike
 
 SCORES = ("RMSE", "PCC", "CCC", "SAGR")
 """Names of the regression scores."""
+SAGR_NONZERO = "SAGR_nonzero"
+"""Name of the sign agreement over the rows whose true value is not exactly 0."""
 
 
 def regression_scores(predicted: ArrayLike, true: ArrayLike) -> dict[str, float]:
-    """Compute RMSE, PCC, CCC and SAGR over the rows where both arrays are finite.
+    """Compute RMSE, PCC, CCC, SAGR and SAGR_nonzero over the rows where both arrays are finite.
 
     Args:
         predicted: (N,) predictions.
@@ -22,7 +24,9 @@ def regression_scores(predicted: ArrayLike, true: ArrayLike) -> dict[str, float]
     if not finite.any():
         return {}
     p, t = predicted[finite], true[finite]
-    return {"RMSE": rmse(p, t), "PCC": pcc(p, t), "CCC": ccc(p, t), "SAGR": sagr(p, t)}
+    scores = {"RMSE": rmse(p, t), "PCC": pcc(p, t), "CCC": ccc(p, t), "SAGR": sagr(p, t)}
+    nonzero = t != 0
+    return scores | {SAGR_NONZERO: sagr(p[nonzero], t[nonzero]) if nonzero.any() else np.nan}
 
 
 def rmse(predicted: np.ndarray, true: np.ndarray) -> float:

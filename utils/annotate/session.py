@@ -1,6 +1,6 @@
 """One annotator's labels of one video, with undo; independent of the web page."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,13 @@ from datasets.columns import AXES
 from utils.annotate.label_file import FrameLabel, FrameLabels, LabelFile, LabelKey
 from utils.annotate.tracks import LabelledTrack, TrackEstimate
 from utils.base.errors import DataError
+from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, resolve_labels
 
 DECIMALS = 2  # decimals of a new label
+LABELS_PER_ESTIMATE = 5  # The error of the labels is estimated again after so many new or deleted labels.
 
 Change = tuple[LabelKey, FrameLabel | None, FrameLabel | None]  # frame, label before, label after
 
@@ -32,19 +34,24 @@ class Session:
         labels: (track, frame) → label.
     """
 
-    def __init__(self, face_video: FaceVideo, labeller: Labeller, file: LabelFile, annotator_error: float = 0.0):
+    def __init__(
+        self, face_video: FaceVideo, labeller: Labeller, file: LabelFile, annotator_error: float | Literal["auto"] = 0.0
+    ):
         """Reads the labels that are on disk.
 
         Args:
             face_video: the video and the tracks to label.
             labeller: the network and its calibration.
             file: where the labels are saved.
-            annotator_error: standard deviation of the annotator's labels.
+            annotator_error: standard deviation of the annotator's labels; "auto": estimated while labelling.
 
         Raises:
             DataError: the file cannot be read, or holds labels of another annotator.
         """
-        self.face_video, self.file, self.annotator_error = face_video, file, annotator_error
+        self.face_video, self.file, self.labeller = face_video, file, labeller
+        self.estimates_error = annotator_error == "auto"
+        self.annotator_error = 0.0 if annotator_error == "auto" else annotator_error
+        self._labels_at_estimate = 0
         self.timeline = face_video.timeline
         self.tracks = {track.number: LabelledTrack(track, labeller) for track in face_video.tracks}
         self.labels, self._labels_of_other_tracks = self._read()
@@ -101,11 +108,26 @@ class Session:
 
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
+        self._estimate_error()
         if track not in self._estimates:
             labelled_track = self.tracks[track]
             anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
             self._estimates[track] = labelled_track.estimate(anchors, self.annotator_error)
         return self._estimates[track]
+
+    def _estimate_error(self) -> None:
+        """Estimates the standard deviation of the labels again, if their number has changed enough since."""
+        if not self.estimates_error or abs(len(self.labels) - self._labels_at_estimate) < LABELS_PER_ESTIMATE:
+            return
+        self._labels_at_estimate = len(self.labels)
+        means = self._means().assign(**dict.fromkeys(ERROR_COLUMNS, 0.0))
+        pairs = [
+            (track.clip, anchors_for_track(track.track, self.face_video, means))
+            for track in self.tracks.values()
+            if (means["track"] == track.track.number).any()
+        ]
+        self.annotator_error = estimate_label_error(pairs, self.labeller.calibration) or 0.0
+        self._estimates.clear()
 
     @property
     def expected_error(self) -> float:

@@ -89,11 +89,11 @@ class LabelledTrack:
         """
         contradictions: list[Contradiction] = []
         labelled = np.empty(0, int)
-        if anchors is None or anchors.from_clip:
+        if anchors is None or anchors.all_in_clip:
             posteriors = self._incremental.posteriors(observations_of(anchors))
         else:
             posteriors = self.labeller.posteriors(self.clip, anchors)
-        if anchors is not None and anchors.from_clip:
+        if anchors is not None and anchors.all_in_clip:
             labelled = anchors.indices
             contradictions = find_contradictions(anchors, self.labeller.calibration, self._incremental.posteriors)
         labels = self.labeller.fused_labels(posteriors, anchors)

@@ -5,7 +5,7 @@ described once, here. The defaults train the demo within minutes on a CPU.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -92,7 +92,8 @@ class ModelSettings(Section):
     """Number of encoder channels; the heads scale with it. 256: the published size. 64: trains from scratch within
     minutes."""
     fusion: Literal["concat", "absolute", "multiply"] = "concat"
-    """How the two embeddings of a pair are combined: concatenation, absolute difference or product."""
+    """How two embeddings become one vector. absolute and multiply are symmetric: they learn similarity, but no
+    differences, so that labelling cannot use the network."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout probability in the comparison heads."""
     emonet: Path | None = None
@@ -160,8 +161,9 @@ class SupportSettings(Section):
     """How labels are derived from the labelled frames (anchors). previous: from the latest anchor, as in the paper.
     nearest: from the closest one in time. mean: from all, equally weighted. weighted: from all, weighted by predicted
     similarity and by time. fused: from all, by Gaussian processes in time, with intervals."""
-    annotator_error: float = Field(0.0, ge=0, le=1)
-    """Standard deviation of the labels' error. 0: labels are exact, unless several annotators disagree."""
+    annotator_error: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = "auto"
+    """Standard deviation of a person's labels. auto: estimated from the labels where they are many enough, else 0, that
+    is, exact labels."""
     score_support: bool = False
     """Include the labelled frames in the scores, as the authors' code did."""
     csv: Path | None = None
@@ -171,6 +173,11 @@ class SupportSettings(Section):
     """Leave out clips of the data set with fewer frames than this."""
     plots: int = Field(6, ge=0)
     """Number of clips of the data set to plot, longest first."""
+
+    @property
+    def known_error(self) -> float:
+        """The standard deviation of labels that is given; 0 if it is to be estimated."""
+        return 0.0 if self.annotator_error == "auto" else self.annotator_error
 
     @model_validator(mode="after")
     def check_strategy(self) -> "SupportSettings":

@@ -1,4 +1,4 @@
-"""Agreement of several annotators on the frames that they all labelled."""
+"""Agreement of several annotators on the frames that more than one of them labelled."""
 
 from itertools import combinations
 
@@ -19,8 +19,9 @@ def annotator_agreement(labels: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per axis: annotators, frames with several labels, mean CCC over pairs of annotators, ICC(A,1) and
-        ICC(A,k). Empty if no two annotators share three frames. The ICCs use the frames that all annotators labelled;
-        they are NaN if those are too few or all labels are equal.
+        ICC(A,k). Empty if no two annotators share three frames. The CCC of a pair uses the frames that both labelled.
+        The ICCs use the frames that all annotators labelled; they are NaN if there are fewer than three, or if all
+        labels are equal.
     """
     rows = []
     for axis in AXES:
@@ -35,13 +36,13 @@ def annotator_agreement(labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def label_error(labels: pd.DataFrame) -> np.ndarray:
-    """Estimates the error of a single label from how annotators differ from the mean of a frame.
+    """Estimates the error of a single label from the differences of annotators from the mean of each frame.
 
     Args:
         labels: as for `annotator_agreement`.
 
     Returns:
-        (2,) standard deviations for valence and arousal; 0 with fewer than three degrees of freedom.
+        (2,) standard deviations for valence and arousal; 0 means no estimate, with fewer than three degrees of freedom.
     """
     errors = []
     for axis in AXES:

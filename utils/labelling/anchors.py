@@ -1,9 +1,10 @@
-"""Anchor rules: which labelled frames serve a frame, and how their estimates combine. Baselines use time alone.
+"""Anchor rules: which anchors are used for a frame, and how their estimates are averaged. Baselines use time alone.
 
-Pure functions on arrays. A clip has N frames at ascending times (N,) and A anchors with labels (A, 2): valence and
-arousal in [-1, 1]. An anchor's estimate for a frame is the anchor's label plus the difference that the Siamese network
-predicts between the two. To add a rule, write its functions and list them in ANCHOR_RULES. The rule `fused` is not in
-that table: it conditions a Gaussian process on all anchors at once (`utils.labelling.gp`).
+Pure functions on arrays. A clip has N frames at ascending times (N,), in seconds, and A anchors with labels (A, 2):
+valence and arousal in [-1, 1]. An anchor's estimate for a frame is the anchor's label plus the difference that the
+Siamese network predicts, frame minus anchor. To add a rule, write its functions, list them in ANCHOR_RULES, and add its
+name to the Literal `Rule` in utils/config/sections.py. The rule `fused` is not in that table: it conditions a Gaussian
+process on all anchors at once (`utils.labelling.gp`).
 """
 
 from collections.abc import Callable
@@ -31,13 +32,13 @@ def all_anchors(times: np.ndarray, anchor_times: np.ndarray) -> np.ndarray:
 
 
 class AnchorEstimates(NamedTuple):
-    """The network's estimates for N frames from the K anchors that serve each of them.
+    """The network's estimates for N frames from the K anchors that are selected for each of them.
 
     Attributes:
         values: (N, K, 2) the anchor's label plus the predicted difference.
         similarity: (N, K) probability that frame and anchor show a similar expression.
-        time_distance: (N, K) time between frame and anchor, in units of the clip's duration per anchor; NaN for
-            anchors of other videos.
+        time_distance: (N, K) seconds between frame and anchor, divided by (clip duration / number of anchors); NaN for
+            anchors without a time.
     """
 
     values: np.ndarray
@@ -51,18 +52,22 @@ def mean(estimates: AnchorEstimates) -> np.ndarray:
 
 
 def weighted_mean(estimates: AnchorEstimates) -> np.ndarray:
-    """(N, 2) estimates averaged over the anchors with weights similarity / (1 + time distance)."""
+    """(N, 2) estimates averaged over the anchors with weights (similarity + 1e-6) / (1 + time distance).
+
+    The 1e-6 keeps the sum of the weights above 0. A time distance of NaN counts as 0.
+    """
     weights = (estimates.similarity + 1e-6) / (1 + np.nan_to_num(estimates.time_distance))
     weights = weights / weights.sum(1, keepdims=True)
     return (weights[..., None] * estimates.values).sum(1)
 
 
 class AnchorRule(NamedTuple):
-    """How anchors label a frame.
+    """How a frame is labelled from anchors.
 
     Attributes:
-        select: function of frame times (N,) and anchor times (A,) to the indices (N, K) of the anchors that serve
-            each frame. A rule that uses all anchors (K = A) gives them in ascending order.
+        select: function of frame times (N,) and anchor times (A,) to the indices (N, K) of the anchors that are used
+            for each frame. A rule that uses all anchors (K = A) must give them in ascending order, since all frames
+            are then compared with the anchors as they are stored.
         combine: function of their estimates to labels (N, 2).
     """
 
@@ -76,7 +81,7 @@ ANCHOR_RULES = {
     "mean": AnchorRule(all_anchors, mean),
     "weighted": AnchorRule(all_anchors, weighted_mean),
 }
-RULES_THAT_NEED_TIME = ("previous", "nearest")  # These cannot use anchors of other videos.
+RULES_THAT_NEED_TIME = ("previous", "nearest")  # These cannot use anchors without a time.
 
 FUSED = "fused"
 RULES = (*ANCHOR_RULES, FUSED)

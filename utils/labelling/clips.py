@@ -14,7 +14,7 @@ from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.labelling.labeller import Labeller
 from utils.labelling.types import Anchors, EncodedClip
 
-FRAME_RATE = 25.0  # frames per second; data sets of frames do not state it
+FRAME_RATE = 25.0  # frames per second; it is assumed, since the tables of data sets do not contain the frame rate
 
 
 class DatasetClip(NamedTuple):
@@ -23,7 +23,7 @@ class DatasetClip(NamedTuple):
     Attributes:
         name: name of the clip.
         frames: its N rows of the frame table.
-        encoded: the clip as the network sees it.
+        encoded: embeddings and evidence of the clip.
     """
 
     name: str
@@ -32,7 +32,7 @@ class DatasetClip(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
-        """(N, 2) valence and arousal of the data set; NaN = not labelled."""
+        """(N, 2) true labels, from the data set; NaN = not labelled."""
         return self.frames[list(AXES)].to_numpy(np.float64)
 
     def anchors(self, indices: np.ndarray, labels: np.ndarray, error: float = 0.0) -> Anchors:
@@ -40,8 +40,8 @@ class DatasetClip(NamedTuple):
 
         Args:
             indices: (A,) frame indices, ascending.
-            labels: (A, 2) their labels.
-            error: standard deviation of the labels; 0 = exact.
+            labels: (A, 2) their given labels.
+            error: standard deviation of the given labels; 0 = exact.
         """
         embeddings = self.encoded.embeddings[torch.from_numpy(indices)]
         times, frames = self.encoded.times[indices], self.frames["frame"].to_numpy()[indices]
@@ -52,7 +52,7 @@ class ClipReader:
     """Reads clips of frame tables: crops, embeddings from the cache, evidence.
 
     Attributes:
-        labeller: encodes the clips; its calibration is not used for that.
+        labeller: encodes the clips; only its network is used, not its calibration.
         crops: cuts the faces out of the images.
         cache: embeddings on disk.
         workers: processes that prepare images.

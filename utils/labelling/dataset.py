@@ -1,5 +1,9 @@
-"""The paper's experiment: label every test clip from a support-set of its own labels, by every method."""
+"""The paper's experiment: labels each test clip by every rule and baseline, usually from a few of its true labels.
 
+With the strategy `train_bins`, the clips are labelled from frames of the training set instead.
+"""
+
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +17,13 @@ from utils.config.labelling import LabelSettings
 from utils.config.sections import SupportSettings
 from utils.labelling.audit import contradiction_row
 from utils.labelling.clips import ClipReader, DatasetClip
+from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.labelling.support import SUPPORT_STRATEGIES, sample_valence_bins
 from utils.labelling.types import Anchors, Labels
 from utils.labelling.zero_shot import load_estimator, zero_shot
+
+log = logging.getLogger(__name__)
 
 VALENCE_BINS = 10
 SUPPORT_SEED_STREAM, BIN_SEED_STREAM = 11, 12
@@ -25,44 +32,73 @@ SUPPORT_SEED_STREAM, BIN_SEED_STREAM = 11, 12
 def label_dataset(
     clips: ClipReader, splits: Splits, settings: LabelSettings
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Labels all test clips by every rule and baseline, and audits their support labels.
+    """Labels the test clips by every rule and baseline, and audits their given labels.
+
+    The settings can leave out clips; see `select_clips`.
 
     Args:
         clips: reads the clips; its labeller labels them.
-        splits: frame tables.
-        settings: support strategy, number of labels and so on.
+        splits: frame tables of the training and the test set.
+        settings: support strategy, amount and so on.
 
     Returns:
-        tables: method → table of all frames of the test set: clip, frame, label, support or not, and the truth.
-        contradictions: one row per support label that the others of its clip contradict.
+        tables: method → table of all frames of the selected test clips: clip, frame, the columns of `Labels.columns`,
+            true labels and face box.
+        contradictions: one row per given label that the other given labels of its clip contradict.
     """
     labeller = clips.labeller
     estimator = load_estimator(settings.zero_shot, settings) if settings.zero_shot else None
-    named = read_support(settings.support_set.csv) if settings.support_set.csv else None
-    test = select_clips(splits.test, settings.support_set, named)
-    shared = None
+    support_from_csv = read_support(settings.support_set.csv) if settings.support_set.csv else None
+    test = select_clips(splits.test, settings.support_set, support_from_csv)
+    training_anchors = None
     if settings.support_set.strategy == "train_bins":
-        shared = training_anchors(clips, splits.train, settings)
+        training_anchors = sample_training_anchors(clips, splits.train, settings)
     tables: dict[str, list[pd.DataFrame]] = {}
     contradictions: list[dict[str, object]] = []
-    for number, clip in enumerate(clips.read(test)):
-        anchors = shared or clip_anchors(labeller, clip, number, settings, named)
+    encoded = clips.read(test)
+    own_anchors: list[Anchors] = []
+    if not training_anchors:
+        own_anchors = [
+            clip_anchors(labeller, clip, clip_index, settings, support_from_csv)
+            for clip_index, clip in enumerate(encoded)
+        ]
+        if settings.support_set.annotator_error == "auto":
+            own_anchors = with_estimated_errors(labeller, encoded, own_anchors)
+    for clip_index, clip in enumerate(encoded):
+        anchors = training_anchors or own_anchors[clip_index]
         for method, labels in labeller.label_by_all_methods(clip.encoded, anchors).items():
             tables.setdefault(method, []).append(_clip_table(clip, anchors, labels))
         found = labeller.audit(clip.encoded, anchors)
         contradictions += [{"clip": clip.name} | contradiction_row(one, anchors) for one in found]
     by_method = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
     if estimator:
+        # Only valence and arousal of the table of a baseline are replaced: it has the same frames and true labels, and
+        # no intervals.
         estimates = zero_shot(estimator, test, settings, labeller.runtime)
         by_method[estimator.name] = by_method["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
     return by_method, pd.DataFrame(contradictions)
 
 
-def select_clips(frames: pd.DataFrame, settings: SupportSettings, named: pd.DataFrame | None) -> pd.DataFrame:
-    """The frames of clips that are long enough and, if a file names the support frames, occur in it."""
+def with_estimated_errors(labeller: Labeller, clips: list[DatasetClip], anchors: list[Anchors]) -> list[Anchors]:
+    """The anchors of each clip, with the error of the given labels estimated by `label_noise`.
+
+    All labels are taken to be by the same annotator.
+    """
+    pairs = [(clip.encoded, own) for clip, own in zip(clips, anchors, strict=True)]
+    error = estimate_label_error(pairs, labeller.calibration)
+    if not error:
+        return anchors
+    log.info("support labels: estimated standard deviation %.2f", error)
+    return [own._replace(errors=np.full_like(own.errors, error)) for own in anchors]
+
+
+def select_clips(
+    frames: pd.DataFrame, settings: SupportSettings, support_from_csv: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The frames of clips with at least `min_frames` frames that, with the strategy `csv`, occur in the file."""
     kept = frames[frames.groupby("clip")["frame"].transform("size") >= settings.min_frames]
-    if named is not None:
-        kept = kept[kept["clip"].isin(named["clip"])]
+    if support_from_csv is not None:
+        kept = kept[kept["clip"].isin(support_from_csv["clip"])]
     if kept.empty:
         count = frames["clip"].nunique()
         raise DataError(f"none of {count} clips is left to label; check support_set.min_frames and support_set.csv")
@@ -73,7 +109,7 @@ def read_support(path: Path) -> pd.DataFrame:
     """Reads a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
 
     Raises:
-        DataError: a column is missing, a value is not a number in range, or a frame is named twice.
+        DataError: a column is missing, a value is not a number in range, or a frame is listed twice.
     """
     table = read_small_csv(path, "clip, frame, and valence, arousal")
     require_columns(table.columns, ("clip", "frame"), path)
@@ -91,48 +127,55 @@ def read_support(path: Path) -> pd.DataFrame:
 
 
 def clip_anchors(
-    labeller: Labeller, clip: DatasetClip, number: int, settings: LabelSettings, named: pd.DataFrame | None = None
+    labeller: Labeller,
+    clip: DatasetClip,
+    clip_index: int,
+    settings: LabelSettings,
+    support_from_csv: pd.DataFrame | None = None,
 ) -> Anchors:
     """The support-set of a clip, by the settings' strategy or from a file.
 
     Args:
-        labeller: for the strategy `suggested`.
+        labeller: chooses the frames of the strategy `suggested`.
         clip: the clip.
-        number: number of the clip, so that each clip has random numbers of its own.
+        clip_index: index of the clip, part of the seed.
         settings: strategy, amount, seed, and the error of a label.
-        named: the support frames that `read_support` read; None: choose by the strategy.
+        support_from_csv: the table that `read_support` returned; None: the strategy chooses the frames.
     """
-    if named is None:
-        indices = choose_support(labeller, clip, number, settings)
+    if support_from_csv is None:
+        indices = choose_support(labeller, clip, clip_index, settings)
         labels = clip.labels[indices]
     else:
-        indices, labels = _named_support(clip, named)
-    return clip.anchors(indices, labels, settings.support_set.annotator_error)
+        indices, labels = _support_of_clip(clip, support_from_csv)
+    return clip.anchors(indices, labels, settings.support_set.known_error)
 
 
-def choose_support(labeller: Labeller, clip: DatasetClip, number: int, settings: LabelSettings) -> np.ndarray:
+def choose_support(labeller: Labeller, clip: DatasetClip, clip_index: int, settings: LabelSettings) -> np.ndarray:
     """Ascending indices (A,) of the frames to label, by the settings' strategy; arguments as for `clip_anchors`."""
     strategy, amount = settings.support_set.strategy, settings.support_set.amount
     if strategy == "suggested":
         suggestions = labeller.suggest(clip.encoded, None, amount)
         return np.sort([suggestion.frame_index for suggestion in suggestions])
-    rng = np.random.default_rng([settings.seed, SUPPORT_SEED_STREAM, number])
+    rng = np.random.default_rng([settings.seed, SUPPORT_SEED_STREAM, clip_index])
     return SUPPORT_STRATEGIES[strategy](clip.encoded.embeddings.cpu().numpy(), amount, rng)
 
 
-def _named_support(clip: DatasetClip, support: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (A,) and labels (A, 2) of the support frames that a file names for this clip."""
-    named = support[support["clip"] == clip.name].sort_values("frame")
-    missing = named[~named["frame"].isin(clip.frames["frame"])]
+def _support_of_clip(clip: DatasetClip, support_from_csv: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (A,) and labels (A, 2) of the support frames of this clip; labels not in the file are the true ones."""
+    support = support_from_csv[support_from_csv["clip"] == clip.name].sort_values("frame")
+    missing = support[~support["frame"].isin(clip.frames["frame"])]
     if len(missing):
         raise DataError(f"clip {clip.name} has no frame {missing['frame'].iloc[0]:g}; correct support_set.csv")
-    indices = np.searchsorted(clip.frames["frame"].to_numpy(), named["frame"].to_numpy())
-    given = named[list(AXES)].to_numpy(np.float64)
+    indices = np.searchsorted(clip.frames["frame"].to_numpy(), support["frame"].to_numpy())
+    given = support[list(AXES)].to_numpy(np.float64)
     return indices, np.where(np.isfinite(given), given, clip.labels[indices])
 
 
-def training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
-    """Anchors from the training set: `support_set.amount` frames of each of ten bins of valence."""
+def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
+    """Anchors from the training set: `support_set.amount` frames of each of ten bins of valence.
+
+    Their labels count as exact: `support_set.annotator_error` is ignored.
+    """
     labels = frames[list(AXES)].to_numpy(np.float64)
     rng = np.random.default_rng([settings.seed, BIN_SEED_STREAM])
     rows = sample_valence_bins(labels, settings.support_set.amount, VALENCE_BINS, rng)
@@ -140,7 +183,8 @@ def training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: LabelSet
     (embeddings,) = clips.embed([table])
     no_time, not_in_clip = np.full(len(rows), np.nan), np.full(len(rows), -1)
     exact = np.zeros((len(rows), len(AXES)))
-    return Anchors(embeddings, labels[rows], exact, no_time, table["frame"].to_numpy(), not_in_clip)
+    people = table["subject"].nunique()
+    return Anchors(embeddings, labels[rows], exact, no_time, table["frame"].to_numpy(), not_in_clip, people)
 
 
 def _clip_table(clip: DatasetClip, anchors: Anchors, labels: Labels) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """Fits the calibration of a network on clips whose true labels are known.
 
 The process parameters maximise the likelihood of the true labels between simulated support frames, over several
-support-sets. The interval widths hold 90 % of the true labels of held-out clips (cross-conformal
-calibration): the parameters with evidence are refitted without them, starting from those of all clips; the two moments
-behind the time-only parameters are taken from all clips.
+support-sets. The interval widths come from two-fold cross-fitting: the parameters are refitted without the held-out
+clips, then quantiles of the held-out standardised errors are taken. The time-only parameters (standard deviation and
+rate of change of the labels) are not refitted.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,17 @@ import torch
 from torch import Tensor
 
 from datasets.columns import AXES
-from utils.labelling.calibration import COVERAGE, NORMAL_WIDTH, START, TIME_ONLY, Calibration
+from utils.labelling.calibration import (
+    COVERAGE,
+    DEFAULT_OFFSET,
+    NORMAL_WIDTH,
+    NORMAL_WIDTHS,
+    START,
+    TIME_ONLY,
+    Calibration,
+    IntervalWidths,
+    scaled_std,
+)
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.process import (
     EXACT_ERROR,
@@ -22,14 +32,17 @@ from utils.labelling.process import (
     activity,
     evidence_covariance,
     label_covariance,
+    noise_inflation,
     smoothed_rate,
 )
-from utils.labelling.support import every_n, uniform_k
+from utils.labelling.support import SupportStrategy, every_n, uniform_k
 from utils.labelling.types import LabelObservations
 
-NARROWEST_WIDTH = NORMAL_WIDTH / 2  # No fit is trusted to give narrower intervals.
-FOLDS = 2  # of clips, for the interval widths
-LONGEST_SEGMENT = 240  # frames; longer validation clips are fitted in segments
+SupportSets = tuple[tuple[SupportStrategy, int], ...]
+
+NARROWEST_WIDTH = NORMAL_WIDTH / 2  # Fitted interval widths are not allowed to be smaller.
+FOLDS = 2  # The clips are divided into this many folds to fit the interval widths.
+LONGEST_SEGMENT = 240  # Longer validation clips are fitted in segments of up to this many frames.
 SIMULATED_SUPPORT = (
     (every_n, 20),
     (every_n, 40),
@@ -38,14 +51,16 @@ SIMULATED_SUPPORT = (
     (uniform_k, 6),
     (uniform_k, 12),
 )
-L2_PENALTY = 1e-3  # on the log-parameters towards START, in nats per frame, for data sets of few clips
-LOWER_BOUND = 1e-3  # of every parameter
+DENSE_SUPPORT = ((every_n, 5), (every_n, 3))  # These are used to fit the interval widths only.
+WIDTH_BINS = 5  # Each of this many bins of predictive standard deviations has a width of its own.
+L2_PENALTY = 1e-3  # It pulls the log-parameters towards START, in nats per frame, for data sets of few clips.
+LOWER_BOUND = 1e-3  # The smallest value of every parameter.
 UPPER_BOUND = GPParameters(*[10.0] * len(GPParameters._fields))._replace(activity_exponent=2.0)
-JITTER = 1e-6  # relative to the mean variance; keeps the dense covariance positive definite
+JITTER = 1e-6  # It is relative to the mean variance, and keeps the dense covariance positive definite.
 
 
 class CalibrationClip(NamedTuple):
-    """A clip to fit.
+    """A clip whose true labels are known.
 
     Attributes:
         times: (N,) seconds, ascending.
@@ -64,24 +79,36 @@ def fit_calibration(clips: list[CalibrationClip]) -> Calibration:
     return Calibration(
         (valence.parameters, arousal.parameters),
         (valence.time_only, arousal.time_only),
-        (valence.interval_width, arousal.interval_width),
+        (DEFAULT_OFFSET, DEFAULT_OFFSET),
+        (valence.interval_widths, arousal.interval_widths),
         len(clips),
     )
 
 
 class _AxisFit(NamedTuple):
-    """What is fitted for one axis; see `Calibration`."""
+    """The parts of a `Calibration` that are fitted for one axis."""
 
     parameters: GPParameters
     time_only: GPParameters
-    interval_width: float
+    interval_widths: IntervalWidths
 
 
-class _Task(NamedTuple):
-    """One axis of a segment with one simulated support-set; `support` and `targets` are frame indices."""
+class _FitProblem(NamedTuple):
+    """One axis of a segment of N frames with one simulated support-set.
+
+    Attributes:
+        times: (N,) seconds, from 0.
+        activity: (N,) activity of the evidence.
+        inflation: (N,) factor on the observation-noise variance.
+        evidence: (N,) evidence.
+        labels: (N,) true labels.
+        support: (A,) frame indices of the support frames.
+        targets: (N - A,) frame indices of the other frames, whose labels are predicted.
+    """
 
     times: Tensor
     activity: Tensor
+    inflation: Tensor
     evidence: Tensor
     labels: Tensor
     support: Tensor
@@ -89,17 +116,41 @@ class _Task(NamedTuple):
 
 
 def _fit_axis(clips: list[CalibrationClip], axis: int) -> _AxisFit:
-    """Parameters with evidence and by time only, fitted on all clips; interval width from held-out clips."""
-    tasks = [list(_simulate_support(clip, axis)) for clip in clips]
-    parameters, time_only = _fit_parameters(sum(tasks, []), START), _fit_time_only(clips, axis)
-    deviations = []
+    """Fits both sets of parameters on all clips, and the interval widths on held-out clips."""
+    problems = [list(_simulate_support(clip, axis, SIMULATED_SUPPORT)) for clip in clips]
+    dense = [list(_simulate_support(clip, axis, DENSE_SUPPORT)) for clip in clips]
+    parameters, time_only = _fit_parameters(sum(problems, []), START), _fit_time_only(clips, axis)
+    errors, stds = [], []
     for fold in range(FOLDS):
-        training = sum((of_clip for number, of_clip in enumerate(tasks) if number % FOLDS != fold), [])
+        # The refit starts from the parameters of all clips, which saves iterations.
+        training = sum((of_clip for number, of_clip in enumerate(problems) if number % FOLDS != fold), [])
         of_fold = _fit_parameters(training, parameters)
-        held_out = sum(tasks[fold::FOLDS], [])
-        deviations += [_standardised_errors(of_fold, time_only, task) for task in held_out]
-    width = float(np.quantile(np.concatenate(deviations), COVERAGE)) if deviations else NORMAL_WIDTH
-    return _AxisFit(parameters, time_only, max(width, NARROWEST_WIDTH))
+        for problem in sum(problems[fold::FOLDS] + dense[fold::FOLDS], []):
+            problem_errors, problem_stds = _held_out_errors(of_fold, time_only, problem)
+            errors.append(problem_errors)
+            stds.append(problem_stds)
+    return _AxisFit(parameters, time_only, _fit_widths(errors, stds))
+
+
+def _fit_widths(errors: list[np.ndarray], stds: list[np.ndarray]) -> IntervalWidths:
+    """Fits the half-widths that hold 90 % of the held-out true labels.
+
+    The frames are divided by their predictive standard deviation into bins of equal size. The width of a bin is the
+    90 % quantile of its standardised errors.
+
+    Args:
+        errors: absolute errors, one array per fit problem.
+        stds: predictive standard deviations of these frames.
+    """
+    if not errors:
+        return NORMAL_WIDTHS
+    all_stds = np.concatenate(stds)
+    order = np.argsort(all_stds, kind="stable")
+    deviations = np.concatenate(errors)[order] / all_stds[order]
+    bins = [part for part in np.array_split(np.arange(len(order)), WIDTH_BINS) if len(part)]
+    centres = [float(np.exp(np.log(all_stds[order][part]).mean())) for part in bins]
+    widths = [max(float(np.quantile(deviations[part], COVERAGE)), NARROWEST_WIDTH) for part in bins]
+    return IntervalWidths(tuple(centres), tuple(widths))
 
 
 def _fit_time_only(clips: list[CalibrationClip], axis: int) -> GPParameters:
@@ -123,18 +174,28 @@ def _root_mean_square(parts: list[np.ndarray]) -> float:
     return float(np.sqrt(np.mean(np.square(np.concatenate(parts))))) if parts else 0.0
 
 
-def _fit_parameters(tasks: list[_Task], start: GPParameters) -> GPParameters:
-    """Minimises the penalised negative log-likelihood by L-BFGS; START if the optimisation fails."""
-    initial, prior, upper = (torch.tensor(values, dtype=torch.float64).log() for values in (start, START, UPPER_BOUND))
-    lower, log_parameters = torch.full_like(initial, np.log(LOWER_BOUND)), initial.clone().requires_grad_()
+def _fit_parameters(problems: list[_FitProblem], initial: GPParameters) -> GPParameters:
+    """Minimises the penalised negative log-likelihood by L-BFGS.
+
+    Args:
+        problems: the fit problems.
+        initial: parameters from which the optimisation starts. The penalty pulls towards START in any case.
+
+    Returns:
+        The fitted parameters; START if the optimisation fails.
+    """
+    log_initial, log_prior, upper = (
+        torch.tensor(values, dtype=torch.float64).log() for values in (initial, START, UPPER_BOUND)
+    )
+    lower, log_parameters = torch.full_like(log_initial, np.log(LOWER_BOUND)), log_initial.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([log_parameters], max_iter=40, line_search_fn="strong_wolfe")
-    frames = max(1, sum(len(task.targets) for task in tasks))
+    frames = max(1, sum(len(problem.targets) for problem in problems))
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         parameters = GPParameters(*log_parameters.clamp(lower, upper).exp())
-        likelihood = sum(_negative_log_likelihood(parameters, task) for task in tasks) / frames
-        loss = likelihood + L2_PENALTY * (log_parameters - prior).square().sum()
+        likelihood = sum(_negative_log_likelihood(parameters, problem) for problem in problems) / frames
+        loss = likelihood + L2_PENALTY * (log_parameters - log_prior).square().sum()
         loss.backward()
         return loss
 
@@ -146,21 +207,23 @@ def _fit_parameters(tasks: list[_Task], start: GPParameters) -> GPParameters:
     return GPParameters(*fitted.tolist()) if fitted.isfinite().all() else START
 
 
-def _simulate_support(clip: CalibrationClip, axis: int) -> Iterator[_Task]:
-    """Each segment of the clip with each of SIMULATED_SUPPORT."""
-    rng = np.random.default_rng(0)  # Strategies take one; those used here draw nothing.
+def _simulate_support(clip: CalibrationClip, axis: int, support_sets: SupportSets) -> Iterator[_FitProblem]:
+    """Yields a fit problem for each segment of the clip and each of the support-sets."""
+    rng = np.random.default_rng(0)  # Every strategy has this argument, but those of the support-sets do not use it.
     labelled = np.flatnonzero(np.isfinite(clip.labels[:, axis]))
     for rows in np.array_split(labelled, -(-len(labelled) // LONGEST_SEGMENT) or 1):
-        for strategy, amount in SIMULATED_SUPPORT:
+        for strategy, amount in support_sets:
+            # These strategies use only the number of frames, so `rows` can be passed in place of embeddings.
             support = strategy(rows, amount, rng)
             if len(support) < len(rows):
-                yield _make_task(clip, rows, support, axis)
+                yield _make_problem(clip, rows, support, axis)
 
 
-def _make_task(clip: CalibrationClip, rows: np.ndarray, support: np.ndarray, axis: int) -> _Task:
-    return _Task(
+def _make_problem(clip: CalibrationClip, rows: np.ndarray, support: np.ndarray, axis: int) -> _FitProblem:
+    return _FitProblem(
         torch.from_numpy(clip.times[rows] - clip.times[rows[0]]),
         torch.from_numpy(activity(clip.times[rows], clip.evidence[rows, axis])),
+        torch.from_numpy(noise_inflation(clip.times[rows])),
         torch.from_numpy(clip.evidence[rows, axis].astype(np.float64)),
         torch.from_numpy(clip.labels[rows, axis].astype(np.float64)),
         torch.from_numpy(support),
@@ -168,33 +231,43 @@ def _make_task(clip: CalibrationClip, rows: np.ndarray, support: np.ndarray, axi
     )
 
 
-def _negative_log_likelihood(parameters: GPParameters, task: _Task) -> Tensor:
-    """Of the true labels of the target frames, given evidence and support, up to a constant."""
-    mean, variance = _predict(parameters, task)
-    error = task.labels[task.targets] - mean
+def _negative_log_likelihood(parameters: GPParameters, problem: _FitProblem) -> Tensor:
+    """Negative log-likelihood of the true labels of the target frames, up to a constant.
+
+    Evidence and the labels of the support frames are given.
+    """
+    mean, variance = _predict(parameters, problem)
+    error = problem.labels[problem.targets] - mean
     return (error.square() / variance + variance.log()).sum() / 2
 
 
-def _standardised_errors(parameters: GPParameters, time_only: GPParameters, task: _Task) -> np.ndarray:
-    """|error| in predictive standard deviations at the target frames, with the posterior that labelling uses."""
-    labels, support = task.labels.numpy(), task.support.numpy()
+def _held_out_errors(
+    parameters: GPParameters, time_only: GPParameters, problem: _FitProblem
+) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute errors and scaled standard deviations at the target frames, by the posterior that is used to label."""
+    labels, support, targets = problem.labels.numpy(), problem.support.numpy(), problem.targets.numpy()
     observed = LabelObservations(support, labels[support], np.zeros(len(support)))
-    posterior = MixturePosterior.of_axis(parameters, time_only, task.times.numpy(), task.evidence.numpy(), observed)
-    return (np.abs(posterior.mean - labels) / np.sqrt(posterior.predictive_variance))[task.targets.numpy()]
+    posterior = MixturePosterior.of_axis(
+        parameters, time_only, problem.times.numpy(), problem.evidence.numpy(), observed
+    )
+    return np.abs(posterior.mean - labels)[targets], scaled_std(posterior)[targets]
 
 
-def _predict(parameters: GPParameters, task: _Task) -> tuple[Tensor, Tensor]:
+def _predict(parameters: GPParameters, problem: _FitProblem) -> tuple[Tensor, Tensor]:
     """Predictive mean and variance of the true labels of the target frames, by dense covariances."""
-    label = label_covariance(parameters, task.times, task.activity)
-    evidence, label_at_support = evidence_covariance(parameters, label, task.times), label[task.support]
-    exact = EXACT_ERROR**2 * torch.eye(len(task.support), dtype=torch.float64)
-    support = label_at_support[:, task.support] + exact
-    observed = torch.cat((torch.cat((evidence, label_at_support.T), 1), torch.cat((label_at_support, support), 1)))
-    observed = observed + JITTER * observed.diagonal().mean() * torch.eye(len(observed), dtype=torch.float64)
-    factor = torch.linalg.cholesky(observed)
-    cross = torch.cat((label, label_at_support))[:, task.targets]
-    whitened_cross = torch.linalg.solve_triangular(factor, cross, upper=False)
-    values = torch.cat((task.evidence, task.labels[task.support]))[:, None]
+    label_cov = label_covariance(parameters, problem.times, problem.activity)
+    evidence_cov = evidence_covariance(parameters, label_cov, problem.times, problem.inflation)
+    support_label_cov = label_cov[problem.support]
+    exact_cov = EXACT_ERROR**2 * torch.eye(len(problem.support), dtype=torch.float64)
+    support_cov = support_label_cov[:, problem.support] + exact_cov
+    evidence_rows, support_rows = (evidence_cov, support_label_cov.T), (support_label_cov, support_cov)
+    observed_cov = torch.cat((torch.cat(evidence_rows, 1), torch.cat(support_rows, 1)))
+    jitter = JITTER * observed_cov.diagonal().mean()
+    observed_cov = observed_cov + jitter * torch.eye(len(observed_cov), dtype=torch.float64)
+    factor = torch.linalg.cholesky(observed_cov)
+    cross_cov = torch.cat((label_cov, support_label_cov))[:, problem.targets]
+    whitened_cross = torch.linalg.solve_triangular(factor, cross_cov, upper=False)
+    values = torch.cat((problem.evidence, problem.labels[problem.support]))[:, None]
     mean = whitened_cross.T @ torch.linalg.solve_triangular(factor, values, upper=False)
-    variance = label.diagonal()[task.targets] - whitened_cross.square().sum(0)
+    variance = label_cov.diagonal()[problem.targets] - whitened_cross.square().sum(0)
     return mean.squeeze(1), variance.clamp(min=0) + parameters.nugget**2

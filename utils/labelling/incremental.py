@@ -1,10 +1,13 @@
-"""The same posteriors as `mixture`, updated at once after each label, for a person who labels frame by frame.
+"""The posteriors of `mixture`, fast to compute again after each label, for a person who labels frame by frame.
 
-Given the evidence alone, f at the N frames is Gaussian with mean m and covariance C, whatever is labelled later. Labels
-at A frames condition it by their covariances with all frames, (N, A), and one A x A system:
+Given the evidence alone, the latent label f at the N frames is Gaussian with mean m and covariance C. Neither depends
+on the given labels, so m is computed once, and so is each column of C when it is first needed. Labels at A frames then
+condition f by their covariances with all frames, (N, A), and one A x A system:
 
     mean = m + C[:, A] · K⁻¹ · (labels - m[A])        K = C[A, A] + diag(errors²)
     C'   = C - C[:, A] · K⁻¹ · C[A, :]
+
+`MixturePosterior` does the rest, with these Gaussians in place of `GPPosterior`.
 """
 
 from collections.abc import Callable
@@ -19,9 +22,11 @@ from utils.labelling.mixture import MixturePosterior
 from utils.labelling.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 
+SMALLEST_LOO_VARIANCE = 1e-9  # Rounding can make the difference of two variances negative.
+
 
 class IncrementalClip:
-    """A clip of N frames whose labels arrive one by one."""
+    """Gaussian processes of a clip of N frames with cached covariances, fast to condition again on other labels."""
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
         self._nuggets = [parameters.nugget for parameters in calibration.parameters]
@@ -32,7 +37,11 @@ class IncrementalClip:
         ]
 
     def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:
-        """The posteriors of valence and arousal given observed labels per axis; equal to `Calibration.posteriors`."""
+        """The posteriors of valence and arousal, equal to those of `Calibration.posteriors`.
+
+        Args:
+            observations: the given labels, one entry per axis.
+        """
         return [
             MixturePosterior(nugget, observed, *(partial(ConditionedPosterior, one) for one in unlabelled))
             for nugget, unlabelled, observed in zip(self._nuggets, self._unlabelled, observations, strict=True)
@@ -40,7 +49,7 @@ class IncrementalClip:
 
 
 class UnlabelledPosterior:
-    """One axis of a clip before any label, with the columns of the covariance that were needed so far.
+    """One axis of a clip without given labels. Columns of the covariance are cached once they are computed.
 
     Attributes:
         mean: (N,) mean of f given the evidence.
@@ -54,7 +63,11 @@ class UnlabelledPosterior:
         self._rows_key, self._columns_at_rows = b"", self._full_columns
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """As `GPPosterior.covariance`. Columns are kept; those at `rows` until other rows are asked for."""
+        """Covariance as of `GPPosterior.covariance`.
+
+        Columns for all frames stay cached. Columns for some `rows` stay cached until the method is called with other
+        rows.
+        """
         if rows is None:
             return self._full_columns(columns)
         if rows.tobytes() != self._rows_key:
@@ -64,7 +77,7 @@ class UnlabelledPosterior:
 
 
 class _ColumnCache:
-    """Columns of a covariance matrix, each computed once."""
+    """Cached columns of a covariance matrix."""
 
     def __init__(self, compute: Callable[[np.ndarray], np.ndarray]):
         """compute: function of column indices (C,) to the columns (R, C)."""
@@ -80,7 +93,7 @@ class _ColumnCache:
 
 
 class ConditionedPosterior:
-    """The posterior of one axis given its labels so far: the same values as `GPPosterior`, computed by conditioning."""
+    """The posterior of one axis given labels: the values of `GPPosterior`, computed by conditioning."""
 
     def __init__(self, unlabelled: UnlabelledPosterior, observations: LabelObservations):
         self._unlabelled, self._observations = unlabelled, observations
@@ -106,7 +119,7 @@ class ConditionedPosterior:
         return np.maximum(self._unlabelled.variance - np.square(self._explained).sum(0), 0)
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """As `GPPosterior.covariance`."""
+        """Covariance as of `GPPosterior.covariance`."""
         covariance = self._unlabelled.covariance(columns, rows)
         if not self._is_labelled:
             return covariance
@@ -114,10 +127,10 @@ class ConditionedPosterior:
         return covariance - self._explained[:, selected].T @ self._explained[:, columns]
 
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
-        """As `GPPosterior.loo_predictive`."""
+        """Leave-one-out prediction as of `GPPosterior.loo_predictive`."""
         precision = cho_solve(self._factor, np.eye(len(self._observations.indices))).diagonal()
         mean = self._observations.labels - self._solved_residuals / precision
-        return mean, np.maximum(1 / precision - self._label_variance, 1e-9)
+        return mean, np.maximum(1 / precision - self._label_variance, SMALLEST_LOO_VARIANCE)
 
     @property
     def _is_labelled(self) -> bool:
@@ -125,5 +138,8 @@ class ConditionedPosterior:
 
     @cached_property
     def _explained(self) -> np.ndarray:
-        """(A, N) matrix whose squared columns sum to the variance that the labels explain."""
+        """(A, N) matrix L⁻¹ · C[A, :] with L the Cholesky factor of K.
+
+        The sum of squares of a column is the variance of f at this frame that the given labels explain.
+        """
         return solve_triangular(self._factor[0], self._columns.T, lower=True)

@@ -1,4 +1,4 @@
-"""Labels clips: a trained network, the runtime it computes on and its calibration, as one object."""
+"""Labels clips with a trained network and its calibration."""
 
 import numpy as np
 import torch
@@ -11,20 +11,23 @@ from utils.labelling import audit as auditing
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
-from utils.labelling.suggest import Suggestion, suggest
+from utils.labelling.suggest import Suggestion, plan_labels
 from utils.labelling.types import Anchors, EncodedClip, Labels, observations_of
 
+# Pairs of frames that are compared at once, to limit memory. `mean_difference` computes no similarities, only two
+# numbers per pair, so it compares more pairs at once.
 COMPARISONS_AT_ONCE = 16384
-REFERENCE_FRAMES = 64  # frames of a clip that every frame is compared with to get its evidence
+DIFFERENCES_AT_ONCE = 64 * COMPARISONS_AT_ONCE
+REFERENCE_FRAMES = 64  # frames of a clip with which every frame is compared to get its evidence
 
 
 class Labeller:
-    """Labels clips of N frames with a trained network.
+    """Encodes clips, labels them by any rule, suggests frames to label, and audits given labels.
 
     Attributes:
         model: the Siamese network, on the runtime's device.
         runtime: device and precision.
-        calibration: how far fused labels trust the network.
+        calibration: parameters of the rule `fused` for this network.
     """
 
     def __init__(self, model: MTCLAR, runtime: Runtime, calibration: Calibration = DEFAULT_CALIBRATION):
@@ -33,7 +36,8 @@ class Labeller:
     def encode_clip(self, embeddings: Tensor, times: np.ndarray) -> EncodedClip:
         """Computes the evidence of a clip from its embeddings (N, 256) and times (N,) in seconds.
 
-        The evidence of a frame is its mean predicted difference from up to 64 evenly spaced frames of the clip.
+        The evidence of a frame is its mean predicted difference from up to 64 evenly spaced frames of the clip, frame
+        minus reference frame.
         """
         indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
         references = embeddings[torch.from_numpy(np.unique(indices))]
@@ -43,7 +47,8 @@ class Labeller:
     def mean_difference(self, frames: Tensor, references: Tensor) -> np.ndarray:
         """Mean predicted difference of each frame from the references.
 
-        Both orders of each pair are compared, and the mean is antisymmetric: (Δ(a, b) - Δ(b, a)) / 2.
+        With Δ(a, b) the network's prediction of the difference a minus b, this is the mean over all references r of
+        (Δ(frame, r) - Δ(r, frame)) / 2. It changes its sign when frame and reference are exchanged; Δ need not.
 
         Args:
             frames: (N, 256) embeddings.
@@ -53,7 +58,7 @@ class Labeller:
             (N, 2) differences of valence and arousal, frame minus reference.
         """
         parts = []
-        for part in frames.split(max(1, COMPARISONS_AT_ONCE * REFERENCE_FRAMES // len(references))):
+        for part in frames.split(max(1, DIFFERENCES_AT_ONCE // len(references))):
             with self.runtime.autocast():
                 forward = self.model.deltas_all(part, references)
                 backward = self.model.deltas_all(references, part)
@@ -65,26 +70,32 @@ class Labeller:
     def posteriors(self, clip: EncodedClip, anchors: Anchors | None) -> list[MixturePosterior]:
         """The posteriors of valence and arousal at all frames of a clip.
 
-        Args:
-            clip: the encoded clip.
-            anchors: frames of the clip itself, whose labels are observed; or frames of other people or videos: the
-                evidence is then their mean label plus the mean predicted difference from them; or None, if nothing is
-                labelled yet.
+        There are three cases:
+
+        - The anchors are frames of the clip itself: their labels are observed.
+        - Some anchors are frames of other people or videos: no label is observed. The evidence is absolute: the mean
+          label of the anchors plus the mean predicted difference from them.
+        - anchors is None, since nothing is labelled yet: no label is observed.
         """
-        if anchors is None or anchors.from_clip:
+        if anchors is None or anchors.all_in_clip:
             return self.calibration.posteriors(clip.times, clip.evidence, observations_of(anchors))
         evidence = anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings)
-        return self.calibration.posteriors(clip.times, evidence, observations_of(None))
+        calibration = self.calibration.for_foreign_anchors(anchors.people)
+        return calibration.posteriors(clip.times, evidence, observations_of(None))
 
     def fused_labels(self, posteriors: list[MixturePosterior], anchors: Anchors | None) -> Labels:
-        """Labels from the posteriors of a clip: their means, with 90 % intervals.
+        """Estimated labels from the posteriors of a clip: their means, with 90 % intervals.
 
-        Exact labels of the clip's own anchors are kept. anchors: as given to `posteriors`.
+        Exact labels of the clip's own anchors are kept, with intervals of width 0.
+
+        Args:
+            posteriors: of valence and arousal, as `posteriors` returns them.
+            anchors: the anchors from which these posteriors were computed.
         """
         values = np.clip(np.stack([posterior.mean for posterior in posteriors], 1), -1, 1)
         half_widths = self.calibration.half_widths(posteriors)
         anchor = np.full(len(values), -1)
-        if anchors is not None and anchors.from_clip:
+        if anchors is not None and anchors.all_in_clip:
             exact = anchors.errors == 0
             half_widths[anchors.indices] = np.where(exact, 0, half_widths[anchors.indices])
             values[anchors.indices] = np.where(exact, anchors.labels, values[anchors.indices])
@@ -93,7 +104,7 @@ class Labeller:
         return Labels(values, anchor, half_widths, misread)
 
     def label(self, clip: EncodedClip, anchors: Anchors, rule: str) -> Labels:
-        """Labels a clip by one of `anchors.RULES`."""
+        """Labels a clip by one of `labelling.anchors.RULES`."""
         if rule == FUSED:
             return self.fused_labels(self.posteriors(clip, anchors), anchors)
         select, combine = ANCHOR_RULES[rule]
@@ -108,7 +119,7 @@ class Labeller:
 
     def label_by_all_methods(self, clip: EncodedClip, anchors: Anchors) -> dict[str, Labels]:
         """Labels a clip by every rule that its anchors allow, and by every baseline: method → labels."""
-        rules = [rule for rule in RULES if anchors.have_time or rule not in RULES_THAT_NEED_TIME]
+        rules = [rule for rule in RULES if anchors.all_have_times or rule not in RULES_THAT_NEED_TIME]
         by_rule = {rule: self.label(clip, anchors, rule) for rule in rules}
         return by_rule | {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
 
@@ -119,15 +130,15 @@ class Labeller:
         count: int,
         label_errors: tuple[float, float] = (0.0, 0.0),
     ) -> list[Suggestion]:
-        """Suggests frames to label next, given the labels so far; see `utils.labelling.suggest`."""
-        return suggest(self.posteriors(clip, anchors), count, label_errors)
+        """Chooses `count` frames to label next, given the labels so far; see `labelling.suggest.plan_labels`."""
+        return plan_labels(self.posteriors(clip, anchors), count, label_errors)
 
     def audit(self, clip: EncodedClip, anchors: Anchors) -> list[auditing.Contradiction]:
-        """Finds labels of the clip's anchors that the other labels contradict; see `utils.labelling.audit`."""
+        """Finds given labels of the clip that its other given labels contradict; see `utils.labelling.audit`."""
         return auditing.audit(clip, anchors, self.calibration)
 
     def _estimates(self, clip: EncodedClip, part: slice, anchors: Anchors, selected: np.ndarray) -> AnchorEstimates:
-        """Estimates for the frames of `part` from their anchors, with indices `selected` (n, K)."""
+        """Estimates for the n frames of `part` from the K anchors selected for each, by index (n, K)."""
         compared = self._compare(clip.embeddings[part], anchors.embeddings, selected)
         deltas = torch.stack((compared.delta_valence, compared.delta_arousal), -1).float().cpu().numpy()
         similarity = compared.similarity.float().softmax(-1)[..., 1].cpu().numpy()
@@ -137,7 +148,10 @@ class Labeller:
 
     @torch.inference_mode()
     def _compare(self, frames: Tensor, anchors: Tensor, selected: np.ndarray) -> Comparison:
-        """Compares frames (n, 256) with the anchors (A, 256) that serve each, by index (n, K); outputs (n, K)."""
+        """Compares each of the frames (n, 256) with the K anchors selected for it, by index (n, K) → outputs (n, K).
+
+        If all anchors (A, 256) are selected, every frame is compared with all of them in the order of `anchors`.
+        """
         with self.runtime.autocast():
             if selected.shape[1] == len(anchors):
                 return self.model.compare_all(frames, anchors)
@@ -148,11 +162,11 @@ class Labeller:
 
 
 def label_by_baseline(times: np.ndarray, anchors: Anchors, baseline: str) -> Labels:
-    """Labels a clip by one of `anchors.BASELINES`, which use time alone.
+    """Labels a clip by one of `labelling.anchors.BASELINES`, which use the given labels and time alone.
 
-    Anchors without a time on the clip's clock give their mean label to all frames.
+    If any anchor has no time, every frame gets the mean label of the anchors.
     """
-    if anchors.have_time:
+    if anchors.all_have_times:
         values = BASELINES[baseline](times, anchors.times, anchors.labels)
     else:
         values = np.broadcast_to(anchors.labels.mean(0), (len(times), len(AXES))).copy()
@@ -160,7 +174,7 @@ def label_by_baseline(times: np.ndarray, anchors: Anchors, baseline: str) -> Lab
 
 
 def _keep_support_labels(labels: Labels, anchors: Anchors) -> Labels:
-    """Puts the labels that a person gave in place of the computed ones."""
+    """Overwrites, in place, the estimates at labelled frames of the clip with the given labels; returns `labels`."""
     own = anchors.indices >= 0
     labels.values[anchors.indices[own]] = anchors.labels[own]
     labels.anchor[anchors.indices[own]] = np.flatnonzero(own)

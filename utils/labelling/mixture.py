@@ -1,10 +1,11 @@
 """A mixture of two Gaussian processes, with and without the network's evidence, weighted by leave-one-out likelihood.
 
 The calibration holds for faces like those of the validation clips. The network may misread another face
-systematically. Each labelled axis of a clip therefore has two posteriors: one follows the evidence by the calibrated
-parameters; the other ignores it and changes over time as labels usually do. Each is weighted by the likelihood of each
-label given the others, where any label may be an outlier. In addition, the variance of the mixture is scaled by how
-well the leave-one-out predictions explain the labels of the clip.
+systematically. Each axis of a clip with enough labels therefore has two posteriors: one follows the evidence, with the
+calibrated parameters; the other ignores it and changes over time as labels usually do. The weight of a posterior is its
+prior weight times the product, over the given labels, of the likelihood of each label given the others. Any label may
+be an outlier. In addition, the variance of the mixture is scaled by how well the leave-one-out predictions explain the
+labels of the clip.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,16 +19,16 @@ from utils.labelling.outliers import IGNORED_ERROR, find_outliers
 from utils.labelling.process import GPParameters
 from utils.labelling.types import LabelObservations
 
-PRIOR_OF_TIME_ONLY = 0.02  # prior weight of the posterior that ignores the evidence
-OUTLIER_RATE = 0.05  # share of labels that are outliers, distributed uniformly on [-1, 1]
+PRIOR_OF_TIME_ONLY = 0.02  # The prior weight of the posterior that ignores the evidence.
+OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
 SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
-FEWEST_LABELS = 3  # With fewer labels, the mixture follows the evidence.
-SCALE_PRIOR_LABELS = 8  # weight of the calibration against a clip's own labels, in labels, for the variance scale
-LARGEST_SQUARED_DEVIATION = 9.0  # A single outlier counts as three standard deviations in the variance scale.
+FEWEST_LABELS = 3  # With fewer labels, the posterior with the evidence is used alone.
+SCALE_PRIOR_LABELS = 4  # The prior of the variance scale, which is 1, has the weight of this many labels.
+LARGEST_SQUARED_DEVIATION = 9.0  # In the variance scale, no label counts as more than three standard deviations off.
 
 
 class Posterior(Protocol):
-    """Posterior of the label f at N frames of one axis, as `GPPosterior` and `incremental.ConditionedPosterior`."""
+    """Posterior of the latent label f at N frames: a `GPPosterior` or an `incremental.ConditionedPosterior`."""
 
     @property
     def mean(self) -> np.ndarray: ...
@@ -37,15 +38,18 @@ class Posterior(Protocol):
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]: ...
 
 
-PosteriorGiven = Callable[[LabelObservations], Posterior]
+PosteriorFactory = Callable[[LabelObservations], Posterior]
 
 
 class MixturePosterior:
-    """Mixture of two posteriors of the label f at N frames of one axis, given the same observed labels.
+    """Mixture of two posteriors of the latent label f at N frames of one axis, given the same labels.
+
+    `variance` and `covariance` are scaled by `variance_scale`; `loo_predictive` is not.
 
     Attributes:
-        observations: the observed labels.
-        weights: (2,) weights of the posterior with the evidence and of the one by time only.
+        observations: the given labels.
+        weights: (2,) weights of the posterior with the evidence and of the one by time only. In the mixture, a
+            component of weight below 0.01 is dropped and the rest renormalised; this attribute keeps both weights.
         nugget: standard deviation of true labels about f.
     """
 
@@ -53,14 +57,14 @@ class MixturePosterior:
         self,
         nugget: float,
         observations: LabelObservations,
-        with_evidence: PosteriorGiven,
-        time_only: PosteriorGiven,
+        with_evidence: PosteriorFactory,
+        time_only: PosteriorFactory,
     ):
         """Computes the mixture.
 
         Args:
             nugget: standard deviation of true labels about f.
-            observations: labels at A of the frames.
+            observations: given labels at A of the frames.
             with_evidence: computes the posterior that follows the evidence, given observations.
             time_only: computes the posterior that ignores the evidence; called only if there are enough labels.
         """
@@ -80,13 +84,21 @@ class MixturePosterior:
         evidence: np.ndarray,
         observations: LabelObservations,
     ) -> "MixturePosterior":
-        """The mixture for one axis of a clip: times (N,) in seconds, ascending; evidence (N,)."""
-        given = (partial(GPPosterior, one, times, evidence) for one in (parameters, time_only))
-        return cls(parameters.nugget, observations, *given)
+        """The mixture for one axis of a clip.
+
+        Args:
+            parameters: of the posterior with the evidence. Their nugget is used for both posteriors.
+            time_only: parameters of the posterior that ignores the evidence.
+            times: (N,) seconds, ascending.
+            evidence: (N,) evidence of the axis.
+            observations: given labels at A of the frames.
+        """
+        factories = (partial(GPPosterior, one, times, evidence) for one in (parameters, time_only))
+        return cls(parameters.nugget, observations, *factories)
 
     @property
     def misread(self) -> bool:
-        """Whether the labels favour the posterior that ignores the evidence: the network misreads this face."""
+        """Whether the posterior that ignores the evidence has most of the weight: the network misreads this axis."""
         return bool(self.weights[1] > 0.5)
 
     @cached_property
@@ -117,7 +129,10 @@ class MixturePosterior:
         return self.variance_scale * _weighted_sum(parts)
 
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
-        """Leave-one-out prediction: mean (A,) and variance (A,) of f at each observed label, given the other labels."""
+        """Leave-one-out prediction: mean (A,) and variance (A,) of f at each given label, from the other labels.
+
+        The variance is that of the mixture, without `variance_scale`.
+        """
         return self._components[0][1].loo_predictive() if self._loo is None else self._loo
 
     @cached_property
@@ -130,9 +145,12 @@ class MixturePosterior:
         squared = np.minimum((self.observations.labels - means) ** 2 / expected, LARGEST_SQUARED_DEVIATION)
         return float((SCALE_PRIOR_LABELS + squared.sum()) / (SCALE_PRIOR_LABELS + len(means)))
 
-    def _weight_components(self, given: tuple[PosteriorGiven, ...], posteriors: tuple[Posterior, ...]) -> None:
-        """Sets the weights, and the leave-one-out prediction with weights that leave out the label itself."""
-        likelihoods = np.stack([self._log_likelihoods(*pair) for pair in zip(given, posteriors, strict=True)])
+    def _weight_components(self, factories: tuple[PosteriorFactory, ...], posteriors: tuple[Posterior, ...]) -> None:
+        """Sets the weights, the components and the leave-one-out prediction.
+
+        In the leave-one-out prediction, each label is predicted with weights computed from the other labels.
+        """
+        likelihoods = np.stack([self._log_likelihoods(*pair) for pair in zip(factories, posteriors, strict=True)])
         log_weights = np.log([1 - PRIOR_OF_TIME_ONLY, PRIOR_OF_TIME_ONLY]) + likelihoods.sum(1)
         self.weights, loo_weights = _softmax(log_weights), _softmax(log_weights[:, None] - likelihoods)
         loo = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
@@ -143,8 +161,12 @@ class MixturePosterior:
         components = zip(kept / kept.sum(), posteriors, strict=True)
         self._components = [(weight, posterior) for weight, posterior in components if weight > 0]
 
-    def _log_likelihoods(self, given: PosteriorGiven, posterior: Posterior) -> np.ndarray:
-        """(A,) log-density of each label given those of the other labels that are no outliers to this posterior."""
+    def _log_likelihoods(self, factory: PosteriorFactory, posterior: Posterior) -> np.ndarray:
+        """(A,) log-density of each given label under a posterior.
+
+        It is the density of the leave-one-out prediction from the other labels, without those that are outliers under
+        this posterior, mixed with the uniform density of outliers on [-1, 1].
+        """
         errors = self.observations.errors.copy()
         while True:
             means, variances = posterior.loo_predictive()
@@ -154,7 +176,7 @@ class MixturePosterior:
             if not outliers.any():
                 break
             errors[outliers] = IGNORED_ERROR
-            posterior = given(self.observations._replace(errors=errors.copy()))
+            posterior = factory(self.observations._replace(errors=errors.copy()))
         density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
         return np.log((1 - OUTLIER_RATE) * density + OUTLIER_RATE / 2)
 

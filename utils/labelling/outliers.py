@@ -1,16 +1,16 @@
-"""Outlier rejection among observed labels, shared by the mixture weights and by the audit."""
+"""Outlier rejection among given labels, shared by the mixture weights and by the audit."""
 
 import numpy as np
 
 OUTLIER_DEVIATIONS = 3.5  # standard deviations from the leave-one-out prediction
-IGNORED_ERROR = 1e3  # The error that a rejected label is given, so that it no longer counts.
+IGNORED_ERROR = 1e3  # A rejected label gets this practically infinite error, so that it has no influence.
 
 
 def find_outliers(deviations: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Finds the labels to reject next.
 
-    A wrong label makes its neighbours look wrong, too. So a label is rejected only if it deviates at least as much as
-    the labels before and after it; the remaining labels are then compared again.
+    A wrong label makes its neighbours look wrong, too. So only local maxima are rejected in each round: labels that
+    deviate at least as much as the labels before and after them. The caller then compares the other labels again.
 
     Args:
         deviations: (A,) or (A, 2) distance of each label from its leave-one-out prediction, in standard deviations.
@@ -19,6 +19,7 @@ def find_outliers(deviations: np.ndarray, errors: np.ndarray) -> np.ndarray:
     Returns:
         Boolean mask of the same shape.
     """
-    remaining = np.where(errors < IGNORED_ERROR, deviations, 0)
-    padded = np.pad(remaining, [(1, 1)] + [(0, 0)] * (remaining.ndim - 1))
-    return (remaining > OUTLIER_DEVIATIONS) & (remaining >= padded[:-2]) & (remaining >= padded[2:])
+    active_deviations = np.where(errors < IGNORED_ERROR, deviations, 0)
+    padded = np.pad(active_deviations, [(1, 1)] + [(0, 0)] * (active_deviations.ndim - 1))
+    is_maximum = (active_deviations >= padded[:-2]) & (active_deviations >= padded[2:])
+    return is_maximum & (active_deviations > OUTLIER_DEVIATIONS)

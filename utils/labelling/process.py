@@ -2,15 +2,17 @@
 
 For one axis of one clip, with t in seconds:
 
-    label       f(t) = wiener(t) + a(t) · matern(t)          Wiener process plus Matérn-3/2 process
-    evidence    g(t) = f(t) + offset + ou(t) + noise         offset: constant in a clip; ou: Ornstein-Uhlenbeck process
-    observed    y(t) = f(t) + error                          the label that a person gave to a support frame
+    latent label    f(t) = wiener(t) + a(t) · matern(t)     Wiener process plus Matérn-3/2 process
+    evidence        g(t) = f(t) + offset + ou(t) + noise    offset: constant in a clip; ou: Ornstein-Uhlenbeck process
+    given label     y(t) = f(t) + error                     at support frames only
+    true label      f(t) + nugget                           what is predicted at the other frames
 
-The amplitude a(t) grows with the activity of the evidence, its local rate of change: where the evidence is at rest,
-the label moves little. Given a(t), all components are Gaussian, so the posterior of f is exact.
+The amplitude a(t) grows with the activity of the evidence, which is the smoothed absolute rate of change of the
+evidence: where the evidence is at rest, the latent label changes little. Given a(t), all components are Gaussian, so
+the posterior of f is exact.
 
-The covariances are differentiable, and the parameters are fitted by them (`utils.labelling.fitting`). The state-space
-form gives the same process in time linear in the number of frames, and labels whole videos (`utils.labelling.gp`).
+The covariances are differentiable and are used to fit the parameters (`utils.labelling.fitting`). The state-space form
+describes the same process, and needs time linear in the number of frames. It is used to label (`utils.labelling.gp`).
 """
 
 from typing import NamedTuple
@@ -21,26 +23,31 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 STATES = 4  # wiener, matern, derivative of matern, ou
-LEVEL_STD = 0.5  # of a clip's first label, before anything is observed
-EXACT_ERROR = 1e-3  # Stands for an error of 0: the smallest that keeps the factorisation stable.
-RATE_SMOOTHING, RATE_AVERAGING = 0.1, 0.16  # seconds: standard deviations of the Gaussian filters behind `activity`
-REST_RATE, USUAL_RATE = 0.1, 0.6  # per second: added to every rate so that activity stays above 0; rate at activity 1
+LEVEL_STD = 0.5  # prior standard deviation of the Wiener component at the first frame of a clip
+EXACT_ERROR = 1e-3  # An error of 0 is replaced by this one, the smallest that keeps the factorisation stable.
+RATE_SMOOTHING = 0.1  # seconds; standard deviation of the Gaussian filter that is applied before differentiation
+RATE_AVERAGING = 0.16  # seconds; standard deviation of the Gaussian filter that averages the squared rate of change
+REST_RATE = 0.1  # label units per second; it is added to every rate, so that activity stays above 0
+USUAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
+NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
 
 
 class GPParameters(NamedTuple):
-    """Parameters of the process for one axis; standard deviations in units of the axis, time scales in seconds.
+    """Parameters of the process for one axis.
+
+    Standard deviations are in label units (range -1 to 1), time scales in seconds.
 
     Attributes:
         wiener: standard deviation of the Wiener component after one second.
         matern: standard deviation of the Matérn-3/2 component at activity 1.
         matern_seconds: length scale of the Matérn-3/2 component.
         activity_exponent: the Matérn amplitude is proportional to activity to this power.
-        ou: standard deviation of the slowly varying error of the evidence.
-        ou_seconds: time scale of that error.
+        ou: standard deviation of the time-correlated error of the evidence, an Ornstein-Uhlenbeck process.
+        ou_seconds: time scale of the time-correlated error.
         offset: standard deviation of the constant error of the evidence in a clip.
-        observation_noise: standard deviation of the independent error of the evidence in each frame.
-        nugget: standard deviation of true labels about f: rounding, and changes too fast for the process.
+        observation_noise: standard deviation of the independent error of the evidence, at up to 25 frames per second.
+        nugget: standard deviation of true label - f, which is due to rounding and to changes too fast for the process.
     """
 
     wiener: float
@@ -55,14 +62,14 @@ class GPParameters(NamedTuple):
 
 
 def activity(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Measures how fast the evidence moves around each frame.
+    """Measures how fast the evidence changes around each frame: its smoothed absolute rate of change.
 
     Args:
         times: (N,) seconds, ascending.
         evidence: (N,) evidence of one axis.
 
     Returns:
-        (N,) activity: 1 at the usual rate of change, about 1/7 at rest.
+        (N,) activity: 1 at the rate of change USUAL_RATE, 1/7 at rest.
     """
     if len(times) < 2:
         return np.ones(len(times))
@@ -84,8 +91,22 @@ def time_steps(times: np.ndarray) -> np.ndarray:
     return np.maximum(np.diff(times), SHORTEST_STEP)
 
 
+def noise_inflation(times: np.ndarray) -> np.ndarray:
+    """(N,) factor on the observation-noise variance of each frame: 1 at up to 25 frames per second.
+
+    The errors of frames closer together than NOISE_INTERVAL are not independent. Their noise variance is therefore
+    increased in proportion to the frame rate, so that a second of video carries the same information at any higher
+    rate.
+    """
+    if len(times) < 2:
+        return np.ones(len(times))
+    steps = time_steps(times)
+    intervals = (np.concatenate((steps[:1], steps)) + np.concatenate((steps, steps[-1:]))) / 2
+    return np.maximum(NOISE_INTERVAL / intervals, 1)
+
+
 def label_covariance(parameters: GPParameters, times: Tensor, activities: Tensor) -> Tensor:
-    """(N, N) prior covariance of f at times (N,) that start at 0, with activities (N,); differentiable."""
+    """(N, N) prior covariance of f at times (N,) that start at 0, with activities (N,). It is differentiable."""
     distances = (times[:, None] - times).abs()
     rate = np.sqrt(3) * distances / parameters.matern_seconds
     amplitude = parameters.matern * activities**parameters.activity_exponent
@@ -93,15 +114,17 @@ def label_covariance(parameters: GPParameters, times: Tensor, activities: Tensor
     return LEVEL_STD**2 + parameters.wiener**2 * torch.minimum(times[:, None], times) + matern
 
 
-def evidence_covariance(parameters: GPParameters, label: Tensor, times: Tensor) -> Tensor:
-    """(N, N) prior covariance of the evidence, given the `label` covariance (N, N) of the same times."""
+def evidence_covariance(parameters: GPParameters, label_cov: Tensor, times: Tensor, inflation: Tensor) -> Tensor:
+    """(N, N) prior covariance of the evidence, from the prior covariance of f (N, N) and the noise inflation (N,)."""
     ou = parameters.ou**2 * torch.exp(-(times[:, None] - times).abs() / parameters.ou_seconds)
-    noise = parameters.observation_noise**2 * torch.eye(len(label), dtype=label.dtype)
-    return label + ou + parameters.offset**2 + noise
+    noise = parameters.observation_noise**2 * torch.diag(inflation)
+    return label_cov + ou + parameters.offset**2 + noise
 
 
 def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The state-space model: how the state of one frame leads to the next.
+    """The state-space model: state of the next frame = transition matrix · state + process noise.
+
+    The offset is not among the states; `utils.labelling.gp` adds it.
 
     Args:
         parameters: of the process.
@@ -114,6 +137,8 @@ def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray
     transition[:, 0, 0], process_noise[:, 0, 0] = 1, parameters.wiener**2 * steps
     rate = np.sqrt(3) * steps / parameters.matern_seconds
     decay = np.exp(-rate)
+    # The derivative of the Matérn component is divided by √3 / matern_seconds. It then has the prior variance of the
+    # component itself, and the prior covariance of the two states is matern² times the identity.
     matern = np.stack([decay * (1 + rate), decay * rate, -decay * rate, decay * (1 - rate)], 1).reshape(-1, 2, 2)
     transition[:, 1:3, 1:3] = matern
     process_noise[:, 1:3, 1:3] = parameters.matern**2 * (np.eye(2) - matern @ np.swapaxes(matern, 1, 2))
@@ -123,9 +148,5 @@ def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray
 
 
 def initial_precision(parameters: GPParameters) -> np.ndarray:
-    """(STATES, STATES) prior precision of the first frame's state.
-
-    The derivative of the Matérn component is a state in units of its standard deviation, so that both have equal
-    prior precision.
-    """
+    """(STATES, STATES) prior precision of the first frame's state, whose derivative is scaled as in `transitions`."""
     return np.diag([LEVEL_STD**-2, parameters.matern**-2, parameters.matern**-2, parameters.ou**-2])

@@ -1,4 +1,4 @@
-"""The report on labels of a data set: tables, figures, and a short table on standard output."""
+"""The report on the estimated labels of a data set: tables, figures, and a short table on standard output."""
 
 import pandas as pd
 
@@ -15,11 +15,14 @@ from utils.runs.run_folder import RunFolder
 def report_labels(
     tables: dict[str, pd.DataFrame], contradictions: pd.DataFrame, settings: SupportSettings, run: RunFolder
 ) -> pd.DataFrame:
-    """Scores every method, writes labels.csv (of the chosen rule), scores.csv, audit.csv and figures, prints the table.
+    """Scores every method, and writes and prints the results.
+
+    Writes labels.csv (estimated labels of the chosen rule), scores.csv, figures and, if there are contradictions,
+    audit.csv. Prints the scores as a table.
 
     Args:
         tables: method → table of all frames, as `label_dataset` returns it.
-        contradictions: support labels that the others contradict, as `label_dataset` returns them.
+        contradictions: given labels that the other given labels contradict, as `label_dataset` returns them.
         settings: the chosen rule, whether support frames are scored, and how many clips to plot.
         run: the folder to write to.
 
@@ -53,7 +56,10 @@ def report_labels(
 
 
 def method_table(scores: pd.DataFrame) -> str:
-    """The scores as text, one row per method, with a mark where linear interpolation is as good or better."""
+    """The scores as text, one row per method.
+
+    The last column lists the axes on which linear interpolation has an equal or smaller RMSE.
+    """
     pooled, clips = (scores[scores["average"] == kind].set_index("method") for kind in ("pooled", "clips"))
     columns = {}
     for axis in AXES:

@@ -1,8 +1,10 @@
 """Support strategies: which frames of a clip a person labels.
 
-Each strategy is a pure function of the clip's embeddings (N, E), an amount, and a random generator, and returns the
-ascending indices (A,) of the frames to label. To add a strategy, write one such function and list it in
-SUPPORT_STRATEGIES.
+Each strategy is a pure function of the clip's embeddings (N, E) of E numbers per frame, an amount, and a random
+generator, and returns the ascending indices (A,) of the frames to label. The amount is a number of frames or, for
+`every_n`, a step. To add a strategy, write one such function, list it in SUPPORT_STRATEGIES, and add its name to the
+Literal `Strategy` in utils/config/sections.py. The strategies `suggested`, `train_bins` and `csv` need more than
+embeddings and are in `utils.labelling.dataset`.
 """
 
 from collections.abc import Callable
@@ -27,15 +29,15 @@ def random_k(embeddings: np.ndarray, amount: int, rng: np.random.Generator) -> n
 
 def uniform_k(embeddings: np.ndarray, amount: int, rng: np.random.Generator) -> np.ndarray:
     """The middle frames of `amount` equal parts of the clip."""
-    amount = min(amount, len(embeddings))
-    return ((np.arange(amount) + 0.5) * len(embeddings) / amount).astype(int)
+    return middles_of_parts(np.arange(len(embeddings)), amount)
 
 
 def diverse_k(embeddings: np.ndarray, amount: int, rng: np.random.Generator) -> np.ndarray:
     """`amount` frames that differ in embedding and in time, chosen by farthest-point sampling.
 
-    The distance of two frames is the distance of their embeddings plus their distance in time, each divided by the
-    largest such distance from the first frame chosen. That first frame is the one nearest to the mean embedding.
+    The distance of two frames is the distance of their embeddings plus their distance in time. The distance of
+    embeddings is divided by the largest one from the first frame chosen, and that in time by the length of the clip.
+    The first frame chosen is the one nearest to the mean embedding.
     """
     relative_time = np.linspace(0, 1, len(embeddings))
     chosen = [int(np.linalg.norm(embeddings - embeddings.mean(0), axis=1).argmin())]
@@ -47,6 +49,17 @@ def diverse_k(embeddings: np.ndarray, amount: int, rng: np.random.Generator) -> 
         nearest[chosen] = -1
         chosen.append(int(nearest.argmax()))
     return np.sort(chosen)
+
+
+def middles_of_parts(frames: np.ndarray, count: int) -> np.ndarray:
+    """The middle frames of up to `count` equal parts of the frames (N,)."""
+    count = min(count, len(frames))
+    return frames[((np.arange(count) + 0.5) * len(frames) / max(count, 1)).astype(int)]
+
+
+def evenly_spaced(frames: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` of the frames (N,), evenly spaced from the first to the last."""
+    return frames[np.unique(np.linspace(0, len(frames) - 1, min(len(frames), count)).round().astype(int))]
 
 
 SupportStrategy = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]

@@ -1,7 +1,7 @@
-"""The values that labelling works on: an encoded clip, its anchors, observed labels and the labels that result.
+"""Data types of labelling: an encoded clip, its anchors, given labels and estimated labels.
 
-N is the number of frames of a clip, A the number of anchors. Where an array has two columns they are valence and
-arousal, both in [-1, 1].
+N is the number of frames of a clip, A the number of anchors. If an array has two columns, they are valence and arousal.
+Labels are in [-1, 1]. Evidence, errors and interval half-widths have the same unit, but are not limited to that range.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,13 @@ from datasets.columns import AXES
 
 
 class EncodedClip(NamedTuple):
-    """A clip as the network sees it.
+    """Embeddings and evidence of a clip.
 
     Attributes:
         embeddings: (N, 256) embedding of each frame.
         times: (N,) seconds, ascending.
-        evidence: (N, 2) valence and arousal of each frame relative to the mean of the clip, by the network alone.
+        evidence: (N, 2) predicted valence and arousal of each frame relative to the clip: the mean of the predicted
+            differences, frame minus reference frame, over up to 64 evenly spaced frames of the clip.
     """
 
     embeddings: Tensor
@@ -28,15 +29,18 @@ class EncodedClip(NamedTuple):
 
 
 class Anchors(NamedTuple):
-    """The labelled frames that a clip is labelled from, ascending in time.
+    """The labelled frames from which a clip is labelled.
+
+    Anchors of the clip itself are ascending in time. Anchors of the training set or of other videos have no time.
 
     Attributes:
         embeddings: (A, 256) embedding of each anchor.
-        labels: (A, 2) valence and arousal that a person gave.
-        errors: (A, 2) standard deviations of the labels; 0 = exact.
-        times: (A,) seconds; NaN for anchors of other videos.
+        labels: (A, 2) given labels.
+        errors: (A, 2) standard deviations of the given labels; 0 = exact.
+        times: (A,) seconds; NaN for anchors without a time on the clip's clock.
         frames: (A,) frame numbers.
         indices: (A,) index of each anchor among the clip's N frames; -1 for anchors of other people or videos.
+        people: number of people that the anchors show.
     """
 
     embeddings: Tensor
@@ -45,25 +49,26 @@ class Anchors(NamedTuple):
     times: np.ndarray
     frames: np.ndarray
     indices: np.ndarray
+    people: int = 1
 
     @property
-    def have_time(self) -> bool:
+    def all_have_times(self) -> bool:
         """Whether every anchor has a time on the clip's own clock."""
         return bool(np.isfinite(self.times).all())
 
     @property
-    def from_clip(self) -> bool:
+    def all_in_clip(self) -> bool:
         """Whether all anchors are frames of the clip itself."""
         return bool((self.indices >= 0).all())
 
 
 class LabelObservations(NamedTuple):
-    """The labels that a person gave to A frames of a clip, on one axis.
+    """The given labels of A frames of a clip, on one axis.
 
     Attributes:
         indices: (A,) indices of the frames, ascending.
-        labels: (A,) labels.
-        errors: (A,) standard deviations of the labels; 0 = exact.
+        labels: (A,) given labels.
+        errors: (A,) standard deviations of the given labels; 0 = exact.
     """
 
     indices: np.ndarray
@@ -75,7 +80,7 @@ NO_LABELS = LabelObservations(np.empty(0, int), np.empty(0), np.empty(0))
 
 
 def observations_of(anchors: Anchors | None) -> list[LabelObservations]:
-    """The observed labels of a clip's own anchors, one entry per axis; None: no label yet."""
+    """The given labels of a clip's own anchors, one entry per axis; anchors None: nothing is labelled yet."""
     if anchors is None:
         return [NO_LABELS] * len(AXES)
     return [
@@ -85,15 +90,16 @@ def observations_of(anchors: Anchors | None) -> list[LabelObservations]:
 
 
 class Labels(NamedTuple):
-    """Labels of all N frames of a clip.
+    """Estimated labels of all N frames of a clip.
 
     Attributes:
-        values: (N, 2) valence and arousal, in [-1, 1]. At the clip's own anchors: the person's labels; of uncertain
-            labels (error above 0), the rule `fused` gives the posterior mean instead.
-        anchor: (N,) index of the anchor that served the frame; -1 where several did.
-        half_widths: (N, 2) half-widths of the 90 % intervals, before clipping to [-1, 1]; None: the anchor rule gives
-            no intervals.
-        misread: names of the axes on which the anchors contradict the network's evidence for this face.
+        values: (N, 2) valence and arousal, in [-1, 1]. At labelled frames this is the given label, except that `fused`
+            returns the posterior mean if the label's error is above 0.
+        anchor: (N,) index of the anchor whose estimate the frame got; -1 for an estimate from several anchors or by a
+            baseline. A labelled frame of the clip is its own anchor.
+        half_widths: (N, 2) half-widths of the 90 % intervals, before the bounds are clipped to [-1, 1]; None: the
+            method gives no intervals.
+        misread: names of the axes on which the given labels disagree with the network's evidence.
     """
 
     values: np.ndarray
@@ -105,8 +111,9 @@ class Labels(NamedTuple):
         """The columns of an output table.
 
         Returns:
-            valence and arousal; support (bool); anchor (frame number of the anchor, missing where several served);
-            and valence_low, valence_high, arousal_low, arousal_high where the anchor rule gives intervals.
+            valence and arousal; support (bool: is a labelled frame of the clip); anchor (frame number of the anchor,
+            missing where `anchor` is -1); and valence_low, valence_high, arousal_low, arousal_high if the method gives
+            intervals.
         """
         support = np.zeros(len(self.values), bool)
         support[anchors.indices[anchors.indices >= 0]] = True

@@ -26,7 +26,7 @@ class Estimator(NamedTuple):
     """A network that estimates absolute valence and arousal.
 
     Attributes:
-        network: has the method `estimate`.
+        network: EmoNet, or the network of a mtclar_sl.py run.
         name: name of its row in the report.
         image_size: side in pixels of the images that it takes.
     """

@@ -14,12 +14,12 @@ from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES
 from utils.labelling.audit import contradiction_row
 from utils.labelling.labeller import Labeller, label_by_baseline
-from utils.labelling.types import Labels
+from utils.labelling.types import EncodedClip, Labels
 from utils.labelling.validation import calibration_for_videos
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
-from utils.videos.support import ResolvedLabels, anchors_for_track, resolve_labels
+from utils.videos.support import ResolvedLabels, anchors_for_track, encode_tracks, estimate_errors, resolve_labels
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,14 @@ class LabellingRunner(VideoJobRunner):
         """Labels one video from the labels in the file."""
         assert labels is not None, "find_jobs refuses a video without labels"
         table = read_labels(labels, face_video.timeline, self.tier)
-        resolved = resolve_labels(table, face_video, self.support.annotator_error)
-        result = label_video(self.labeller, face_video, resolved, self.support.rule)
+        resolved = resolve_labels(table, face_video, self.support.known_error)
+        clips = encode_tracks(self.labeller, face_video)
+        if self.support.annotator_error == "auto":
+            resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
+            for annotator, error in errors.items():
+                whose = f" of {annotator}" if annotator else ""
+                log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
+        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
         self._save_tables(face_video, resolved, result)
         write_affect_outputs(self.open_run_folder(), face_video, result.tables, self.support.rule, self.overlay)
 
@@ -84,19 +90,22 @@ class VideoLabels(NamedTuple):
     contradictions: pd.DataFrame
 
 
-def label_video(labeller: Labeller, face_video: FaceVideo, resolved: ResolvedLabels, rule: str) -> VideoLabels:
+def label_video(
+    labeller: Labeller, face_video: FaceVideo, clips: dict[int, EncodedClip], resolved: ResolvedLabels, rule: str
+) -> VideoLabels:
     """Labels the chosen tracks of a video by one anchor rule and by the baselines, and audits their support labels.
 
     Args:
         labeller: the network and its calibration.
         face_video: the video.
+        clips: its tracks, as `encode_tracks` returns them.
         resolved: its support labels.
         rule: one of `anchors.RULES`.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     contradictions = []
     for track in face_video.tracks:
-        clip = labeller.encode_clip(track.embeddings, track.times)
+        clip = clips[track.number]
         anchors = anchors_for_track(track, face_video, resolved.means)
         labels = {rule: labeller.label(clip, anchors, rule)}
         labels |= {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}

@@ -21,7 +21,7 @@ from utils.labelling.validation import calibration_for_videos
 from utils.plots import frame_sheet
 from utils.videos.face_video import FaceVideo
 from utils.videos.job_runner import VideoJobRunner
-from utils.videos.support import anchors_for_track, resolve_labels
+from utils.videos.support import anchors_for_track, encode_tracks, estimate_errors, resolve_labels
 
 SHEET_WIDTH = 480  # width in pixels of a frame on the contact sheet
 BOX_COLOUR = (255, 190, 60)
@@ -33,7 +33,7 @@ class SuggestionRunner(VideoJobRunner):
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
         super().__init__(model, checkpoint, settings, runtime)
         self.count, self.tier = settings.suggest, settings.tier
-        self.annotator_error = settings.support_set.annotator_error
+        self.support = settings.support_set
         self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
@@ -59,12 +59,16 @@ class SuggestionRunner(VideoJobRunner):
 
     def _suggest(self, face_video: FaceVideo, labels: pd.DataFrame | None) -> pd.DataFrame:
         """One row per suggestion: track, frame, time, face box, order, expected error, error with label."""
-        resolved = None if labels is None else resolve_labels(labels, face_video, self.annotator_error)
+        clips, error = encode_tracks(self.labeller, face_video), self.support.known_error
+        resolved = None if labels is None else resolve_labels(labels, face_video, error)
+        if resolved and self.support.annotator_error == "auto":
+            resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
+            error = max(errors.values(), default=error)
         tables = []
         for track in face_video.tracks:
-            clip = self.labeller.encode_clip(track.embeddings, track.times)
+            clip = clips[track.number]
             anchors = resolved and anchors_for_track(track, face_video, resolved.means)
-            suggestions = self.labeller.suggest(clip, anchors, self.count, (self.annotator_error,) * 2)
+            suggestions = self.labeller.suggest(clip, anchors, self.count, (error, error))
             rows = track.faces.iloc[[one.frame_index for one in suggestions]][["track", "frame", "time", *BOX]]
             scores = {
                 "order": np.arange(1, len(suggestions) + 1),

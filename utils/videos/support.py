@@ -9,7 +9,10 @@ import torch
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.labelling.agreement import label_error
-from utils.labelling.types import Anchors
+from utils.labelling.calibration import Calibration
+from utils.labelling.label_noise import estimate_label_error
+from utils.labelling.labeller import Labeller
+from utils.labelling.types import Anchors, EncodedClip
 from utils.videos.face_video import FaceVideo, Track
 
 ERROR_COLUMNS = [f"{axis}_error" for axis in AXES]
@@ -66,6 +69,43 @@ def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error:
     return ResolvedLabels(resolved, means.reset_index())
 
 
+def encode_tracks(labeller: Labeller, face_video: FaceVideo) -> dict[int, EncodedClip]:
+    """Track number → the track as the network sees it."""
+    return {track.number: labeller.encode_clip(track.embeddings, track.times) for track in face_video.tracks}
+
+
+def estimate_errors(
+    resolved: ResolvedLabels, face_video: FaceVideo, clips: dict[int, EncodedClip], calibration: Calibration
+) -> tuple[ResolvedLabels, dict[str, float]]:
+    """Estimates how noisy each annotator's labels are (`utils.labelling.label_noise`).
+
+    Args:
+        resolved: the labels of the video.
+        face_video: the video.
+        clips: its tracks, as `encode_tracks` returns them.
+        calibration: of the network.
+
+    Returns:
+        The labels, their means with at least the estimated errors; and annotator → standard deviation, for annotators
+        with enough labels.
+    """
+    errors: dict[str, float] = {}
+    for annotator, rows in resolved.labels.groupby("annotator"):
+        exact = rows.assign(**dict.fromkeys(ERROR_COLUMNS, 0.0)).sort_values("frame")
+        own = [(track, exact[exact["track"] == track.number]) for track in face_video.tracks]
+        pairs = [(clips[track.number], _own_anchors(track, labels)) for track, labels in own if len(labels)]
+        error = estimate_label_error(pairs, calibration)
+        if error is not None:
+            errors[str(annotator)] = error
+    variances = resolved.labels.assign(variance=resolved.labels["annotator"].map(errors).fillna(0.0) ** 2)
+    groups = variances.groupby(["track", "frame"])["variance"]
+    of_means = (np.sqrt(groups.sum()) / groups.size()).to_numpy()
+    means = resolved.means.copy()
+    for column in ERROR_COLUMNS:
+        means[column] = np.maximum(means[column], of_means)
+    return resolved._replace(means=means), errors
+
+
 def anchors_for_track(track: Track, face_video: FaceVideo, means: pd.DataFrame) -> Anchors:
     """The anchors of a track: its own labelled frames, or those of all other tracks if it has none.
 
@@ -103,6 +143,7 @@ def _anchors_of_all_tracks(face_video: FaceVideo, means: pd.DataFrame) -> Anchor
         times=times[order],
         frames=np.concatenate([part.frames for part in parts])[order],
         indices=np.full(len(order), -1),
+        people=len(parts),
     )
 
 

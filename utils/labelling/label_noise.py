@@ -1,0 +1,88 @@
+"""Estimates the standard deviation of a person's labels from these labels and the evidence.
+
+The labels of one annotator share one standard deviation σ over all clips and both axes. For each σ on a grid, the
+likelihood of every given label is computed from the other given labels of its clip and the evidence. With a single
+process, evidence that is worse than on the validation clips would look like noisy labels. The likelihood of each axis
+of a clip is therefore that of a mixture of several processes: with evidence errors from half to about three times the
+calibrated ones, and by time alone.
+"""
+
+import numpy as np
+
+from utils.labelling.calibration import Calibration
+from utils.labelling.gp import GPPosterior
+from utils.labelling.process import EXACT_ERROR, GPParameters
+from utils.labelling.types import NO_LABELS, Anchors, EncodedClip
+
+STANDARD_DEVIATIONS = np.array(
+    [EXACT_ERROR, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.115, 0.13, 0.15, 0.17, 0.2, 0.23, 0.27, 0.33]
+)
+EVIDENCE_SCALES = {0.5: 0.1, 0.7: 0.2, 1.0: 0.35, 1.4: 0.2, 2.0: 0.08, 2.8: 0.04}  # factor → prior weight
+TIME_ONLY_WEIGHT = 0.03
+EXACT_WEIGHT = 0.5  # prior probability that the labels are exact
+OUTLIER_RATE = 0.02  # share of labels that are outliers, uniform on [-1, 1]
+FEWEST_LABELS = 5  # A clip with fewer labels says too little: noisy labels and bad evidence look alike.
+MOST_LABELS, MOST_FRAMES = 200, 4096  # of a clip that are used; more would take long and add little
+
+
+def estimate_label_error(clips: list[tuple[EncodedClip, Anchors]], calibration: Calibration) -> float | None:
+    """Estimates the standard deviation of one annotator's labels.
+
+    Args:
+        clips: encoded clips with the annotator's labels. Clips with fewer than FEWEST_LABELS labels are not used.
+        calibration: of the network.
+
+    Returns:
+        The most probable of STANDARD_DEVIATIONS; 0.0 if the labels are best explained as exact; None if no clip has
+        enough labels.
+    """
+    profiles = [
+        _log_likelihoods(clip, anchors, calibration)
+        for clip, anchors in clips
+        if anchors.all_in_clip and len(anchors.indices) >= FEWEST_LABELS
+    ]
+    if not profiles:
+        return None
+    prior = np.full(len(STANDARD_DEVIATIONS), np.log((1 - EXACT_WEIGHT) / (len(STANDARD_DEVIATIONS) - 1)))
+    prior[0] = np.log(EXACT_WEIGHT)
+    best = float(STANDARD_DEVIATIONS[int((prior + np.sum(profiles, axis=0)).argmax())])
+    return best if best > EXACT_ERROR else 0.0
+
+
+def _log_likelihoods(clip: EncodedClip, anchors: Anchors, calibration: Calibration) -> np.ndarray:
+    """Log-likelihood of a clip's labels on both axes, for each of STANDARD_DEVIATIONS."""
+    labelled = anchors.indices[:MOST_LABELS]
+    grid = np.linspace(labelled[0], labelled[-1], min(MOST_FRAMES, labelled[-1] - labelled[0] + 1)).round().astype(int)
+    frames = np.union1d(labelled, grid)
+    total = np.zeros(len(STANDARD_DEVIATIONS))
+    for axis, (parameters, time_only) in enumerate(zip(calibration.parameters, calibration.time_only, strict=True)):
+        times, evidence = clip.times[frames], clip.evidence[frames, axis]
+        indices, labels = np.searchsorted(frames, labelled), anchors.labels[: len(labelled), axis]
+        explanations = [(_scale_errors(parameters, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
+        explanations.append((time_only, TIME_ONLY_WEIGHT))
+        total += np.logaddexp.reduce(
+            [
+                np.log(weight)
+                + _loo_log_likelihoods(GPPosterior(one, times, evidence, NO_LABELS), indices, labels, one)
+                for one, weight in explanations
+            ]
+        )
+    return total
+
+
+def _scale_errors(parameters: GPParameters, scale: float) -> GPParameters:
+    return parameters._replace(ou=parameters.ou * scale, observation_noise=parameters.observation_noise * scale)
+
+
+def _loo_log_likelihoods(
+    posterior: GPPosterior, indices: np.ndarray, labels: np.ndarray, parameters: GPParameters
+) -> np.ndarray:
+    """Leave-one-out log-likelihood of the labels for each of STANDARD_DEVIATIONS, by one eigendecomposition."""
+    eigenvalues, vectors = np.linalg.eigh(posterior.covariance(indices, indices))
+    rotated = vectors.T @ (labels - posterior.mean[indices])
+    inverse = 1 / np.maximum(eigenvalues[:, None] + STANDARD_DEVIATIONS**2, EXACT_ERROR**2)  # (A, grid)
+    precision = vectors**2 @ inverse
+    residuals = (vectors @ (inverse * rotated[:, None])) / precision
+    variance = np.maximum(1 / precision, STANDARD_DEVIATIONS**2) + parameters.nugget**2
+    density = np.exp(-(residuals**2) / variance / 2) / np.sqrt(2 * np.pi * variance)
+    return np.log((1 - OUTLIER_RATE) * density + OUTLIER_RATE / 2).sum(0)
