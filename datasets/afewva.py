@@ -25,6 +25,7 @@ from datasets.csv_files import read_small_csv, require_columns
 from datasets.faces import landmark_box
 from datasets.frames import PIXEL_ASPECT, FrameBuilder
 from utils.base.errors import DataError
+from utils.base.text import quoted
 
 LAYOUT = "<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json, the frames (.png, .jpg) beside it"
 LANDMARKS = 68
@@ -230,22 +231,22 @@ def _read_expressions(root: Path, file: str | Path | None) -> dict[tuple[str, in
     if file is None and not (root / "expressions.csv").is_file():
         return {}
     file = Path(file).expanduser() if file is not None else root / "expressions.csv"
-    table = read_small_csv(file, "clip,frame,expression")
+    table = read_small_csv(file, "clip,frame,expression").fillna("")  # a short row has NaN in its missing cells
     columns = ["clip", "frame", "expression"]
     require_columns(table.columns, columns, file)
     valid_codes = [str(code) for code in range(len(EXPRESSIONS))]
     codes: dict[tuple[str, int], tuple[int, str]] = {}
     for number, (clip, frame, code) in enumerate(table[columns].to_numpy().tolist(), start=2):  # the header is row 1
-        if not _is_number(str(frame)):  # a short row has NaN in its missing cells
-            raise DataError(f"{file} row {number}: frame {frame!r} is not a whole number; correct it")
+        if not _is_number(frame):
+            raise DataError(f"{file} row {number}: frame {quoted(frame)} is not a whole number; correct it")
         if code not in valid_codes:
             raise DataError(
-                f"{file} row {number}: expression {code!r} is not a code from 0 to {valid_codes[-1]}; "
+                f"{file} row {number}: expression {quoted(code)} is not a code from 0 to {valid_codes[-1]}; "
                 "correct or delete the row"
             )
         if (clip, int(frame)) in codes:
             raise DataError(
-                f"{file} row {number}: clip {clip!r}, frame {frame} is listed more than once; delete all but one"
+                f"{file} row {number}: clip {quoted(clip)}, frame {frame} is listed more than once; delete all but one"
             )
         codes[clip, int(frame)] = int(code), f"{file.name} row {number}"
     return codes

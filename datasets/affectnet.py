@@ -28,6 +28,7 @@ from datasets.faces import box_from_detection, landmark_box
 from datasets.frames import FrameBuilder
 from datasets.splits import Splits
 from utils.base.errors import DataError
+from utils.base.text import quoted
 
 CSV_FOLDERS = ("", "Manually_Annotated_file_lists")
 IMAGE_FOLDERS = ("", "images", "Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
@@ -261,7 +262,7 @@ class _ImageFinder:
             if directory not in self._listed:
                 if _leads_out(directory + slash):
                     raise DataError(
-                        f"{describe_row(index)}: path {images[index]!r} leads out of the dataset's "
+                        f"{describe_row(index)}: path {quoted(images[index])} leads out of the dataset's "
                         "folder; correct or delete the row"
                     )
                 self._listed[directory] = self._list(directory)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.base.errors import DataError
+from utils.base.text import listed, quoted
 
 MAX_COLUMNS = 200
 MAX_HEADER_BYTES = 1 << 16
@@ -29,7 +30,7 @@ def require_columns(present: Iterable[str], required: Iterable[str], file: Path)
         if name in present:
             continue
         near = difflib.get_close_matches(name, present, n=1, cutoff=0.6)
-        found = f"rename its column {near[0]!r}" if near else f"add it; its columns are {', '.join(present)}"
+        found = f"rename its column {quoted(near[0])}" if near else f"add it; its columns are {listed(present)}"
         raise DataError(f"{file}: column {name!r} is missing: {found}")
 
 

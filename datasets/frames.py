@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 
 from datasets.columns import AXES, BOX
 from utils.base.errors import DataError
+from utils.base.text import quoted
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def frame_table(rows: Any) -> pd.DataFrame:
     if duplicated.any():
         first = frames[duplicated].iloc[0]
         raise DataError(
-            f"clip {first['clip']!r}, frame {first['frame']} is listed more than once: "
+            f"clip {quoted(first['clip'])}, frame {first['frame']} is listed more than once: "
             f"{first['path']}; keep one of its rows"
         )
     return frames.sort_values(["clip", "frame"], kind="stable", ignore_index=True)

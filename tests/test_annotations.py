@@ -171,7 +171,7 @@ HEADER = "frame,valence,arousal\n"
         ("frame,valance,arousal\n1,0,0\n", "column 'valence' is missing: rename its column 'valance'"),
         ("frame,valence\n1,0\n", "column 'arousal' is missing: add it"),
         ("frames,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*rename its column 'frames'"),
-        ("x,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*its columns are x, valence"),
+        ("x,valence,arousal\n1,0,0\n", "neither a column 'frame' nor 'time' .*its columns are 'x', 'valence'"),
         ("frame,valence,arousal,Valence\n1,0,0,1\n", "column 'valence' occurs twice"),
         ('frame,valence,arousal\n1,0,"' + "0" * 200_000 + '"\n', "cannot be read as CSV"),
         ("frame" + "," * 500_000 + "valence,arousal\n", "more than 200 columns"),

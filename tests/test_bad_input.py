@@ -32,11 +32,13 @@ from datasets.faces import crop_face, read_image
 from datasets.images import CropCache
 from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
+from utils.annotate.label_file import LabelFile
 from utils.base.arrays import load_arrays
 from utils.base.errors import UserError
-from utils.base.text import printable, safe_name
+from utils.base.text import listed, printable, quoted, safe_name
 from utils.config.mtclar import Settings
 from utils.config.yaml_files import resolved_yaml
+from utils.labelling.dataset import read_support
 from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised, save_checkpoint
 from utils.runs.resume import load_settings
 
@@ -644,6 +646,49 @@ def test_names_from_files_are_safe_as_file_names_and_on_the_terminal():
         safe = safe_name(name)
         assert re.fullmatch(r"[\w-][\w.-]*", safe) and len(safe.encode()) <= 100
     assert printable("a\x1b[2Jb\u202ec\nd") == "a\\x1b[2Jb\\u202ec\nd"
+
+
+LONG = "9x" * 20_000
+
+
+def labels_of(text: str, read: Callable[[Path], object] = lambda path: read_labels(path, TIMELINE)):
+    def read_file(folder: Path, strict: bool):
+        (folder / "labels.csv").write_text(text)
+        return read(folder / "labels.csv")
+
+    return read_file
+
+
+TWICE = f"frame,valence,arousal,annotator\n1,0,0,{LONG}\n"
+
+
+@pytest.mark.parametrize(
+    "read, message",
+    [
+        (expressions(f"000,{LONG},1\n"), "frame '9x9x.*…' is not a whole number"),
+        (expressions(f"000,1,{LONG}\n"), "expression '9x9x.*…' is not a code"),
+        (expressions(f"{LONG},0,1\n{LONG},0,2\n"), "row 4: clip '9x9x.*…', frame 0 is listed more than once"),
+        (affectnet(affectnet_row(f"../{LONG}")), r"path '\.\./9x9x.*…' leads out"),
+        (
+            affectnet(header=",".join(LONG[:300] + str(column) for column in range(150))),
+            "its columns are '9x.* 140 more",
+        ),
+        (labels_of(HEAD + f"{LONG},0,0\n"), "frame '9x9x.*…' is not a finite number"),
+        (labels_of(f"{','.join(f'column number {column}' for column in range(199))}\n1\n"), "and 189 more"),
+        (labels_of(TWICE + f"1,0,0,{LONG}\n"), "by annotator '9x9x.*…'"),
+        (labels_of(TWICE, lambda path: LabelFile(path, TIMELINE, "Ada").read()), "holds labels by '9x9x.*…'; each"),
+        (labels_of(f"clip,frame\n000,{LONG}\n", read_support), "row 2: frame is '9x9x.*…'; give a frame number"),
+    ],
+)
+def test_messages_quote_an_excerpt_of_long_cells(read, message, tmp_path):
+    with pytest.raises(UserError, match=message) as error:
+        read(tmp_path, True)
+    assert len(str(error.value).replace(str(tmp_path), "")) < 700
+
+
+def test_quoted_text_is_bounded():
+    assert quoted("a\nb") == r"'a\nb'" and quoted(None) == "''" and len(quoted(LONG)) == 43
+    assert listed(["a", "b"]) == "'a', 'b'" and listed(["a"] * 10 + ["b"] * 3).endswith("'a' and 3 more")
 
 
 def test_table_has_at_least_forty_kinds():

@@ -139,7 +139,7 @@ def test_support_frames_from_a_file(quick, tmp_path):
     for rows, message in (
         ("clip,frame\n001,99\n", "no frame 99"),
         ("clip\n001\n", "'frame' is missing"),
-        ("clip,frame,valence\n001,1,4\n", r"row 2: valence is 4"),
+        ("clip,frame,valence\n001,1,4\n", r"row 2: valence is '4'"),
         ("clip,frame\nx,1\n", "is left"),
         ("clip,frame\n001,1,0.3\n", "cannot be read as CSV"),
     ):
@@ -210,6 +210,28 @@ def test_intervals_of_a_video_have_zero_width_at_exact_labels_only(quick, clip, 
         assert (width[table["support"]] == 0).all() and (width[~table["support"]] > 0).all()
 
 
+def test_annotator_error_is_estimated_or_given(quick, clip, tmp_path):
+    rng = np.random.default_rng(0)
+    given = np.round(label_trace(np.random.default_rng(1), 60)[3:45:3] + rng.normal(0, 0.15, (14, 2)), 3).clip(-1, 1)
+    rows = [f"{frame},{valence},{arousal}\n" for frame, (valence, arousal) in zip(range(3, 45, 3), given, strict=True)]
+    labels = labels_file(tmp_path / "labels.csv", "frame,valence,arousal\n" + "".join(rows))
+    kept = {}
+    for error in ("0", "0.05", "auto"):
+        done = run_script(
+            "fsl_mtclar.py",
+            *map(str, [*quick, "--video", clip, "--labels", labels, "--support_set.annotator_error", error]),
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("labels: estimated standard deviation 0." in done.stderr) == (error == "auto")
+        table = pd.read_csv(Path(re.search(r"run folder +(.+)", done.stdout)[1]) / "labels.csv")
+        support = table[table["support"]].set_index("frame").loc[range(3, 45, 3)]
+        kept[error] = np.allclose(support[["valence", "arousal"]], given, atol=1e-6)
+        assert kept[error] == (support["valence_low"] == support["valence_high"]).all()
+    assert kept == {"0": True, "0.05": False, "auto": False}
+    wrong = run_script("fsl_mtclar.py", *map(str, [*quick, "--support_set.annotator_error", "often"]))
+    assert wrong.returncode == 2 and "must be auto or a number from 0 to 1, got 'often'" in wrong.stderr
+
+
 @pytest.fixture
 def calibrated(quick, tmp_path, monkeypatch):
     """Command line that labels with a network that is calibrated on the two short validation clips, in tmp_path."""
@@ -236,7 +258,7 @@ def test_fusion_json_of_an_earlier_version_is_ignored_and_the_calibration_fitted
     label(*calibrated)
     assert json.loads((tmp_path / "fusion.json").read_text()) == old
     fitted = json.loads((tmp_path / "calibration.json").read_text())
-    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (3, 2, old["weights"])
+    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (4, 2, old["weights"])
     assert fitted["source"] == source  # The old file was fitted on the same data, but its format differs.
 
 

@@ -362,11 +362,33 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--annotate", "a.mp4", "--video", "a.mp4"], "video does not go with annotate; leave it out"),
         (["--annotator", "ann"], "name the video by --annotate"),
         (["--video", "a.mp4", "--zero_shot", "a.pt"], "leave it out with --video"),
+        *(
+            (
+                ["--support_set.annotator_error", value],
+                f"^command line: support_set.annotator_error: must be auto or a number from 0 to 1, got '{value}'$",
+            )
+            for value in ("often", "1.5", "-0.1", "nan", "true", "")
+        ),
     ],
 )
 def test_wrong_command_lines_for_labelling_are_refused(argv, message):
     with pytest.raises(SettingsError, match=message):
         load_labelling(*argv)
+
+
+def test_annotator_error_is_a_number_or_auto(tmp_path):
+    assert load_labelling().support_set.annotator_error == "auto" and load_labelling().support_set.known_error == 0
+    for value in ("auto", "0", "0.05", "1"):
+        support = load_labelling("--support_set.annotator_error", value).support_set
+        assert support.annotator_error == (value if value == "auto" else float(value))
+        in_file = load_labelling(file=yaml_file(tmp_path, f"support_set: {{annotator_error: {value}}}\n")).support_set
+        assert in_file.annotator_error == support.annotator_error
+    assert load_labelling("--support_set.annotator_error", "0.05").support_set.known_error == 0.05
+    refused = script("fsl_mtclar.py", "--support_set.annotator_error", "often")
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert "must be auto or a number from 0 to 1, got 'often'" in refused.stderr
+    with pytest.raises(SettingsError, match="annotator_error: must not be true or false|must be auto or a number"):
+        load_labelling(file=yaml_file(tmp_path, "support_set: {annotator_error: yes}\n"))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ import pytest
 from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
 from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.fitting import CalibrationClip
 from utils.labelling.gp import GPPosterior
 from utils.labelling.suggest import _Plan, expected_error, plan_labels, suggest
+from utils.labelling.support import middles_of_parts
 from utils.labelling.types import observations_of
 
 
@@ -73,3 +75,45 @@ def test_plan_for_a_labelled_clip_is_empty_and_expected_error_leaves_labelled_fr
     unlabelled = np.delete(np.arange(30), [10, 20])
     variances = [posterior.predictive_variance[unlabelled] for posterior in some]
     assert expected_error(some) == pytest.approx(np.sqrt(np.mean(variances)))
+
+
+def error_given_labels(clip, frames):
+    """Expected error of the clip with exact labels at these frames; computed without `utils.labelling.suggest`."""
+    given = observations_of(anchors_at(clip, sorted(frames)))
+    axes = zip(DEFAULT_CALIBRATION.parameters, clip.evidence.T, given, strict=True)
+    variances = [
+        GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.nugget**2
+        for parameters, evidence, observations in axes
+    ]
+    return np.sqrt(np.mean(variances))
+
+
+@pytest.mark.parametrize("count, beaten", [(2, "even"), (20, "greedy")])
+def test_plans_of_long_clips_are_no_worse_than_greedy_or_even_ones_and_sometimes_better(rng, count, beaten):
+    ratios = []
+    times = np.arange(700) / 25
+    for _ in range(3):
+        evidence = np.cumsum(rng.normal(0, 0.05, (700, 2)), 0)
+        evidence[:350] = evidence[350]  # at rest in the first half
+        clip = CalibrationClip(times, evidence, evidence)
+        unlabelled = posteriors_given(clip, None)
+        plan = [suggestion.frame_index for suggestion in plan_labels(unlabelled, count)]
+        greedy = [suggestion.frame_index for suggestion in suggest(unlabelled, count)]
+        planned, *others = (
+            error_given_labels(clip, frames) for frames in (plan, greedy, middles_of_parts(np.arange(700), count))
+        )
+        ratios.append(np.divide(planned, others))
+    # The plan is optimised on some of the frames, so it may be slightly worse over all of them.
+    assert np.max(ratios) < 1.003
+    mean_ratio = dict(zip(("greedy", "even"), np.mean(ratios, 0), strict=True))
+    assert mean_ratio[beaten] < 0.99
+
+
+def test_plan_has_no_more_frames_than_are_without_a_label(rng):
+    (clip,) = simulate_clips(rng, 1, 6, 0.1)
+    plan = plan_labels(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
+    assert sorted(suggestion.frame_index for suggestion in plan) == [1, 3, 5]
+    assert [one.error_after for one in plan[:-1]] == pytest.approx([one.error_before for one in plan[1:]])
+    (long,) = simulate_clips(rng, 1, 100, 0.1)
+    assert len({one.frame_index for one in plan_labels(posteriors_given(long, None), 90)}) == 90
+    assert plan_labels(posteriors_given(long, None), 0) == []

@@ -17,7 +17,7 @@ def regression_scores(predicted: ArrayLike, true: ArrayLike) -> dict[str, float]
         true: (N,) labels; NaN: not labelled.
 
     Returns:
-        Scores by name; empty if no row is finite.
+        Scores by name; empty if no row is finite; without SAGR_nonzero if all labels are 0.
     """
     predicted, true = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
     finite = np.isfinite(predicted) & np.isfinite(true)
@@ -26,7 +26,7 @@ def regression_scores(predicted: ArrayLike, true: ArrayLike) -> dict[str, float]
     p, t = predicted[finite], true[finite]
     scores = {"RMSE": rmse(p, t), "PCC": pcc(p, t), "CCC": ccc(p, t), "SAGR": sagr(p, t)}
     nonzero = t != 0
-    return scores | {SAGR_NONZERO: sagr(p[nonzero], t[nonzero]) if nonzero.any() else np.nan}
+    return scores | ({SAGR_NONZERO: sagr(p[nonzero], t[nonzero])} if nonzero.any() else {})
 
 
 def rmse(predicted: np.ndarray, true: np.ndarray) -> float:

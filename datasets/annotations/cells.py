@@ -11,6 +11,7 @@ import numpy as np
 
 from datasets.columns import AXES
 from utils.base.errors import DataError
+from utils.base.text import quoted
 
 AFEWVA_LIMIT = 10
 """AFEW-VA labels run from -10 to 10, which explains a frequent mistake."""
@@ -20,12 +21,6 @@ MAX_TRACK = 999_999_999
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
-
-
-def quoted(text: str | None) -> str:
-    """Text from a file for an error message: quoted, on one line, at most 40 characters."""
-    text = text or ""
-    return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def parse_number(text: str, name: str, where: str) -> float:

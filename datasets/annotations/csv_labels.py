@@ -23,7 +23,7 @@ from datasets.annotations.timeline import TIME_TOLERANCE, Label, Timeline
 from datasets.columns import AXES
 from datasets.csv_files import MAX_COLUMNS, require_columns
 from utils.base.errors import DataError
-from utils.base.text import plain_text
+from utils.base.text import listed, plain_text, quoted
 
 COLUMNS = ("frame", "time", *AXES, "annotator", "track", "note")
 
@@ -97,7 +97,7 @@ def _column_names(header: list[str], path: Path) -> list[str]:
     require_columns(names, AXES, path)
     if "frame" not in names and "time" not in names:
         similar = [*difflib.get_close_matches("frame", names, 1), *difflib.get_close_matches("time", names, 1)]
-        remedy = f"rename its column {similar[0]!r}" if similar else f"add one; its columns are {', '.join(names)}"
+        remedy = f"rename its column {quoted(similar[0])}" if similar else f"add one; its columns are {listed(names)}"
         raise DataError(f"{path}: neither a column 'frame' nor 'time' (seconds): {remedy}")
     for name in COLUMNS:
         if names.count(name) > 1:

@@ -18,13 +18,14 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import pandas as pd
 
-from datasets.annotations.cells import parse_number, parse_scores, quoted, score_text
+from datasets.annotations.cells import parse_number, parse_scores, score_text
 from datasets.annotations.files import read_xml, xml_text
 from datasets.annotations.timeline import Label, Timeline
 from datasets.annotations.traces import split_traces
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.base.files import write_text
+from utils.base.text import listed, quoted
 
 _SEPARATORS = " \t_.:/|-"
 _TRACK = re.compile(r"track[\s_-]*(\d{1,9})", re.IGNORECASE | re.ASCII)
@@ -92,7 +93,7 @@ def _group_tiers(document: Element, path: Path, wanted: str | None) -> list[_Tie
         if group.by_axis.setdefault(axis, tier) is not tier:
             raise DataError(f"{path}: tier {quoted(name)} occurs twice; rename or delete one")
     if not groups:
-        found = ", ".join(map(quoted, names[:10])) or "none"
+        found = listed(names) or "none"
         before = f" with {wanted!r} before it" if wanted is not None else ""
         raise DataError(f"{path}: no tier is named valence or arousal{before}; rename tiers, they are: {found}")
     return list(groups.values())

@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from datasets.annotations.cells import quoted
 from utils.base.errors import DataError
+from utils.base.text import quoted
 
 MAX_TEXT_BYTES = 16 << 20
 MAX_XML_BYTES = 32 << 20

@@ -21,6 +21,7 @@ from datasets.annotations.nova import read_nova
 from datasets.annotations.timeline import Label, Timeline
 from datasets.columns import AXES
 from utils.base.errors import DataError
+from utils.base.text import quoted
 
 
 class LabelReader(Protocol):
@@ -78,7 +79,7 @@ def _label_table(labels: Iterable[Label], path: Path) -> pd.DataFrame:
     for label in labels:
         other = first.setdefault((label.track, label.annotator, label.frame), label)
         if other is not label:
-            by = f"annotator {label.annotator!r}" if label.annotator else "one annotator"
+            by = f"annotator {quoted(label.annotator)}" if label.annotator else "one annotator"
             raise DataError(
                 f"{label.where}: frame {label.frame} already has a label by {by}, {other.where}; "
                 "delete one, or name annotators"

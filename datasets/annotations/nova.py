@@ -23,13 +23,14 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import pandas as pd
 
-from datasets.annotations.cells import parse_number, parse_scores, quoted, score_text
+from datasets.annotations.cells import parse_number, parse_scores, score_text
 from datasets.annotations.files import read_text, read_xml, xml_text
 from datasets.annotations.timeline import Label, Timeline
 from datasets.annotations.traces import split_traces
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.base.files import write_text
+from utils.base.text import quoted
 
 ENDING = ".annotation"
 MAX_SAMPLES = 10_000_000

@@ -16,7 +16,7 @@ from datasets.annotations.timeline import Timeline
 from datasets.columns import AXES
 from utils.base.errors import DataError, StorageError, UserError
 from utils.base.files import write_text
-from utils.base.text import safe_name, safe_text
+from utils.base.text import listed, safe_name, safe_text
 
 COLUMNS = ("frame", "time", "track", *AXES, "annotator", "note")
 
@@ -97,7 +97,7 @@ class LabelFile:
         others = sorted(annotators - {self.annotator})
         if others and (self.annotator or len(annotators) > 1):
             raise DataError(
-                f"{self.path}: holds labels by {', '.join(map(repr, others))}; each annotator needs a file of their "
+                f"{self.path}: holds labels by {listed(others)}; each annotator needs a file of their "
                 "own: move this file away, or choose another --annotator"
             )
         self.annotator = labels["annotator"].iloc[0]

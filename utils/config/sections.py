@@ -4,10 +4,20 @@ The docstring below a field is the text that `--help` prints and that the YAML f
 described once, here. The defaults train the demo within minutes on a CPU.
 """
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 Strategy = Literal["first", "every_n", "random_k", "uniform_k", "diverse_k", "suggested", "train_bins", "csv"]
 Rule = Literal["previous", "nearest", "mean", "weighted", "fused"]
@@ -173,6 +183,15 @@ class SupportSettings(Section):
     """Leave out clips of the data set with fewer frames than this."""
     plots: int = Field(6, ge=0)
     """Number of clips of the data set to plot, longest first."""
+
+    @field_validator("annotator_error", mode="wrap")
+    @classmethod
+    def describe_both_forms(cls, value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        """Without this validator, there would be one message for the word and one for the number."""
+        try:
+            return validate(value)
+        except ValidationError:
+            raise ValueError(f"must be auto or a number from 0 to 1, got {reprlib.repr(value)}") from None
 
     @property
     def known_error(self) -> float:

@@ -13,6 +13,7 @@ from datasets.columns import AXES, BOX
 from datasets.csv_files import read_small_csv, require_columns
 from datasets.splits import Splits
 from utils.base.errors import DataError
+from utils.base.text import quoted
 from utils.config.labelling import LabelSettings
 from utils.config.sections import SupportSettings
 from utils.labelling.audit import contradiction_row
@@ -119,7 +120,7 @@ def read_support(path: Path) -> pd.DataFrame:
         wrong = table[name].isna() & (given != "") | (table[name].abs() > 1 if name in AXES else table[name].isna())
         if wrong.any():
             row, wanted = wrong.idxmax(), "a number in [-1, 1]" if name in AXES else "a frame number"
-            raise DataError(f"{path} row {row + 2}: {name} is {given[row]}; give {wanted}")
+            raise DataError(f"{path} row {row + 2}: {name} is {quoted(str(given[row]))}; give {wanted}")
     if table.duplicated(["clip", "frame"]).any():
         row = table.duplicated(["clip", "frame"]).idxmax()
         raise DataError(f"{path} row {row + 2}: this frame of the clip is listed twice; delete one row")

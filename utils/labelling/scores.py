@@ -34,7 +34,7 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
                 varies = [part[f"{axis}_true"].nunique() > 1 for part in parts]
                 for name in (*SCORES, SAGR_NONZERO):
                     kept = varies if name in CORRELATIONS and average == "clips" else [True] * len(parts)
-                    values = [scores[name] for scores, keep in zip(by_part, kept, strict=True) if scores and keep]
+                    values = [scores.get(name, np.nan) for scores, keep in zip(by_part, kept, strict=True) if keep]
                     row[f"{axis}_{name}"] = np.nanmean(values) if np.isfinite(values).any() else np.nan
                 row[f"{axis}_constant_clips"] = len(parts) - sum(varies) if average == "clips" else 0
                 if f"{axis}_low" in table:
