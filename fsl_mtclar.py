@@ -36,7 +36,7 @@ def main() -> None:
     # final merge (`label_settings`), so a first merge has to find the checkpoint.
     checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
 
-    # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
+    # PyTorch takes seconds to import, so it is imported only after the first merge, which finds most wrong settings.
     from utils.compute.runtime import make_runtime
     from utils.runs.checkpoint import load_mtclar
 
@@ -49,7 +49,8 @@ def main() -> None:
             "valence and arousal, and no rule can label with it; train one with model.fusion concat"
         )
 
-    # The data set and the split of the training run are kept, so that the network was trained on no test person.
+    # By default the data set and the split are those of the training run. A split that would put people of the
+    # training set into the test set is refused.
     settings = label_settings(layers, checkpoint, trained)
     runtime = make_runtime(settings.runtime)
     model = runtime.to_device(model)

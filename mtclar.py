@@ -41,7 +41,8 @@ def main() -> None:
     runtime = make_runtime(settings.runtime)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar"))
 
-    # Data: a frame table per split, with a row per frame. The splits have no person in common.
+    # Data: a frame table per split, with a row per frame. No person is in two splits. AffectNet does not name
+    # its people; there, no image is in two splits.
     splits = read_splits(settings)
     crops = CropReader(settings)
 
@@ -61,18 +62,19 @@ def main() -> None:
     # Test pairs: drawn before training, so that an unusable test split fails at once.
     test_pairs = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, crops, settings)
 
-    # Training: the loss sums cross-entropy on similarity, a cosine-embedding loss, and MSE and CCC on both differences.
+    # Training: the loss is a weighted sum of four terms: cross-entropy on similarity, a cosine-embedding loss, and for
+    # each difference a mix of MSE and 1 - CCC.
     training = PairTraining(model, splits, crops, settings, runtime)
     fit(training, run, settings)
 
-    # Report: scores on pairs of people that the network has never seen, with the weights of best.pt.
+    # Report: scores on the test pairs, with the weights of best.pt, which fit() has loaded into the model.
     report_pairs(test_pairs, model, runtime, run)
 
     if not model.predicts_differences:
         return
 
-    # Calibration: labelling videos needs to know how reliable the network's differences are. A Gaussian process is
-    # calibrated on the validation clips and saved beside best.pt.
+    # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. If there are enough
+    # validation clips, its parameters are fitted on them and saved beside best.pt.
     cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
     clips = ClipReader(Labeller(model, runtime), crops, cache, settings.data.workers)
     calibration_for_dataset(clips, splits.validation, run.best, settings)

@@ -6,10 +6,10 @@
     python mtclar_sl.py --emonet data/emonet/emonet_8.pth   with published EmoNet as the encoder
     python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/best.pt
 
-The encoder of a mtclar.py run turns each face image into an embedding of 256 numbers. A small network on top of it,
-the head, learns to predict valence and arousal, or one of eight expressions, from the embeddings alone. It is tested
-on people that neither encoder nor head was trained on, next to a constant prediction and a linear model.
-Settings: mtclar_sl_config.yaml.
+A frozen encoder, of a mtclar.py run or published EmoNet, turns each face image into an embedding of 256 numbers. A
+small network on top of it, the head, learns to predict valence and arousal, or one of eight expressions, from the
+embeddings alone. It is tested on people that neither encoder nor head was trained on, next to a constant prediction
+and a linear model. Settings: mtclar_sl_config.yaml.
 """
 
 from pathlib import Path

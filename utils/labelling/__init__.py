@@ -40,10 +40,12 @@ Glossary:
     latent label f   the Gaussian process of one axis over time. True labels scatter about it by the nugget, a standard
                      deviation.
     evidence         the network's prediction of the valence and arousal of each frame relative to the clip: the mean of
-                     the predicted differences, frame minus reference frame, over up to 64 frames of the clip.
+                     the predicted differences, frame minus reference frame, over up to 64 frames of the clip. Example:
+                     evidence -0.1, 0.0, 0.3 and a given label 0.2 on the second frame suggest 0.1, 0.2 and 0.5.
     rule             the method that turns anchors into estimated labels: `fused`, which uses the Gaussian process, or
                      one of `anchors.ANCHOR_RULES`.
-    baseline         a method that uses the given labels and time, but not the network.
+    baseline         a method to compare with: from labels and time alone (hold, linear), or from a network without
+                     labels (zero-shot).
     calibration      the parameters of the process and of the intervals, fitted to one network on validation clips.
     misread          an axis of a clip is misread if its given labels disagree with the network's evidence, so that the
                      posterior without evidence gets most of the weight.

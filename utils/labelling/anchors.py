@@ -1,4 +1,6 @@
-"""Anchor rules: which anchors are used for a frame, and how their estimates are averaged. Baselines use time alone.
+"""Anchor rules: which anchors are used for a frame, and how their estimates are averaged.
+
+Baselines use labels and time alone.
 
 Pure functions on arrays. A clip has N frames at ascending times (N,), in seconds, and A anchors with labels (A, 2):
 valence and arousal in [-1, 1]. An anchor's estimate for a frame is the anchor's label plus the difference that the

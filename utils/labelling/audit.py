@@ -97,7 +97,8 @@ def _deviations(
     factor = small_sample_factor(len(anchors.indices) - 1)
     pairs = zip(variances, calibration.parameters, strict=True)
     stds = [factor * np.sqrt(variance + one.nugget**2) for variance, one in pairs]
-    # Standard deviations beyond the calibrated range are not narrowed: a misread clip must not make its labels suspect.
+    # The calibration may widen a standard deviation here, but never narrow it: a misread clip must not make its own
+    # labels suspect.
     pairs = zip(calibration.interval_widths, stds, strict=True)
     stds = [np.maximum(widths.half_widths(std) / NORMAL_WIDTH, std) for widths, std in pairs]
     variance = np.stack(stds, 1) ** 2 + anchors.errors**2

@@ -1,4 +1,4 @@
-"""The calibration of a network: how far its evidence can be trusted, fitted once on people it was not trained on.
+"""The calibration of a network: how far its evidence can be trusted, fitted on people it was not trained on.
 
 The parameters of the Gaussian process maximise the likelihood of the true labels between simulated support frames of
 the validation clips (`utils.labelling.fitting`). Uninformative evidence gets a large observation noise, and the

@@ -1,4 +1,4 @@
-"""A mixture of two Gaussian processes, with and without the network's evidence, weighted by leave-one-out likelihood.
+"""A mixture of up to two Gaussian processes, with and without the evidence, weighted by leave-one-out likelihood.
 
 The calibration holds for faces like those of the validation clips. The network may misread another face
 systematically. Each axis of a clip with enough labels therefore has two posteriors: one follows the evidence, with the

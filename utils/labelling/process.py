@@ -7,9 +7,12 @@ For one axis of one clip, with t in seconds:
     given label     y(t) = f(t) + error                     at support frames only
     true label      f(t) + nugget                           what is predicted at the other frames
 
-The amplitude a(t) grows with the activity of the evidence, which is the smoothed absolute rate of change of the
-evidence: where the evidence is at rest, the latent label changes little. Given a(t), all components are Gaussian, so
-the posterior of f is exact.
+The evidence is relative to the mean of the clip, so the offset is mainly the clip's mean level with the sign reversed.
+The given labels reveal it. The nugget is left out for given labels, as a simplification.
+
+The amplitude a(t) grows with the activity of the evidence, its local root-mean-square rate of change: where the
+evidence is at rest, the latent label changes little. The activity is computed from the evidence and then treated as
+known. With it fixed, all components are Gaussian, so the posterior of f is exact.
 
 The covariances are differentiable and are used to fit the parameters (`utils.labelling.fitting`). The state-space form
 describes the same process, and needs time linear in the number of frames. It is used to label (`utils.labelling.gp`).
@@ -39,7 +42,7 @@ class GPParameters(NamedTuple):
     Standard deviations are in label units (range -1 to 1), time scales in seconds.
 
     Attributes:
-        wiener: standard deviation of the Wiener component after one second.
+        wiener: standard deviation of the change of the Wiener component within one second.
         matern: standard deviation of the Matérn-3/2 component at activity 1.
         matern_seconds: length scale of the Matérn-3/2 component.
         activity_exponent: the Matérn amplitude is proportional to activity to this power.

@@ -50,7 +50,7 @@ def suggest(
     Args:
         posteriors: of valence and arousal, given the labels so far.
         count: number of suggestions; fewer are returned if fewer frames are without a label.
-        label_errors: standard deviations of a person's label of valence and of arousal.
+        label_errors: standard deviations of the errors in a person's labels of valence and of arousal.
     """
     plan = _Plan(posteriors, label_errors, EVALUATION_POINTS)
     return plan.suggestions(plan.greedy(count, np.arange(len(plan.candidates))))
