@@ -1,6 +1,6 @@
-"""Train and evaluate MT-CLAR, the Siamese network that compares two faces.
+"""Train and evaluate MT-CLAR, the Siamese network of arXiv 2308.02173 that compares two faces.
 
-    python mtclar.py                                        the demo, with the settings in config.yaml
+    python mtclar.py                                        the built-in set of rendered faces, "demo"
     python mtclar.py --dataset afewva --data.root data/AfewVA --preset paper
     python mtclar.py --dataset affectnet --train.epochs 2 --data.image_size 128
     torchrun --nproc_per_node=4 mtclar.py                   on four GPUs
@@ -8,6 +8,7 @@
 
 One encoder (EmoNet without its head) turns each face into an embedding. Three heads compare two embeddings: they
 predict whether the expressions are similar, and the differences in valence and in arousal, face 1 minus face 2.
+Settings: config.yaml.
 """
 
 import logging
@@ -41,10 +42,10 @@ def main() -> None:
     runtime = make_runtime(settings.runtime)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar"))
 
-    # Data: a frame table per split, with a row per frame. No person is in two splits. AffectNet does not name
-    # its people; there, no image is in two splits.
+    # Data: a frame table per split, with a row per frame. No subject occurs in two splits; AffectNet does not name
+    # the people, so each of its images counts as a subject.
     splits = read_splits(settings)
-    crops = CropReader(settings)
+    read_crops = CropReader(settings)
 
     # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
     seed_step(settings.seed)
@@ -59,24 +60,25 @@ def main() -> None:
             model.fusion,
         )
 
-    # Test pairs: drawn before training, so that an unusable test split fails at once.
-    test_pairs = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, crops, settings)
+    # Test pairs: drawn before training, so that the script stops before training if the test set is unusable.
+    test_evaluator = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, read_crops, settings)
 
-    # Training: the loss is a weighted sum of four terms: cross-entropy on similarity, a cosine-embedding loss, and for
-    # each difference a mix of MSE and 1 - CCC.
-    training = PairTraining(model, splits, crops, settings, runtime)
+    # Training: the loss is the weighted mean of four terms: cross-entropy on similarity, the cosine-embedding loss,
+    # and w·MSE + (1 - w)·(1 - CCC) for Δvalence and for Δarousal. fit() ends with the weights of best.pt in `model`.
+    training = PairTraining(model, splits, read_crops, settings, runtime)
     fit(training, run, settings)
 
-    # Report: scores on the test pairs, with the weights of best.pt, which fit() has loaded into the model.
-    report_pairs(test_pairs, model, runtime, run)
+    # Report: scores on pairs of test images, whose subjects are in neither the training nor the validation set.
+    report_pairs(test_evaluator, model, runtime, run)
 
     if not model.predicts_differences:
         return
 
-    # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. If there are enough
-    # validation clips, its parameters are fitted on them and saved beside best.pt.
+    # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. Its parameters are
+    # fitted here on the validation clips, if there are at least six, and saved as calibration.json beside best.pt.
+    # The Labeller is used here only to encode clips.
     cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
-    clips = ClipReader(Labeller(model, runtime), crops, cache, settings.data.workers)
+    clips = ClipReader(Labeller(model, runtime), read_crops, cache, settings.data.workers)
     calibration_for_dataset(clips, splits.validation, run.best, settings)
 
 

@@ -1,15 +1,16 @@
-"""MT-CLAR + SL: train a small supervised head on frozen MT-CLAR features, or predict videos with one.
+"""MT-CLAR + SL (supervised learning): train a small head on frozen MT-CLAR features, or predict videos with one.
 
-    python mtclar_sl.py                                     valence and arousal on the demo set, in five folds
+    python mtclar_sl.py                                     valence and arousal on the rendered demo set
     python mtclar_sl.py --task expression
     python mtclar_sl.py --dataset afewva --data.root data/AfewVA --data.fold 0 --preset paper
     python mtclar_sl.py --emonet data/emonet/emonet_8.pth   with published EmoNet as the encoder
     python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/best.pt
 
 A frozen encoder, of a mtclar.py run or published EmoNet, turns each face image into an embedding of 256 numbers. A
-small network on top of it, the head, learns to predict valence and arousal, or one of eight expressions, from the
-embeddings alone. It is tested on people that neither encoder nor head was trained on, next to a constant prediction
-and a linear model. Settings: mtclar_sl_config.yaml.
+small network, the head, learns to predict valence and arousal, or one of eight expressions, from the embeddings
+alone. The head is tested by five-fold cross-validation over people; AffectNet has a single split instead. In each
+fold, its scores are compared with those of a constant prediction and of a linear model. Settings:
+mtclar_sl_config.yaml.
 """
 
 from pathlib import Path
@@ -21,7 +22,9 @@ from utils.runs.trained import log_networks, with_checkpoint
 
 
 def main() -> None:
-    settings = load_settings(PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, complete=with_checkpoint)
+    settings = load_settings(
+        PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, fill_defaults=with_checkpoint
+    )
     log_networks(settings)
     if settings.predict:
         predict_videos(settings.predict, settings)
@@ -39,7 +42,7 @@ def train_and_test(settings: PredictSettings) -> None:
 
     # All folds are prepared first, so that invalid data or encoders are found before a run folder is created.
     runtime = make_runtime(settings.runtime)
-    folds = [prepare_fold(fold) for fold in settings.folds()]
+    folds = [prepare_fold(fold_settings) for fold_settings in settings.folds()]
     run = shared_run(lambda: RunFolder.open(settings, "mtclar_sl"))
 
     tables = []

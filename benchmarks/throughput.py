@@ -118,7 +118,7 @@ def random_images(count: int, size: int = IMAGE_SIZE) -> Tensor:
 def encoder(
     backend: str, folder: str, width: int = WIDTH, image_size: int = IMAGE_SIZE
 ) -> tuple[MTCLAR, Runtime, BackEnd]:
-    """Network, runtime and back end; `folder` is for the converted network."""
+    """Network, runtime and backend; `folder` is for the converted network."""
     runtime = make_runtime(RuntimeSettings(backend=backend))
     model = network(runtime, width)
     return model, runtime, BackEnds(Path(folder), f"random {width}", runtime).create(backend, model, image_size)

@@ -19,7 +19,7 @@ HIDDEN = (2048, 1024, 512, 128)
 PUBLISHED_WIDTH = 256
 """Encoder width of the published network."""
 
-# `compare_all` works on blocks of pairs that fit the processor's cache.
+# `compare_all` works on blocks of pairs that are small enough for a CPU cache.
 PAIRS_PER_BLOCK = 2048
 ANCHORS_PER_BLOCK = 64
 
@@ -28,7 +28,7 @@ class Comparison(NamedTuple):
     """Predictions for B pairs of faces.
 
     Attributes:
-        similarity: (B, 2) logits of dissimilar and similar expression.
+        similarity: (B, 2) logits, not probabilities, of dissimilar and similar expression.
         delta_valence: (B,) valence of face 1 minus valence of face 2, in [-2, 2].
         delta_arousal: (B,) arousal of face 1 minus arousal of face 2, in [-2, 2].
     """
@@ -47,6 +47,11 @@ class MTCLAR(EncodingNetwork):
         fusion: how two embeddings a, b become one vector: "concat" (512 values), "absolute" |a - b| or "multiply" a·b
             (256 values each).
         dropout: dropout probability in the heads.
+
+    Attributes:
+        similarity: head whose two outputs are the logits of dissimilar and similar expression.
+        delta_valence: head whose output x gives Δvalence = 2·tanh(x).
+        delta_arousal: head whose output x gives Δarousal = 2·tanh(x).
     """
 
     def __init__(self, width: int = 256, fusion: Fusion = "concat", dropout: float = 0.5):
@@ -74,7 +79,7 @@ class MTCLAR(EncodingNetwork):
         )
 
     def compare_all(self, frames: Tensor, anchors: Tensor) -> Comparison:
-        """Compare every frame (face 1) with every anchor (face 2), in eval mode only.
+        """Compare every frame (face 1) with every anchor (face 2). The network must be in eval mode.
 
         The result equals that of `compare` on all N·A pairs up to rounding, but takes less time and memory.
 
@@ -84,12 +89,15 @@ class MTCLAR(EncodingNetwork):
 
         Returns:
             Comparison with shapes (N, A, 2), (N, A) and (N, A).
+
+        Raises:
+            AssertionError: the network is in training mode, in which batch norms cannot be folded into other layers.
         """
         similarity = self._head_outputs(self.similarity, frames, anchors)
         return Comparison(similarity, *self.deltas_all(frames, anchors))
 
     def deltas_all(self, frames: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute only Δvalence and Δarousal of `compare_all`, (N, A) each."""
+        """Compute only Δvalence and Δarousal of `compare_all`, (N, A) each, in [-2, 2]."""
         valence, arousal = (
             2 * torch.tanh(self._head_outputs(head, frames, anchors)).squeeze(2)
             for head in (self.delta_valence, self.delta_arousal)
@@ -111,9 +119,10 @@ class MTCLAR(EncodingNetwork):
         """Outputs of a head for all pairs: frames (N, 256), anchors (A, 256) → (N, A, outputs)."""
         layers = folded_layers(head)
         frames_per_block = PAIRS_PER_BLOCK // min(ANCHORS_PER_BLOCK, len(anchors))
+        anchor_blocks = anchors.split(ANCHORS_PER_BLOCK)
         rows = [
-            torch.cat([self._block_outputs(layers, some, few) for few in anchors.split(ANCHORS_PER_BLOCK)], 1)
-            for some in frames.split(frames_per_block)
+            torch.cat([self._block_outputs(layers, frame_block, anchor_block) for anchor_block in anchor_blocks], 1)
+            for frame_block in frames.split(frames_per_block)
         ]
         return torch.cat(rows)
 

@@ -48,7 +48,7 @@ class SupervisedHead(nn.Module):
 
 
 class Supervised(EncodingNetwork):
-    """A trained encoder and a head for its embeddings, in eval mode.
+    """A trained encoder and a head for its embeddings, both switched to eval mode when the object is created.
 
     Args:
         encoder: makes the embeddings.
@@ -66,6 +66,9 @@ class Supervised(EncodingNetwork):
 
     @torch.inference_mode()
     def estimate(self, images: Tensor) -> Affect:
-        """Estimate valence and arousal, as `EmoNet.estimate` does; the expression logits are empty, (B, 0)."""
+        """Estimate valence and arousal; the expression logits are empty, (B, 0).
+
+        Unlike `EmoNet.estimate`, this does not average over each image and its mirror image.
+        """
         outputs = self(images)
         return Affect(outputs[:, 2:], outputs[:, 0], outputs[:, 1])

@@ -1,4 +1,4 @@
-"""Back ends of the encoder: equal embeddings, choice by the size of the job, fallback when one fails."""
+"""Backends of the encoder: equal embeddings, choice by the size of the job, fallback when one fails."""
 
 import dataclasses
 import logging
@@ -93,7 +93,7 @@ def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(model, e
 
 
 def break_even(name: str) -> int:
-    """Number of images of the small network from which the back end is chosen."""
+    """Number of images of the small network from which the backend is chosen."""
     return int(BREAK_EVEN_IMAGES[name] * (256 / SIZE * 256 / 32) ** 2) + 1
 
 

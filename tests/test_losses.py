@@ -91,7 +91,7 @@ def test_losses_of_degenerate_batches_are_finite(similar, delta, weight):
 
 
 def test_weights_of_the_terms():
-    weights = [losses.mse_weight(epoch, 40, 2) for epoch in range(40)]
+    weights = [losses.mse_weight_at(epoch, 40, 2) for epoch in range(40)]
     assert weights[0] == 0 and weights == sorted(weights) and weights[20] == pytest.approx(0.25)
     drawn = torch.stack([losses.random_weights(4) for _ in range(500)])
     torch.testing.assert_close(drawn.sum(1), torch.ones(500))

@@ -213,7 +213,7 @@ def test_each_pair_of_a_batch_is_compared_once(tiny_settings):
         assert len(pairs) == len(batch.first) == 8 * 7 // 2 and all(len(pair) == 2 for pair in pairs)
         deltas = labels[rows[batch.first]] - labels[rows[batch.second]]
         np.testing.assert_allclose(batch.targets.delta_valence, deltas[:, 0])
-        assert np.array_equal(batch.targets.similar, np.linalg.norm(deltas, axis=1) <= 0.2001)
+        assert np.array_equal(batch.targets.similarity_label, np.linalg.norm(deltas, axis=1) <= 0.2001)
     again = next(iter(task.batches(0)))
     assert torch.equal(again.images, batches[0].images)
 

@@ -7,7 +7,7 @@ base         errors, atomic file writing, signals, prefetching
 metrics      regression and classification scores
 config       typed settings from YAML files and the command line
 plots        figures of a run
-compute      device and precision, torchrun ranks, back ends of the encoder, cached embeddings
+compute      device and precision, torchrun ranks, backends of the encoder, cached embeddings
 runs         run folders, checkpoints, resuming, exit codes
 training     losses, the training loop, training and evaluation of the Siamese network
 labelling    from a support-set to labels of all frames: anchors, Gaussian processes, calibration, suggestions, audit

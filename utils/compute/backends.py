@@ -1,7 +1,7 @@
-"""Back ends of the encoder: PyTorch as it is ("eager"), torch.compile, and OpenVINO on CPUs.
+"""Backends of the encoder: PyTorch as it is ("eager"), torch.compile, and OpenVINO on CPUs.
 
-`BackEnds` chooses the back end for a job. Back ends round differently, so cached embeddings are keyed by the name of
-the back end that made them.
+`BackEnds` chooses the backend for a job. Backends round differently, so cached embeddings are keyed by the name of
+the backend that made them.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class Eager:
         image_size: side of the crops in pixels.
 
     Attributes:
-        name: name of the back end.
+        name: name of the backend.
         batch: images per batch.
     """
 
@@ -93,7 +93,7 @@ class Compiled(Eager):
     def __init__(self, model: EncodingNetwork, runtime: Runtime, image_size: int):
         super().__init__(model, runtime, image_size)
         self.encode = torch.compile(model.encoder)
-        # Compile now, so that a failure is noticed while another back end can still be chosen.
+        # Compile now, so that a failure is noticed while another backend can still be chosen.
         self(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
 
 
@@ -144,7 +144,7 @@ def padded(crops: Tensor, batch: int) -> Tensor:
 
 
 class BackEnds:
-    """Chooses and creates the back ends of a run.
+    """Chooses and creates the backends of a run.
 
     The choice does not depend on what the run has encoded before, so a video gets the same labels whether it is
     processed alone, with others, or by one of several ranks.
@@ -152,7 +152,7 @@ class BackEnds:
     Args:
         folder: holds the networks converted for OpenVINO.
         weights_key: text that identifies the weights and their precision.
-        runtime: names the back end, or leaves the choice open with `auto`.
+        runtime: names the backend, or leaves the choice open with `auto`.
     """
 
     def __init__(self, folder: Path, weights_key: str, runtime: Runtime):
@@ -163,7 +163,7 @@ class BackEnds:
         self.failed: set[str] = set()
 
     def choose(self, model: EncodingNetwork, images: int, image_size: int) -> str:
-        """Return the name of the back end for a job, to pass to `create`.
+        """Return the name of the backend for a job, to pass to `create`.
 
         Args:
             model: the network.
@@ -184,12 +184,12 @@ class BackEnds:
         return "compile" if worthwhile and "compile" not in self.failed and runtime.can_compile else "eager"
 
     def create(self, name: str, model: EncodingNetwork, image_size: int) -> BackEnd:
-        """Return a back end, created once per name and image size.
+        """Return a backend, created once per name and image size.
 
         If it fails and the setting is `auto`, a warning is logged and eager mode is returned instead.
 
         Raises:
-            SettingsError: the back end that the settings name fails.
+            SettingsError: the backend that the settings name fails.
         """
         if (name, image_size) not in self.created:
             self.created[name, image_size] = self._create(name, model, image_size)

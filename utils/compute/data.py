@@ -38,11 +38,11 @@ def read_splits(settings: ScriptSettings) -> Splits:
 
 
 class CropReader:
-    """Makes the face crops of frame tables, with the image size and the cache of the settings.
+    """Opens the face crops of a frame table: `read_crops = CropReader(settings)`, then `read_crops(frames)`.
 
     Args:
-        settings: name the cache and the image size.
-        image_size: side in pixels of the network's input, in place of that of the settings.
+        settings: the settings `data.cache`, `data.cache_gb` and `data.image_size` are used.
+        image_size: side of the crops in pixels, in place of `data.image_size`.
     """
 
     def __init__(self, settings: ScriptSettings, image_size: int | None = None):

@@ -22,12 +22,12 @@ loses little work."""
 
 
 class EmbeddingCache:
-    """Embeddings on disk, one file per clip, keyed by the weights, the back end, and all that the crops depend on.
+    """Embeddings on disk, one file per clip, keyed by the weights, the backend, and all that the crops depend on.
 
     Args:
         folder: holds the cache; created when the first file is written.
         checkpoint: file of the weights.
-        runtime: device, precision and back end.
+        runtime: device, precision and backend.
 
     Attributes:
         weights_key: identifies the weights by their content, and the precision they are used in.
@@ -40,7 +40,7 @@ class EmbeddingCache:
         self.back_ends = BackEnds(folder, self.weights_key, runtime)
 
     def path(self, crops: FaceCrops, back_end: str) -> Path:
-        """Path of the embeddings of these crops, made by the back end of this name."""
+        """Path of the embeddings of these crops, made by the backend of this name."""
         key = hashlib.sha256(f"{self.weights_key} {back_end}".encode())
         for row in range(len(crops)):
             key.update(repr(crops.key(row)).encode())
@@ -75,7 +75,7 @@ def encode_clips(model: EncodingNetwork, clips: list[FaceCrops], cache: Embeddin
     found = [cache.read(clip, name) for clip in clips]
     if any(embeddings is None for embeddings in found):
         back_end = cache.back_ends.create(name, model, image_size)
-        if back_end.name != name:  # The chosen back end failed, so another one took its place.
+        if back_end.name != name:  # The chosen backend failed, so another one took its place.
             name = back_end.name
             found = [cache.read(clip, name) for clip in clips]
         _encode_missing(back_end, clips, found, cache, workers)

@@ -14,7 +14,7 @@ PAIRS_PER_BATCH = 4096
 
 
 def encode_crops(back_end: BackEnd, crops: FaceCrops, workers: int) -> Tensor:
-    """Encode all crops with a given back end.
+    """Encode all crops with a given backend.
 
     Args:
         back_end: as `BackEnds.create` returns it.
@@ -22,14 +22,14 @@ def encode_crops(back_end: BackEnd, crops: FaceCrops, workers: int) -> Tensor:
         workers: number of worker processes that load images; 0: load in this process.
 
     Returns:
-        Embeddings (N, 256) float32, on the back end's device.
+        Embeddings (N, 256) float32, on the backend's device.
     """
     batches = batches_of(evaluation_loader(crops, back_end.batch, workers))
     return torch.cat([back_end(batch) for batch in batches])
 
 
 def encode_crops_eagerly(model: MTCLAR, crops: FaceCrops, runtime: Runtime, workers: int = 0) -> Tensor:
-    """Encode all crops with PyTorch as it is, which needs no start-up time. Otherwise as `encode_crops`."""
+    """Like `encode_crops`, always with the eager backend, which needs no start-up time."""
     return encode_crops(Eager(model, runtime, crops.image_size), crops, workers)
 
 

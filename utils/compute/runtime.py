@@ -30,13 +30,13 @@ LARGEST_KEPT_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Runtime:
-    """The runtime settings with every `auto` resolved, except that of the back end; created by `make_runtime`.
+    """Device, precision and memory layout for this machine, with `auto` resolved. Created by `make_runtime`.
 
     Attributes:
         device: where networks run.
         precision: of matrix products and convolutions, float32 or bfloat16.
         memory_format: layout of images and of convolution weights.
-        backend: what runs the encoder: auto, eager, compile or openvino.
+        backend: what runs the encoder: eager, compile, openvino, or auto, which `BackEnds` resolves for each job.
     """
 
     device: torch.device
@@ -72,7 +72,7 @@ def make_runtime(settings: RuntimeSettings) -> Runtime:
     """Resolve the runtime settings for this machine, and join the other ranks of a torchrun job.
 
     Raises:
-        SettingsError: the machine lacks the device or the back end that the settings name.
+        SettingsError: the machine lacks the device or the backend that the settings name.
     """
     device = _device(settings.device)
     if ranks.started_by_torchrun():
@@ -118,7 +118,7 @@ def _device(name: str) -> torch.device:
 
 
 def _check_backend(runtime: Runtime) -> None:
-    """Raise SettingsError if this machine cannot run the back end."""
+    """Raise SettingsError if this machine cannot run the backend."""
     if runtime.backend == "openvino" and runtime.device.type != "cpu":
         raise SettingsError(f"runtime.backend: openvino runs on a CPU, not on {runtime.device}; use auto")
     if runtime.backend == "openvino" and not importlib.util.find_spec("openvino"):

@@ -22,8 +22,9 @@ FORMAT = 2
 """Version of the checkpoint format. Files without the entry `format` are version 1, which has the same entries."""
 SCRIPTS = {"mtclar": "mtclar.py", "supervised": "mtclar_sl.py"}
 """Kind of network → the script that trains it."""
-DATA_SETTINGS = {"dataset", "seed", "demo", "data", "pairs"}
-"""The settings in a checkpoint that tell on which people the network was trained."""
+REQUIRED_SETTINGS = {"dataset", "seed", "demo", "data", "pairs"}
+"""The settings that a checkpoint of mtclar.py must hold besides those of the network: DATA_AND_SPLIT_KEYS of
+`utils.runs.trained`, and how its pairs were drawn."""
 EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; licence CC BY-NC-ND)"
 
 
@@ -92,7 +93,7 @@ def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
     with _incomplete_content_as_error(path):
         settings = content["settings"]
         network = ModelSettings.model_validate(settings["model"])
-        missing = DATA_SETTINGS - set(settings)
+        missing = REQUIRED_SETTINGS - set(settings)
         if missing:
             raise KeyError(min(missing))
         model = MTCLAR(network.width, network.fusion, network.dropout)

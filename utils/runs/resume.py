@@ -22,7 +22,7 @@ def load_settings(
     default_file: str,
     doc: str | None,
     argv: Sequence[str] | None = None,
-    complete: Callable[[Kind], Kind] = lambda settings: settings,
+    fill_defaults: Callable[[Kind], Kind] = lambda settings: settings,
 ) -> Kind:
     """Returns the checked settings of a script that trains a network.
 
@@ -34,7 +34,7 @@ def load_settings(
         default_file: YAML file to read if `--config` is not given.
         doc: docstring of the script, for `--help`.
         argv: the command line; by default that of the process.
-        complete: fills in settings that depend on the run folders, such as the newest checkpoint.
+        fill_defaults: fills in default settings that depend on the run folders, such as the newest checkpoint.
 
     Raises:
         SettingsError: names the file or option, the setting and the remedy.
@@ -42,10 +42,10 @@ def load_settings(
     layers = read_layers(kind, default_file, doc, argv)
     resumed = _take_resume(layers)
     if resumed is None:
-        return complete(merge_layers(kind, layers))
+        return fill_defaults(merge_layers(kind, layers))
     if resumed != LATEST:
         return _resumed_settings(kind, Path(resumed), layers[1:])
-    settings = complete(merge_layers(kind, layers))
+    settings = fill_defaults(merge_layers(kind, layers))
     latest = _latest_run(settings, script)
     return _resumed_settings(kind, latest, []) if latest else settings
 

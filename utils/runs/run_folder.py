@@ -37,7 +37,7 @@ class RunFolder:
     Attributes:
         path: the folder.
         root: folder of the run; differs from `path` in a subfolder.
-        last: last.pt, the state of training after the last epoch.
+        last: last.pt, the state of training from which it is resumed; written after and also within epochs.
         best: best.pt, the weights of the epoch with the lowest validation loss.
         log: log.jsonl, one JSON object per epoch.
     """
@@ -62,7 +62,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Creates a run folder, which no other process can have created, and writes settings.yaml to it."""
+        """Creates a new run folder and writes settings.yaml to it; if its name is taken, appends -2, -3, ..."""
         name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
         path = _new_folder(settings.runs / script, name)
         write_text(path / "settings.yaml", resolved_yaml(settings))
@@ -158,7 +158,7 @@ class RunFolder:
 
 
 class ReadOnlyRunFolder(RunFolder):
-    """The run folder on the ranks that do not write: its methods have the same results but write nothing."""
+    """The run folder on ranks other than 0: its methods return the same paths as on rank 0, but write nothing."""
 
     def subfolder(self, name: str) -> "ReadOnlyRunFolder":
         return ReadOnlyRunFolder(self.path / name, self.root)
@@ -180,7 +180,7 @@ class ReadOnlyRunFolder(RunFolder):
 
 
 def shared_run(make: Callable[[], RunFolder]) -> RunFolder:
-    """Returns the run folder that all ranks share: rank 0 makes and writes it, the others get its path only."""
+    """Returns the run folder that all ranks share: rank 0 makes it and writes to it, the others know its path only."""
     run = make() if ranks.is_rank_zero() else None
     path = ranks.broadcast_from_rank_zero(lambda: run.path if run else Path())
     return run or ReadOnlyRunFolder(path)
@@ -195,7 +195,7 @@ def _epoch_of(line: str) -> float:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """Creates and returns `<parent>/<name>`, or `<name>-2` and so on if another process has created it."""
+    """Creates and returns the folder `<parent>/<name>`; if the name is taken, appends -2, -3, ..."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):

@@ -17,10 +17,10 @@ from utils.runs.find import find_checkpoints, find_runs
 
 log = logging.getLogger(__name__)
 
-OF_DATA = ("dataset", "seed", "demo", "data")
-"""The settings of a checkpoint that determine the data and its split."""
-OF_ONE_DATA_SET = ("root", "expressions", "pixel_aspect")
-"""The settings of the section data that fit a single data set."""
+DATA_AND_SPLIT_KEYS = ("dataset", "seed", "demo", "data")
+"""The settings in a checkpoint that determine the data and its split."""
+KEYS_TIED_TO_ONE_DATA_SET = ("root", "expressions", "pixel_aspect")
+"""The settings of the section data that must not be used with another data set."""
 
 
 def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = "mtclar") -> Path:
@@ -93,7 +93,10 @@ def log_network(path: Path, kind: str) -> None:
 
 
 def describe_network(path: Path, content: Mapping[str, Any]) -> str:
-    """Returns the line of `log_network`. What a broken checkpoint lacks is left out; loading it reports that."""
+    """Returns the line that `log_network` logs. It leaves out what a broken checkpoint lacks.
+
+    Loading the network reports the missing entries as an error.
+    """
     parts = [f"network: {path}"]
     with contextlib.suppress(LookupError, TypeError):
         parts.append(f"trained on {content['settings']['dataset']}")
@@ -105,7 +108,7 @@ def describe_network(path: Path, content: Mapping[str, Any]) -> str:
 
 def trained_layer(checkpoint: Path, trained: Mapping[str, Any]) -> Layer:
     """Returns the settings in a checkpoint that determine the data and its split, as a layer."""
-    return str(checkpoint), {name: trained[name] for name in OF_DATA if name in trained}
+    return str(checkpoint), {name: trained[name] for name in DATA_AND_SPLIT_KEYS if name in trained}
 
 
 def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[str, Any]) -> LabelSettings:
@@ -120,41 +123,46 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         trained: settings that the network was trained with.
 
     Raises:
-        SettingsError: the test set would contain people that the network was trained on.
+        SettingsError: as `refuse_known_people`.
     """
     layer = trained_layer(checkpoint, trained)
     file, command_line = layers[0], layers[1:]
-    before = merge_layers(LabelSettings, [layer])
+    trained_settings = merge_layers(LabelSettings, [layer])
     dataset = merge_layers(LabelSettings, [file, layer, *command_line]).dataset
-    if dataset != before.dataset:
-        kept = {name: value for name, value in layer[1]["data"].items() if name not in OF_ONE_DATA_SET}
+    if dataset != trained_settings.dataset:
+        kept = {name: value for name, value in layer[1]["data"].items() if name not in KEYS_TIED_TO_ONE_DATA_SET}
         layer = layer[0], layer[1] | {"data": kept}
         file = _without_other_data(file, dataset)
     settings = merge_layers(LabelSettings, [file, layer, *command_line])
-    refuse_known_people(settings, before, checkpoint)
+    refuse_known_people(settings, trained_settings, checkpoint)
     return settings
 
 
-def refuse_known_people(settings: ScriptSettings, before: ScriptSettings, checkpoint: Path, remedy: str = "") -> None:
-    """Raises SettingsError if the test set would contain people that a network was trained on.
+def refuse_known_people(
+    settings: ScriptSettings, trained_settings: ScriptSettings, checkpoint: Path, remedy: str = ""
+) -> None:
+    """Raises SettingsError if this run uses the data that a network was trained on, but splits it differently.
+
+    The test set might then contain people that the network was trained on. Only settings are compared, not people: the
+    data are the same if their folders are, or if both are demo sets with the same demo.seed.
 
     Args:
         settings: the settings of this run.
-        before: the settings that the network was trained with.
+        trained_settings: the settings that the network was trained with.
         checkpoint: path of the network, for the message.
         remedy: a further remedy to add to the message.
     """
-    same_root = settings.data_root.resolve() == before.data_root.resolve()
-    both_demo = settings.dataset == before.dataset == "demo"
-    if not same_root and not (both_demo and settings.demo.seed == before.demo.seed):
+    same_root = settings.data_root.resolve() == trained_settings.data_root.resolve()
+    both_demo = settings.dataset == trained_settings.dataset == "demo"
+    if not same_root and not (both_demo and settings.demo.seed == trained_settings.demo.seed):
         return
-    split = ["seed", "data.validation_share"]
-    split += ["data.fold"] if settings.dataset != "affectnet" else []
-    split += ["demo.people", "demo.seed"] if both_demo else []
-    for name in split:
-        if str(value_of(settings, name)) != str(value_of(before, name)):
+    split_settings = ["seed", "data.validation_share"]
+    split_settings += ["data.fold"] if settings.dataset != "affectnet" else []
+    split_settings += ["demo.people", "demo.seed"] if both_demo else []
+    for name in split_settings:
+        if str(value_of(settings, name)) != str(value_of(trained_settings, name)):
             raise SettingsError(
-                f"{name} is {value_of(before, name)} in {checkpoint}, not {value_of(settings, name)}: another split of "
+                f"{name} is {value_of(trained_settings, name)} in {checkpoint}, not {value_of(settings, name)}: another split of "
                 "the same data would test people that the network was trained on; leave "
                 f"{name} unchanged, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
             )
@@ -166,4 +174,4 @@ def _without_other_data(file: Layer, dataset: str) -> Layer:
     data = content.get("data")
     if content.get("dataset", "demo") == dataset or not isinstance(data, dict):
         return file
-    return source, content | {"data": {name: value for name, value in data.items() if name not in OF_ONE_DATA_SET}}
+    return source, content | {"data": {name: value for name, value in data.items() if name not in KEYS_TIED_TO_ONE_DATA_SET}}

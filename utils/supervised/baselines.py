@@ -1,7 +1,7 @@
 """Baselines for the supervised head: a constant prediction, and a linear model on the same features (scikit-learn).
 
-The linear models are fitted on the training rows with standardised features. Their regularisation is the candidate
-with the best score on the validation rows.
+The linear models are fitted on the training rows with standardised features. Of several strengths of regularisation,
+the one with the best score on the validation rows is used.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ from utils.supervised.targets import TARGETS, balanced_accuracy
 
 RIDGE_ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 LOGISTIC_CS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
-CONSTANT = {"valence_arousal": "mean", "expression": "most frequent"}
+CONSTANT_NAME = {"valence_arousal": "mean", "expression": "most frequent"}
 """Task → name of the constant baseline in the report."""
-LINEAR_MODEL = {"valence_arousal": "ridge", "expression": "logistic"}
+LINEAR_NAME = {"valence_arousal": "ridge", "expression": "logistic"}
 """Task → name of the linear model in the report."""
 
 
@@ -44,7 +44,7 @@ def baseline_predictions(
         linear = logistic_predictions(train, validation, test, balanced)
     else:
         linear = ridge_predictions(train, validation, test)
-    return {CONSTANT[task]: constant_predictions(task, train, test), LINEAR_MODEL[task]: linear}
+    return {CONSTANT_NAME[task]: constant_predictions(task, train, test), LINEAR_NAME[task]: linear}
 
 
 def constant_predictions(task: str, train: Features, test: Features) -> np.ndarray:
@@ -88,11 +88,10 @@ def _fit_best(
 ) -> None:
     """Fits a pipeline on the training rows, with the parameters of the grid that score best on the validation rows."""
     x, labels = _array(train), TARGETS[task].labels(train.frames)
-    is_validation = np.repeat([-1, 0], [len(train.frames), len(validation.frames)])
+    # PredefinedSplit's codes: -1 for rows that are in no test fold, 0 for rows of the only test fold.
+    test_fold = np.repeat([-1, 0], [len(train.frames), len(validation.frames)])
     # Without refit: GridSearchCV would fit on the training and the validation rows together.
-    search = GridSearchCV(
-        model, grid, scoring=scoring, cv=PredefinedSplit(is_validation), refit=False, error_score="raise"
-    )
+    search = GridSearchCV(model, grid, scoring=scoring, cv=PredefinedSplit(test_fold), refit=False, error_score="raise")
     search.fit(
         np.concatenate((x, _array(validation))),
         np.concatenate((labels, TARGETS[task].labels(validation.frames))),

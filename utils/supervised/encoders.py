@@ -11,6 +11,7 @@ from utils.runs.checkpoint import load_emonet, load_mtclar
 from utils.runs.trained import checkpoint_path, newest_match, refuse_known_people, trained_layer
 
 FOLD_REMEDY = ", or give each fold a network of its own: --checkpoint 'runs/mtclar/*_fold{fold}/best.pt'"
+"""Remedy for AFEW-VA, where a network that is trained on one fold knows the test people of the other folds."""
 
 
 class FrozenEncoder(NamedTuple):
@@ -35,10 +36,10 @@ class FrozenEncoder(NamedTuple):
 
 
 def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
-    """Loads the encoder that the settings of a fold name.
+    """Loads the encoder of a fold: from `emonet` or `checkpoint`, by default from the newest mtclar.py run.
 
     Raises:
-        SettingsError: the encoder was trained on people of the test set.
+        SettingsError: there is no such run, or the encoder may have been trained on people of the test set.
         CheckpointError: as `load_mtclar` or `load_emonet`.
     """
     if settings.emonet:

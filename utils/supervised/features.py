@@ -39,7 +39,7 @@ def labelled_splits(splits: Splits, target: Target) -> Splits:
     """Returns the rows of each split that have labels for the target.
 
     Raises:
-        DataError: a split has no such row, or the training set too few.
+        DataError: a split has no such row, the training set has only one, or `Target.check` refuses the labels.
     """
     kept = Splits(*(frames[target.is_labelled(frames)].reset_index(drop=True) for frames in splits))
     for name, labelled, frames in zip(Splits._fields, kept, splits, strict=True):
@@ -48,8 +48,8 @@ def labelled_splits(splits: Splits, target: Target) -> Splits:
             log.warning("%s: %d of %d images have no %s", name, missing, len(frames), target.description)
         if labelled.empty:
             raise DataError(
-                f"none of the {len(frames)} {name} images has {target.description}; add them, or change --task, "
-                "data.validation_share or data.fold"
+                f"none of the {len(frames)} {name} images has {target.description}; add them{target.hint}, or change "
+                "--task, data.validation_share or data.fold"
             )
     if len(kept.train) < 2:
         raise DataError(f"only one training image has {target.description}; add more labelled images")
@@ -75,7 +75,12 @@ class FeatureReader:
         return self._encode(frames, [self.crops(part) for part in _cache_parts(frames)])
 
     def with_copies(self, features: Features, settings: SupervisedSettings) -> Features:
-        """Returns the features, followed by those of `train.copies` randomly augmented copies of all images."""
+        """Returns the features, followed by those of randomly augmented copies of all images.
+
+        Args:
+            features: the features of the original images.
+            settings: `train.copies`, the number of copies, `train.augment` and `seed` are used.
+        """
         all_features = [features]
         for copy in range(settings.train.copies):
             parts = [self.crops(part) for part in _cache_parts(features.frames)]
@@ -91,9 +96,9 @@ class FeatureReader:
 
 
 def _cache_parts(frames: pd.DataFrame) -> list[pd.DataFrame]:
-    """Splits a frame table into the parts that the cache keeps in one file each, in the order of the rows.
+    """Splits a frame table into parts that are cached in one file each, in the order of the rows.
 
-    A part is a clip, so that folds share the files; in tables of single images it is a block of rows.
+    Videos are cached per clip, so that all folds reuse the same files; single images are cached in blocks of rows.
     """
     is_video = frames["clip"].duplicated().any()
     part = frames["clip"].to_numpy() if is_video else np.arange(len(frames)) // IMAGES_PER_FILE

@@ -26,7 +26,7 @@ from utils.training.loop import fit
 
 
 class Fold(NamedTuple):
-    """The checked inputs of a fold.
+    """The inputs of a fold, which `prepare_fold` has checked.
 
     Attributes:
         settings: settings of the run with the fold's number, checkpoint and image size filled in.
@@ -40,10 +40,12 @@ class Fold(NamedTuple):
 
 
 def prepare_fold(settings: SupervisedSettings) -> Fold:
-    """Loads the encoder and the frame tables of a fold; `data.image_size` is set in place if it is None.
+    """Loads the encoder and the frame tables of a fold.
+
+    If `data.image_size` is None, it is set in place to the image size of the encoder.
 
     Raises:
-        UserError: the encoder or the data cannot be used, or the encoder was trained on test people.
+        UserError: the encoder or the data cannot be used, or the encoder may have been trained on test people.
     """
     encoder = load_encoder(settings)
     settings.data.image_size = settings.data.image_size or encoder.image_size

@@ -7,11 +7,11 @@ import pandas as pd
 
 from utils.config.supervised import SupervisedSettings
 from utils.runs.run_folder import RunFolder
-from utils.supervised.baselines import CONSTANT, LINEAR_MODEL
+from utils.supervised.baselines import CONSTANT_NAME, LINEAR_NAME
 from utils.supervised.targets import TARGETS, Target
 
 HEAD = "MT-CLAR + SL"
-"""Name of the head in the report."""
+"""Name of the head in the report, where it is one of three methods: the head and two baselines."""
 
 
 def report_supervised(
@@ -30,7 +30,7 @@ def report_supervised(
     """
     target = TARGETS[settings.task]
     scores = score_folds(tables, target)
-    predictions = pd.concat([methods[HEAD] for methods in tables], ignore_index=True)
+    predictions = pd.concat([fold_tables[HEAD] for fold_tables in tables], ignore_index=True)
     run.save_table("predictions.csv", predictions)
     run.save_table("scores.csv", scores)
     plot = run.save_figure(f"{settings.task}.png", target.figure(predictions))
@@ -55,8 +55,8 @@ def score_folds(tables: list[dict[str, pd.DataFrame]], target: Target) -> pd.Dat
     return pd.DataFrame(
         [
             {"fold": table["fold"].iloc[0], "method": method, "images": len(table), **target.score(table)}
-            for methods in tables
-            for method, table in methods.items()
+            for fold_tables in tables
+            for method, table in fold_tables.items()
         ]
     )
 
@@ -71,7 +71,9 @@ def score_table(scores: pd.DataFrame, target: Target) -> str:
 
 
 def verdict(scores: pd.DataFrame, task: str, target: Target) -> str:
-    """Returns one sentence per baseline: in which mean scores the head does not beat it.
+    """Compares the mean scores of the head with those of each baseline, in one sentence per baseline.
+
+    The sentence lists the scores in which the head is not better than the baseline.
 
     Args:
         scores: table of `score_folds`.
@@ -80,7 +82,7 @@ def verdict(scores: pd.DataFrame, task: str, target: Target) -> str:
     """
     mean = scores.groupby("method")[list(target.score_names)].mean()
     lines = []
-    for baseline in (LINEAR_MODEL[task], CONSTANT[task]):
+    for baseline in (LINEAR_NAME[task], CONSTANT_NAME[task]):
         worse = [
             f"{_short(name)} ({mean.loc[HEAD, name]:.3f} against {mean.loc[baseline, name]:.3f})"
             for name in target.score_names

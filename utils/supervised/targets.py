@@ -1,7 +1,10 @@
 """The two targets of a supervised head: valence and arousal, or an expression class.
 
 *Predictions* are an array (N, columns) of floats: valence and arousal in [-1, 1], or a probability for each class of
-EXPRESSIONS. To add a target, add a class here and its number of outputs to `models.supervised.OUTPUTS`.
+EXPRESSIONS. To add a target, add its class and an entry of TARGETS here, its name to the setting `task` in
+`utils.config.supervised`, its number of outputs to `models.supervised.OUTPUTS`, and the names of its baselines to
+`utils.supervised.baselines`. Then adapt the code that branches on the name of a task:
+`grep -rnE '"(expression|valence_arousal)"' utils models`.
 """
 
 import logging
@@ -31,12 +34,14 @@ class Target(Protocol):
     Attributes:
         columns: names of the columns of predictions.
         score_names: names of the scores that `score` returns.
-        description: what a frame needs to be used, in words and in the plural.
+        description: name of the labels in messages, in the plural.
+        hint: how to add such labels, appended to an error message; empty: no hint.
     """
 
     columns: tuple[str, ...]
     score_names: tuple[str, ...]
     description: str
+    hint: str
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
         """Returns (N,) bool: which frames of a frame table have labels for this target."""
@@ -53,13 +58,13 @@ class Target(Protocol):
     def loss(
         self, outputs: Tensor, labels: Tensor, mse_weight: float, class_weights: Tensor | None
     ) -> dict[str, Tensor]:
-        """Returns the named terms of the loss, and the total as `loss`.
+        """Returns a dict of scalar tensors: the terms of the loss by name, and the total under the key "loss".
 
         Args:
             outputs: (B, columns) outputs of the head.
             labels: labels of the B frames, as `labels` returns them.
-            mse_weight: weight of the MSE in [0, 1], for valence and arousal.
-            class_weights: (classes,) weights, for expressions; None: equal weights.
+            mse_weight: weight of the MSE in [0, 1]. Only `ValenceArousal` uses it.
+            class_weights: (classes,) weights; None: equal weights. Only `Expression` uses them.
         """
         ...
 
@@ -68,15 +73,20 @@ class Target(Protocol):
         ...
 
     def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
-        """Returns clip, frame, true labels and predictions of N labelled frames, a row each."""
+        """Returns a table with a row per frame: clip, frame, true labels and predictions.
+
+        Args:
+            frames: N labelled rows of a frame table.
+            predictions: (N, columns), as `predictions` returns them.
+        """
         ...
 
     def score(self, table: pd.DataFrame) -> dict[str, float]:
-        """Returns the scores of the predictions in such a table, by name."""
+        """Returns by name the scores of the predictions in a table that `table` has returned."""
         ...
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        """Plots the predictions in such a table against the true labels."""
+        """Plots predictions against true labels, from a table that `table` has returned."""
         ...
 
 
@@ -86,6 +96,7 @@ class ValenceArousal:
     columns: tuple[str, ...] = AXES
     score_names = tuple(f"{axis}_{name}" for axis in AXES for name in SCORES)
     description = "valence and arousal"
+    hint = ""
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
         return frames[list(AXES)].notna().all(axis=1).to_numpy()
@@ -124,7 +135,8 @@ class Expression:
 
     columns = tuple(f"p_{name}" for name in EXPRESSIONS)
     score_names: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_F1")
-    description = "expression classes (afewva: a CSV named by data.expressions)"
+    description = "expression classes"
+    hint = " (afewva: in a CSV named by data.expressions)"
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
         return frames["expression"].to_numpy() >= 0
@@ -138,8 +150,8 @@ class Expression:
             missing = set.union(*present.values()) - codes
             if missing:
                 names = ", ".join(EXPRESSIONS[code] for code in sorted(missing))
-                never = ": the head will never predict it, and test images of it count as errors"
-                log.warning("%s: no image of %s%s", name, names, never if name == "train" else "")
+                effect = ": the head will never predict it, and test images of it count as errors"
+                log.warning("%s: no image of %s%s", name, names, effect if name == "train" else "")
 
     def labels(self, frames: pd.DataFrame) -> np.ndarray:
         return frames["expression"].to_numpy(np.int64)
@@ -180,7 +192,8 @@ TARGETS: dict[str, Target] = {"valence_arousal": ValenceArousal(), "expression":
 def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
     """Returns the mean recall of the classes that occur in the true labels (N,).
 
-    The value is that of scikit-learn's `balanced_accuracy_score`, which warns of each other class that is predicted.
+    The value equals that of scikit-learn's `balanced_accuracy_score`, which also warns if classes are predicted that
+    do not occur in the true labels.
     """
     return float(recall_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0))
 

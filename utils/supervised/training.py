@@ -13,10 +13,10 @@ from models.supervised import SupervisedHead
 from utils.config.supervised import SupervisedSettings
 from utils.supervised.features import Features
 from utils.supervised.targets import TARGETS, class_weights
-from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight
+from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 
-TRAINING_STREAM = 21
-"""Number of the seed stream that orders the training rows."""
+TRAINING_SEED_STREAM = 21
+"""Seed stream of the order of the training rows, see `utils.training.pair_evaluation`."""
 
 
 class SupervisedTraining:
@@ -60,22 +60,24 @@ class SupervisedTraining:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """Yields the batches of an epoch, each as (B,) indices of training rows.
 
-        The rows are split evenly, so B is at most `train.batch`, or larger by one to avoid a batch of a single row.
+        The rows are split evenly into `steps()` batches. B is at most `train.batch`, or one more if a batch would
+        otherwise have a single row.
 
         Args:
             epoch: number of the epoch, from 0.
             start: number of batches to skip.
         """
-        rng, rows = np.random.default_rng([self.settings.seed, TRAINING_STREAM, epoch]), len(self.train.frames)
+        rng, rows = np.random.default_rng([self.settings.seed, TRAINING_SEED_STREAM, epoch]), len(self.train.frames)
         order = self.sampler.draw(rows, rng) if self.sampler else rng.permutation(rows)
         for batch in np.array_split(order, self.steps())[start:]:
             yield torch.from_numpy(batch).to(self.train_labels.device)
 
     def loss(self, batch: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Returns the loss and its terms for a batch of row indices (B,)."""
+        """Returns the terms of the loss by name, and the total as "loss", for a batch of row indices (B,)."""
         train = self.settings.train
-        weight = mse_weight(epoch, train.epochs, train.mse_exponent)
+        weight = mse_weight_at(epoch, train.epochs, train.mse_exponent)
         outputs = self.model(self.train.embeddings[batch])
+        # No class weights: if the classes are balanced, `batches` has drawn them equally often.
         return self.target.loss(outputs, self.train_labels[batch], weight, None)
 
     @torch.inference_mode()

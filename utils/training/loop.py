@@ -34,12 +34,12 @@ SCHEDULES_BY_STEP = ("cosine", "onecycle")
 
 
 class Task(Protocol):
-    """What is trained: a model, its data and its loss.
+    """A model, its training and validation data, and its loss.
 
     Attributes:
         kind: names the network in checkpoints, "mtclar" or "supervised".
         model: the network to train.
-        extra_content: further entries of best.pt, for whatever the network needs besides its weights.
+        extra_content: what the network needs besides its weights, stored in best.pt as the single entry "about".
     """
 
     kind: str
@@ -64,11 +64,11 @@ class Task(Protocol):
         ...
 
     def loss(self, batch: Any, epoch: int) -> dict[str, Tensor]:
-        """Return the loss of a batch as `loss`, and its terms by name."""
+        """Return a dict of scalar tensors: the terms of the loss by name, and the total under the key "loss"."""
         ...
 
     def validate(self) -> dict[str, float]:
-        """Return the scores on the validation set. The weights with the lowest `loss` are kept as best.pt."""
+        """Return the scores on the validation set by name. The weights with the lowest "loss" are kept as best.pt."""
         ...
 
     def figures(self) -> dict[str, Figure]:
@@ -83,7 +83,7 @@ def fit(task: Task, run: RunFolder, settings: TrainingScriptSettings) -> Progres
     written every `train.save_minutes` minutes. In the end the model has the weights of best.pt.
 
     Args:
-        task: what to train.
+        task: the model, its data and its loss.
         run: where checkpoints and the log are written.
         settings: the settings of the run.
 
@@ -92,7 +92,9 @@ def fit(task: Task, run: RunFolder, settings: TrainingScriptSettings) -> Progres
 
     Raises:
         TrainingError: the loss or its gradient is not finite. Earlier checkpoints are kept.
-        Interrupted: a signal arrived. The current step is finished and last.pt is written first.
+        Interrupted: a signal arrived. After the first signal, the current step is finished (a validation is stopped at
+            once), last.pt is written and Interrupted is raised. A second signal, more than a second after the first,
+            raises Interrupted at once, without writing last.pt.
     """
     state, train = TrainingState(task.kind, task.model, task.steps(), settings), settings.train
     _resume(state, run)
@@ -116,6 +118,7 @@ def train_epoch(task: Task, state: TrainingState, run: RunFolder, signals: Delay
     """Do the remaining steps of the current epoch. Raises Interrupted after a step if a signal has arrived."""
     progress, train = state.progress, state.settings.train
     task.model.train()
+    # In a resumed epoch, progress.seconds already contains the time before the interruption.
     started = time.perf_counter() - progress.seconds
     batches = tqdm(
         task.batches(progress.epoch, progress.step),
@@ -171,7 +174,7 @@ def _resume(state: TrainingState, run: RunFolder) -> None:
 
 
 def _validate(task: Task, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> dict[str, float]:
-    """Validate, and return the scores. A signal interrupts the validation at once; last.pt is then written first."""
+    """Return the validation scores. A signal stops the validation; last.pt is written and Interrupted is raised."""
     started = time.perf_counter()
     try:
         with signals.immediate():

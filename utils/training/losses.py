@@ -22,12 +22,12 @@ class PairTargets(NamedTuple):
     """True labels of B pairs.
 
     Attributes:
-        similar: (B,) int64: 1 similar, 0 dissimilar, -1 unknown.
+        similarity_label: (B,) int64: 1 similar, 0 dissimilar, -1 unknown.
         delta_valence: (B,) valence of face 1 minus valence of face 2, in [-2, 2]; NaN: unknown.
         delta_arousal: (B,) arousal of face 1 minus arousal of face 2, in [-2, 2]; NaN: unknown.
     """
 
-    similar: Tensor
+    similarity_label: Tensor
     delta_valence: Tensor
     delta_arousal: Tensor
 
@@ -47,48 +47,55 @@ def pair_losses(
         b: (B, 256) embeddings of the second faces.
         targets: true labels of the pairs.
         mse_weight: weight w of the MSE in `dynamic_loss`, in [0, 1].
-        balance: give all similar pairs together the same weight as all dissimilar pairs, in the first two terms.
+        balance: in the terms `similarity` and `embedding`, give all similar pairs together the same weight as all
+            dissimilar pairs.
 
     Returns:
-        similarity, embedding, delta_valence and delta_arousal, in this order.
+        Scalar tensors by name: similarity, embedding, delta_valence and delta_arousal, in this order.
     """
-    weights = balanced_weights(targets.similar) if balance else None
+    weights = balanced_weights(targets.similarity_label) if balance else None
     return {
-        "similarity": similarity_loss(predicted.similarity, targets.similar, weights),
-        "embedding": embedding_loss(a, b, targets.similar, weights),
+        "similarity": similarity_loss(predicted.similarity, targets.similarity_label, weights),
+        "embedding": embedding_loss(a, b, targets.similarity_label, weights),
         "delta_valence": dynamic_loss(predicted.delta_valence, targets.delta_valence, mse_weight),
         "delta_arousal": dynamic_loss(predicted.delta_arousal, targets.delta_arousal, mse_weight),
     }
 
 
-def similarity_loss(logits: Tensor, similar: Tensor, weights: Tensor | None = None) -> Tensor:
+def similarity_loss(logits: Tensor, similarity_label: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy.
 
     Args:
         logits: (B, 2), dissimilar and similar.
-        similar: (B,) 1, 0, or -1 for unknown.
+        similarity_label: (B,) 1 similar, 0 dissimilar, -1 unknown.
         weights: (B,) relative weights of the pairs; None: equal weights.
     """
-    losses = F.cross_entropy(logits.float(), similar.clamp(min=0), reduction="none")
-    return _mean_of_known(losses, similar, weights)
+    losses = F.cross_entropy(logits.float(), similarity_label.clamp(min=0), reduction="none")
+    return _mean_of_known(losses, similarity_label, weights)
 
 
-def embedding_loss(a: Tensor, b: Tensor, similar: Tensor, weights: Tensor | None = None) -> Tensor:
+def embedding_loss(a: Tensor, b: Tensor, similarity_label: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cosine-embedding loss: 1 - cos(a, b) for similar pairs, max(0, cos(a, b) - 0.25) for dissimilar ones.
 
     Args:
         a: (B, 256) embeddings of the first faces.
         b: (B, 256) embeddings of the second faces.
-        similar: (B,) 1, 0, or -1 for unknown.
+        similarity_label: (B,) 1 similar, 0 dissimilar, -1 unknown.
         weights: (B,) relative weights of the pairs; None: equal weights.
     """
-    sign = torch.where(similar == 1, 1.0, -1.0)
+    sign = torch.where(similarity_label == 1, 1.0, -1.0)
     losses = F.cosine_embedding_loss(a.float(), b.float(), sign, margin=MARGIN, reduction="none")
-    return _mean_of_known(losses, similar, weights)
+    return _mean_of_known(losses, similarity_label, weights)
 
 
 def dynamic_loss(predicted: Tensor, target: Tensor, mse_weight: float) -> Tensor:
-    """w·MSE + (1 - w)·(1 - CCC), with w = mse_weight in [0, 1], for predictions and targets (B,); NaN: unknown."""
+    """Combine mean squared error and concordance correlation: w·MSE + (1 - w)·(1 - CCC).
+
+    Args:
+        predicted: (B,) predictions.
+        target: (B,) true values; NaN: unknown.
+        mse_weight: w, in [0, 1].
+    """
     known = ~target.isnan()
     if not known.any():
         return predicted.float().sum() * 0  # 0 with a gradient
@@ -104,26 +111,26 @@ def ccc(predicted: Tensor, target: Tensor) -> Tensor:
     return 2 * covariance / (denominator + EPSILON)
 
 
-def mse_weight(epoch: int, epochs: int, exponent: float) -> float:
-    """Weight w of the MSE in an epoch counted from 0: CCC dominates early, MSE late. The paper's exponent is 2."""
+def mse_weight_at(epoch: int, epochs: int, exponent: float) -> float:
+    """Weight w of the MSE in an epoch, from 0: CCC dominates early, MSE late. The paper's exponent is 2."""
     return (epoch / epochs) ** exponent
 
 
-def balanced_weights(similar: Tensor) -> Tensor:
-    """Return weights (B,) that have the same sum over the similar as over the dissimilar pairs of a batch."""
-    positive, negative = (similar == 1).sum().clamp(min=1), (similar == 0).sum().clamp(min=1)
-    return torch.where(similar == 1, 1 / positive, 1 / negative)
+def balanced_weights(similarity_label: Tensor) -> Tensor:
+    """Return weights (B,) whose sums over the similar and over the dissimilar pairs of a batch are equal."""
+    positive, negative = (similarity_label == 1).sum().clamp(min=1), (similarity_label == 0).sum().clamp(min=1)
+    return torch.where(similarity_label == 1, 1 / positive, 1 / negative)
 
 
 def random_weights(count: int) -> Tensor:
-    """Draw weights (count,) that sum to 1, uniformly before normalisation, from PyTorch's global CPU generator."""
+    """Draw weights (count,) from U(0, 1) with PyTorch's global CPU generator, and divide them by their sum."""
     weights = torch.rand(count)
     return weights / weights.sum()
 
 
-def _mean_of_known(losses: Tensor, similar: Tensor, weights: Tensor | None) -> Tensor:
+def _mean_of_known(losses: Tensor, similarity_label: Tensor, weights: Tensor | None) -> Tensor:
     """Weighted mean of losses (B,) over the pairs whose similarity is known."""
-    factors = (similar >= 0).to(losses.dtype)
+    factors = (similarity_label >= 0).to(losses.dtype)
     if weights is not None:
         factors = factors * weights.to(losses.dtype)
     return (losses * factors).sum() / factors.sum().clamp(min=EPSILON)

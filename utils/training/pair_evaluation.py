@@ -20,7 +20,8 @@ from utils.training.losses import VALIDATION_MSE_WEIGHT, pair_losses
 from utils.training.pair_targets import pair_targets, similarity_criterion
 
 VALIDATION_SEED_STREAM, TEST_SEED_STREAM = 1, 2
-"""Seed streams of the validation and the test pairs."""
+"""Seed streams: constants that make the random numbers of validation, test and training independent. Each random
+generator is seeded with the run's seed, a seed stream and, in training, the epoch."""
 
 
 class PairPredictions(NamedTuple):
@@ -43,11 +44,11 @@ class PairEvaluator:
         frames: frame table to draw the pairs from.
         count: number of pairs.
         seed_stream: the pairs are drawn with the seed (settings.seed, seed_stream).
-        crops: makes the face crops.
-        settings: define which pairs are similar.
+        read_crops: opens the face crops.
+        settings: used for the seed, the similarity criterion and the number of loader processes.
 
     Attributes:
-        frames: the rows of the frame table that occur in a pair.
+        frames: frame table of the images that occur in a pair.
         pairs: the pairs, as rows of `frames`.
         crops: the face crops of `frames`.
         targets: the true labels of the pairs.
@@ -56,14 +57,14 @@ class PairEvaluator:
         DataError: the frame table has too few labelled images for pairs.
     """
 
-    def __init__(self, frames: pd.DataFrame, count: int, seed_stream: int, crops: CropReader, settings: Settings):
+    def __init__(self, frames: pd.DataFrame, count: int, seed_stream: int, read_crops: CropReader, settings: Settings):
         criterion = similarity_criterion(frames, settings)
         pairs = draw_pairs(criterion, count, np.random.default_rng([settings.seed, seed_stream]))
         rows, self.pairs = used_rows(pairs)
         self.frames = frames.iloc[rows].reset_index(drop=True)
-        self.crops, self.workers = crops(self.frames), settings.data.workers
+        self.crops, self.workers = read_crops(self.frames), settings.data.workers
         # Every rank encodes its share of the images.
-        self.own_crops = crops(self.frames.iloc[ranks.rank() :: ranks.world_size()])
+        self.own_crops = read_crops(self.frames.iloc[ranks.rank() :: ranks.world_size()])
         self.targets = pair_targets(self.frames, self.pairs.first, self.pairs.second, self.pairs.similar)
 
     def evaluate(self, model: MTCLAR, runtime: Runtime) -> PairPredictions:
@@ -74,8 +75,9 @@ class PairEvaluator:
         return PairPredictions(table, pair_scores(table) | self._losses(predicted, embeddings))
 
     def _losses(self, predicted: Comparison, embeddings: Tensor) -> dict[str, float]:
-        """The terms of the loss, and as `loss` their mean."""
+        """Return the terms of the loss by name, and their mean under the key "loss"."""
         a, b = embeddings[torch.from_numpy(self.pairs.first)], embeddings[torch.from_numpy(self.pairs.second)]
+        # `draw_pairs` draws as many similar as dissimilar pairs, so they need no balancing.
         terms = pair_losses(predicted, a, b, self.targets.to(embeddings.device), VALIDATION_MSE_WEIGHT, balance=False)
         values = {f"loss_{name}": term.item() for name, term in terms.items()}
         return values | {"loss": sum(values.values()) / len(values)}
@@ -110,7 +112,7 @@ def used_rows(pairs: Pairs) -> tuple[np.ndarray, Pairs]:
     """Find the rows that occur in pairs.
 
     Returns:
-        The rows (N,) in ascending order, and the same pairs as indices into them.
+        The rows (N,) in ascending order, and the pairs as indices into these N rows.
     """
     rows, indices = np.unique(np.concatenate((pairs.first, pairs.second)), return_inverse=True)
     first, second = np.split(indices, 2)

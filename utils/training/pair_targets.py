@@ -24,7 +24,7 @@ def pair_targets(frames: pd.DataFrame, first: np.ndarray, second: np.ndarray, si
         frames: frame table.
         first: (P,) row of the first frame of each pair.
         second: (P,) row of the second frame of each pair.
-        similar: (P,) as `SimilarityCriterion.similar` returns it.
+        similar: (P,) bool, or int8 with 1 similar, 0 dissimilar and -1 unknown.
     """
     labels = frames[list(AXES)].to_numpy(np.float32)
     deltas = torch.from_numpy(labels[first] - labels[second])

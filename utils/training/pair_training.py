@@ -18,12 +18,12 @@ from utils.compute.loading import PlannedLoader
 from utils.compute.runtime import Runtime
 from utils.config.mtclar import Settings
 from utils.plots import pair_sheet, similarity_figure
-from utils.training.losses import PairTargets, mse_weight, pair_losses, random_weights
+from utils.training.losses import PairTargets, mse_weight_at, pair_losses, random_weights
 from utils.training.pair_evaluation import VALIDATION_SEED_STREAM, PairEvaluator
 from utils.training.pair_targets import pair_targets, similarity_criterion
 
 TRAINING_SEED_STREAM = 3
-"""Seed stream of the training batches."""
+"""Seed stream of the training batches, see `utils.training.pair_evaluation`."""
 
 
 class PlannedBatch(NamedTuple):
@@ -85,38 +85,46 @@ class PairTraining:
     Args:
         model: the network, on the runtime's device.
         splits: training, validation and test set; the test set is not used.
-        crops: makes the face crops.
+        read_crops: opens the face crops.
         settings: the settings of mtclar.py.
         runtime: device and precision.
 
     Attributes:
-        validation: evaluates the network on the validation pairs.
+        model: the network.
+        frames: frame table of the training set.
+        criterion: defines which training images are similar.
+        loader: loads the images of the planned batches.
+        network: the model in the form that training calls: wrapped in DistributedDataParallel if there are several
+            ranks.
+        validation: evaluates the model on the validation pairs.
     """
 
     kind = "mtclar"
     extra_content: dict[str, Any] = {}
 
-    def __init__(self, model: MTCLAR, splits: Splits, crops: CropReader, settings: Settings, runtime: Runtime):
+    def __init__(self, model: MTCLAR, splits: Splits, read_crops: CropReader, settings: Settings, runtime: Runtime):
         self.model, self.settings, self.runtime = model, settings, runtime
         self.frames = splits.train
         self.criterion = similarity_criterion(splits.train, settings)
-        images = TrainingImages(crops(splits.train), settings.train.augment, settings.seed)
+        images = TrainingImages(read_crops(splits.train), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
+        # The backends in `utils.compute.backends` encode without gradients, so training compiles the encoder itself.
         if runtime.backend == "compile":
             model.encoder.compile()
         self.network = ranks.parallel(PairNetwork(model))
         count = settings.pairs.validation
-        self.validation = PairEvaluator(splits.validation, count, VALIDATION_SEED_STREAM, crops, settings)
+        self.validation = PairEvaluator(splits.validation, count, VALIDATION_SEED_STREAM, read_crops, settings)
 
     def steps(self) -> int:
         """Return the number of batches of this rank in an epoch."""
-        images_per_step = self.settings.train.batch * ranks.world_size()
-        return max(1, round((self.settings.train.epoch_size or len(self.frames)) / images_per_step))
+        # Items are pairs if train.pairs is "sampled", otherwise images.
+        items_per_step = self.settings.train.batch * ranks.world_size()
+        return max(1, round((self.settings.train.epoch_size or len(self.frames)) / items_per_step))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of this rank in an epoch, from batch number `start` on."""
         rng = np.random.default_rng([self.settings.seed, TRAINING_SEED_STREAM, epoch])
-        # All ranks draw the same plan, and each takes every world_size-th batch of it.
+        # All ranks draw the same plan. Rank r takes its batches r, r + world_size, r + 2·world_size, ...
         plan = list(enumerate(self._plan(rng)))[ranks.rank() :: ranks.world_size()][start:]
         loaded = self.loader.load([(epoch, number, batch.rows) for number, batch in plan])
         for (_, (rows, first, second)), images in zip(plan, loaded, strict=True):
@@ -125,12 +133,12 @@ class PairTraining:
             yield Batch(images, torch.from_numpy(first), torch.from_numpy(second), targets)
 
     def loss(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        """Return the four terms of the loss, and as `loss` their weighted sum."""
+        """Return the four terms of the loss by name, and their weighted mean under the key "loss"."""
         train = self.settings.train
         with self.runtime.autocast():
             a, b, predicted = self.network(self.runtime.images(batch.images), batch.first, batch.second)
         targets = batch.targets.to(self.runtime.device)
-        weight = mse_weight(epoch, train.epochs, train.mse_exponent)
+        weight = mse_weight_at(epoch, train.epochs, train.mse_exponent)
         terms = pair_losses(predicted, a, b, targets, weight, balance=train.pairs == "all")
         weights = random_weights(4) if train.loss_weights == "random" else torch.full((4,), 1 / 4)
         return terms | {"loss": sum(w * term for w, term in zip(weights, terms.values(), strict=True))}
@@ -142,7 +150,7 @@ class PairTraining:
         return ranks.broadcast_from_rank_zero(lambda: self.validated.scores)
 
     def figures(self) -> dict[str, Figure]:
-        """Show some validation pairs, and the confusion matrix of their similarity."""
+        """Plot some pairs of the last validation, and the confusion matrix of similarity of all its pairs."""
         table, validation = self.validated.table, self.validation
         return {
             "validation/pairs": pair_sheet(validation.crops, table, validation.pairs.first, validation.pairs.second),
@@ -150,7 +158,7 @@ class PairTraining:
         }
 
     def _plan(self, rng: np.random.Generator) -> list[PlannedBatch]:
-        """Plan the batches of an epoch, of all ranks in turn."""
+        """Plan the batches of all ranks in an epoch; `batches` selects those of one rank."""
         count = self.steps() * ranks.world_size()
         if self.settings.train.pairs == "sampled":
             return self._plan_sampled_pairs(count, rng)
@@ -165,7 +173,10 @@ class PairTraining:
         return [PlannedBatch(batch_rows, first, first + size) for batch_rows in rows]
 
     def _plan_all_pairs(self, count: int, rng: np.random.Generator) -> list[PlannedBatch]:
-        """Plan `count` batches of `train.batch` images, each compared once with every other one, in random order."""
+        """Plan `count` batches of `train.batch` images in which every pair of images is compared.
+
+        Each unordered pair occurs once in a batch; which of its images is face 1 is random.
+        """
         train, plan = self.settings.train, []
         for rows in draw_batches(self.frames, count, train.batch, train.subjects, rng):
             first, second = np.triu_indices(train.batch, 1)

@@ -15,7 +15,7 @@ def report_pairs(test: PairEvaluator, model: MTCLAR, runtime: Runtime, run: RunF
     """Evaluate the network on the test pairs; write predictions.csv, scores.json and figures, and print the scores.
 
     Args:
-        test: the test pairs.
+        test: evaluates the network on the test pairs.
         model: the network, on the runtime's device.
         runtime: device and precision.
         run: folder to write to.
@@ -29,7 +29,9 @@ def report_pairs(test: PairEvaluator, model: MTCLAR, runtime: Runtime, run: RunF
     confusion = run.save_figure("similarity_confusion.png", similarity_figure(table))
     scatter = run.save_figure("delta_scatter.png", delta_figure(table))
     sheet = run.save_figure("pairs.png", pair_sheet(test.crops, table, test.pairs.first, test.pairs.second))
-    print(f"\n{len(table)} test pairs of {test.frames['subject'].nunique()} people")
+    images, subjects = len(test.frames), test.frames["subject"].nunique()
+    # AffectNet does not name the people: each of its images counts as a subject.
+    print(f"\n{len(table)} test pairs of {f'{subjects} people' if subjects < images else f'{images} images'}")
     print(f"similarity accuracy {scores['similarity_accuracy']:.3f}\n")
     print(delta_table(scores))
     print(f"\nrun folder  {run.path}\nplots       {confusion}\n            {scatter}\n            {sheet}")

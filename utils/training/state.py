@@ -27,12 +27,13 @@ class Progress:
     The random state is not saved: every step is reseeded from (seed, epoch, step).
 
     Attributes:
-        epoch: number of the current epoch, from 0.
+        epoch: number of completed epochs, and thus the number of the current epoch, from 0. Checkpoints hold this
+            number, so best.pt of the first epoch has epoch 1.
         step: number of steps done in this epoch.
         sums: sum of each term of the loss over these steps, scalar tensors by name.
         seconds: time spent on this epoch.
         best_loss: lowest validation loss so far.
-        best_epoch: its epoch, from 0; -1: none yet.
+        best_epoch: number of the epoch of `best_loss`, from 0; -1: none yet.
     """
 
     epoch: int = 0
@@ -58,7 +59,7 @@ class TrainingState:
 
     Attributes:
         optimizer: Adam on the parameters that require gradients.
-        scheduler: as the setting train.schedule names it.
+        scheduler: the learning rate schedule that the setting train.schedule names.
         progress: how far the run has come.
     """
 
@@ -85,7 +86,7 @@ class TrainingState:
         Raises:
             StorageError: the file cannot be written.
         """
-        # The entry is called "about" since the first version of the file format.
+        # The key is "about" for compatibility with the first file format.
         save_checkpoint(path, self._weights() | {"scores": scores, "about": extra_content})
 
     def save_last(self, path: Path) -> None:
@@ -135,8 +136,8 @@ def make_scheduler(optimizer: torch.optim.Optimizer, train: FitSettings, steps: 
     """Create the learning rate schedule.
 
     Args:
-        optimizer: its learning rate is `train.lr`.
-        train: names the schedule and the number of epochs.
+        optimizer: the optimiser whose learning rate the schedule changes; it starts with `train.lr`.
+        train: the settings of the schedule: its name, the learning rate and the number of epochs.
         steps: number of steps in an epoch.
     """
     if train.schedule == "plateau":
