@@ -19,6 +19,11 @@ from utils.runs.script import run_script
 
 log = logging.getLogger(__name__)
 
+SYMMETRIC_FUSION = (
+    "model.fusion %s is symmetric: it can learn similarity, but no differences of valence and arousal, which labelling "
+    "needs; concat learns both"
+)
+
 
 def main() -> None:
     settings = load_settings(Settings, "mtclar", "config.yaml", __doc__)
@@ -54,11 +59,7 @@ def main() -> None:
         start_from_emonet(model.encoder, settings.model.emonet)
     model = runtime.to_device(model)
     if not model.predicts_differences:
-        log.warning(
-            "model.fusion %s is symmetric: it can learn similarity, but no differences of valence and arousal, which "
-            "labelling needs; concat learns both",
-            model.fusion,
-        )
+        log.warning(SYMMETRIC_FUSION, model.fusion)
 
     # Test pairs: drawn before training, so that the script stops before training if the test set is unusable.
     test_evaluator = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, read_crops, settings)
@@ -71,15 +72,12 @@ def main() -> None:
     # Report: scores on pairs of test images, whose subjects are in neither the training nor the validation set.
     report_pairs(test_evaluator, model, runtime, run)
 
-    if not model.predicts_differences:
-        return
-
     # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. Its parameters are
     # fitted here on the validation clips, if there are at least six, and saved as calibration.json beside best.pt.
-    # The Labeller is used here only to encode clips.
-    cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
-    clips = ClipReader(Labeller(model, runtime), read_crops, cache, settings.data.workers)
-    calibration_for_dataset(clips, splits.validation, run.best, settings)
+    if model.predicts_differences:
+        cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
+        clips = ClipReader(Labeller(model, runtime), read_crops, cache, settings.data.workers)
+        calibration_for_dataset(clips, splits.validation, run.best, settings)
 
 
 if __name__ == "__main__":

@@ -408,7 +408,7 @@ def test_data_without_expression_labels_are_refused(sl_arguments, sl_demo, tmp_p
         "--task",
         "expression",
     )
-    assert re.search(r"none of the \d+ train images has expression classes .*data\.expressions", message)
+    assert re.search(r"none of the \d+ train images has expression classes; .*data\.expressions", message)
 
 
 def test_checkpoints_of_another_network_are_refused(folds_run, sl_arguments, demo_run, tmp_path):

@@ -63,8 +63,8 @@ def test_labels_planned_together_are_no_worse_than_even_or_greedy_ones(rng, coun
         assert len({suggestion.frame_index for suggestion in plan}) == count
         greedy = suggest(unlabelled, count)[-1].error_after
         assert plan[-1].error_after <= greedy * (1 + 1e-6)
-        even = _Plan(unlabelled, (0.0, 0.0), 512, count)
-        assert plan[-1].error_after <= even.suggestions(even.even(count))[-1].error_after * (1 + 1e-6)
+        even = _Plan(unlabelled, (0.0, 0.0), middles_of_parts(np.arange(60), count), 60)
+        assert plan[-1].error_after <= even.suggestions(np.arange(count))[-1].error_after * (1 + 1e-6)
 
 
 def test_plan_for_a_labelled_clip_is_empty_and_expected_error_leaves_labelled_frames_out(rng):
@@ -104,7 +104,7 @@ def test_plans_of_long_clips_are_no_worse_than_greedy_or_even_ones_and_sometimes
         )
         ratios.append(np.divide(planned, others))
     # The plan is optimised on some of the frames, so it may be slightly worse over all of them.
-    assert np.max(ratios) < 1.005
+    assert np.max(ratios) < 1.002
     mean_ratio = dict(zip(("greedy", "even"), np.mean(ratios, 0), strict=True))
     assert mean_ratio[beaten] < 0.995
 
@@ -117,3 +117,20 @@ def test_plan_has_no_more_frames_than_are_without_a_label(rng):
     (long,) = simulate_clips(rng, 1, 100, 0.1)
     assert len({one.frame_index for one in plan_labels(posteriors_given(long, None), 90)}) == 90
     assert plan_labels(posteriors_given(long, None), 0) == []
+
+
+def test_a_clip_can_be_given_more_suggestions_than_the_usual_number_of_candidates(rng):
+    (clip,) = simulate_clips(rng, 1, 600, 0.1)
+    unlabelled = posteriors_given(clip, None)
+    assert len({suggestion.frame_index for suggestion in suggest(unlabelled, 300)}) == 300
+    assert len({suggestion.frame_index for suggestion in plan_labels(unlabelled, 300)}) == 300
+
+
+def test_covariances_stay_exact_when_labels_are_added_and_removed(rng):
+    (clip,) = simulate_clips(rng, 1, 60, 0.1)
+    plan = _Plan(posteriors_given(clip, None), (0.05, 0.05), np.arange(0, 60, 2), 20)
+    chosen = np.array([3, 11, 12, 25])
+    for axis, changed, expected in zip(plan._axes, plan._given(chosen), plan._given(chosen[[0, 1, 3]]), strict=True):
+        changed.remove_label(axis, chosen, 2)
+        np.testing.assert_allclose(changed.covariance, expected.covariance, atol=1e-9)
+        np.testing.assert_allclose(changed.variances, expected.variances, atol=1e-9)

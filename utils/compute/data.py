@@ -33,7 +33,9 @@ def read_splits(settings: ScriptSettings) -> Splits:
         frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
         splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
     for name, frames in zip(splits._fields, splits, strict=True):
-        log.info("%s: %d images of %d people", name, len(frames), frames["subject"].nunique())
+        # AffectNet does not name the people: each of its images counts as a subject.
+        people = "" if settings.dataset == "affectnet" else f" of {frames['subject'].nunique()} people"
+        log.info("%s: %d images%s", name, len(frames), people)
     return splits
 
 

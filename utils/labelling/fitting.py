@@ -53,6 +53,7 @@ SIMULATED_SUPPORT = (
 )
 DENSE_SUPPORT = ((every_n, 5), (every_n, 3))  # These are used to fit the interval widths only.
 WIDTH_BINS = 5  # Each of this many bins of predictive standard deviations has a width of its own.
+BEYOND_LAST_BIN = 1.5  # Standard deviations above this multiple of the last bin's count as outside of the calibration.
 L2_PENALTY = 1e-3  # It pulls the log-parameters towards START, in nats per frame, for data sets of few clips.
 LOWER_BOUND = 1e-3  # The smallest value of every parameter.
 UPPER_BOUND = GPParameters(*[10.0] * len(GPParameters._fields))._replace(activity_exponent=2.0)
@@ -136,7 +137,8 @@ def _fit_widths(errors: list[np.ndarray], stds: list[np.ndarray]) -> IntervalWid
     """Fits the half-widths that hold 90 % of the held-out true labels.
 
     The frames are divided by their predictive standard deviation into bins of equal size. The width of a bin is the
-    90 % quantile of its standardised errors.
+    90 % quantile of its standardised errors. Well above the largest standard deviations that the validation clips have,
+    as in misread clips, the width is at least that of a normal variable.
 
     Args:
         errors: absolute errors, one array per fit problem.
@@ -150,6 +152,8 @@ def _fit_widths(errors: list[np.ndarray], stds: list[np.ndarray]) -> IntervalWid
     bins = [part for part in np.array_split(np.arange(len(order)), WIDTH_BINS) if len(part)]
     centres = [float(np.exp(np.log(all_stds[order][part]).mean())) for part in bins]
     widths = [max(float(np.quantile(deviations[part], COVERAGE)), NARROWEST_WIDTH) for part in bins]
+    centres.append(BEYOND_LAST_BIN * centres[-1])
+    widths.append(max(widths[-1], NORMAL_WIDTH))
     return IntervalWidths(tuple(centres), tuple(widths))
 
 

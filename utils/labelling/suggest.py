@@ -8,8 +8,8 @@ from utils.labelling.mixture import MixturePosterior
 from utils.labelling.support import evenly_spaced, middles_of_parts
 
 CANDIDATES = 256  # Up to this many evenly spaced frames of the clip may be suggested.
-EVALUATION_POINTS = 2048  # `suggest` averages the expected error over up to this many frames, beside the candidates.
-PLAN_POINTS = 512  # `plan_labels` averages over fewer frames, since it evaluates many more plans.
+EVALUATION_POINTS = 2048  # `suggest` averages the expected error over up to this many evenly spaced frames.
+PLAN_POINTS = 1024  # `plan_labels` averages over fewer frames, since it evaluates many more plans.
 COVARIANCE_BLOCK = 32  # So many columns of the covariance are computed at once, to limit memory.
 STABILISER = 1e-6  # It is added to the variance of a label before division.
 MOST_SWEEPS = 4  # The exchange ends after this many rounds; most plans are stable after two.
@@ -33,7 +33,7 @@ class Suggestion(NamedTuple):
 
 def expected_error(posteriors: list[MixturePosterior]) -> float:
     """Expected RMSE of the estimated labels, over both axes and all frames without a given label; 0 if all have one."""
-    unlabelled = np.delete(np.arange(len(posteriors[0].mean)), posteriors[0].observations.indices)
+    unlabelled = _unlabelled(posteriors)
     if not len(unlabelled):
         return 0.0
     return float(np.sqrt(np.mean([posterior.predictive_variance[unlabelled] for posterior in posteriors])))
@@ -52,7 +52,7 @@ def suggest(
         count: number of suggestions; fewer are returned if fewer frames are without a label.
         label_errors: standard deviations of the errors in a person's labels of valence and of arousal.
     """
-    plan = _Plan(posteriors, label_errors, EVALUATION_POINTS)
+    plan = _Plan(posteriors, label_errors, _candidates(posteriors, count), EVALUATION_POINTS)
     return plan.suggestions(plan.greedy(count, np.arange(len(plan.candidates))))
 
 
@@ -66,113 +66,183 @@ def plan_labels(
     changes. The better result is returned, the most useful frame first. Plans of more than LARGEST_EXCHANGE frames are
     the better of the two starting points.
     """
-    plan = _Plan(posteriors, label_errors, PLAN_POINTS, count)
-    count = min(count, len(plan.candidates))
-    if not count:
+    even = middles_of_parts(_unlabelled(posteriors), count)
+    if not len(even):
         return []
-    everything = np.arange(len(plan.candidates))
-    starts = [plan.greedy(count, everything), plan.even(count)]
+    plan = _Plan(posteriors, label_errors, np.union1d(_candidates(posteriors, count), even), PLAN_POINTS)
+    starts = [plan.greedy(len(even), np.arange(len(plan.candidates))), np.searchsorted(plan.candidates, even)]
     if count <= LARGEST_EXCHANGE:
         starts = [plan.exchange(start) for start in starts]
     best = max(starts, key=plan.reduction)
     return plan.suggestions(plan.greedy(count, best))
 
 
+def _unlabelled(posteriors: list[MixturePosterior]) -> np.ndarray:
+    """Indices of the frames without a given label."""
+    return np.delete(np.arange(len(posteriors[0].mean)), posteriors[0].observations.indices)
+
+
+def _candidates(posteriors: list[MixturePosterior], count: int) -> np.ndarray:
+    """Indices of evenly spaced frames without a label: up to CANDIDATES, or more if more than half are to be chosen."""
+    frames, labelled = np.arange(len(posteriors[0].mean)), posteriors[0].observations.indices
+    most = max(CANDIDATES, 2 * count)
+    grid = np.setdiff1d(evenly_spaced(frames, most), labelled)
+    return grid if len(grid) >= count else evenly_spaced(_unlabelled(posteriors), most)
+
+
 class _Plan:
-    """The candidates of a clip, and the covariances of f at the evaluation points with f at the candidates.
+    """The candidates of a clip, and how far labels at them would reduce the variance of f.
 
     Attributes:
         candidates: (Q,) indices of the frames that may be suggested.
     """
 
     def __init__(
-        self, posteriors: list[MixturePosterior], label_errors: tuple[float, float], points: int, even: int = 0
+        self,
+        posteriors: list[MixturePosterior],
+        label_errors: tuple[float, float],
+        candidates: np.ndarray,
+        points: int,
     ):
         """Computes the covariances.
 
         Args:
             posteriors: of valence and arousal, given the labels so far.
             label_errors: standard deviations of a person's label of valence and of arousal.
-            points: number of evaluation points, beside the candidates.
-            even: number of evenly spaced frames that must be among the candidates.
+            candidates: (Q,) indices of the frames that may be suggested, ascending.
+            points: number of evaluation points.
         """
-        frames, labelled = np.arange(len(posteriors[0].mean)), posteriors[0].observations.indices
-        unlabelled = np.setdiff1d(frames, labelled)
-        grid = np.setdiff1d(evenly_spaced(frames, CANDIDATES), labelled)
-        self._even = middles_of_parts(unlabelled, even)
-        self.candidates = np.union1d(grid if len(grid) else evenly_spaced(unlabelled, CANDIDATES), self._even)
-        rows = np.union1d(self.candidates, evenly_spaced(frames, points))
-        self._rows = np.searchsorted(rows, self.candidates)
-        self._covariances = [_covariance(posterior, self.candidates, rows) for posterior in posteriors]
-        self._variances = [posterior.variance[rows] for posterior in posteriors]
-        self._noise = [error**2 + STABILISER for error in label_errors]
+        self.candidates = candidates
+        evaluated = evenly_spaced(np.arange(len(posteriors[0].mean)), points)
+        rows = np.concatenate((evaluated, np.setdiff1d(self.candidates, evaluated)))
+        order = np.argsort(rows)
+        candidate_rows = order[np.searchsorted(rows, self.candidates, sorter=order)]
+        self._axes = [
+            _AxisCovariance(
+                _covariance(posterior, self.candidates, rows),
+                posterior.variance[evaluated],
+                candidate_rows,
+                error**2 + STABILISER,
+            )
+            for posterior, error in zip(posteriors, label_errors, strict=True)
+        ]
         self._nugget_variance = float(np.mean([posterior.nugget**2 for posterior in posteriors]))
-
-    def even(self, count: int) -> np.ndarray:
-        """Indices among the candidates of up to `count` evenly spaced frames."""
-        return np.searchsorted(self.candidates, self._even)[:count]
 
     def greedy(self, count: int, allowed: np.ndarray) -> np.ndarray:
         """Indices of up to `count` of the `allowed` candidates, each the best one given those chosen before it."""
+        axes = [axis.copy() for axis in self._axes]
         chosen: list[int] = []
         for _ in range(min(count, len(allowed))):
-            gains = self._gains(np.array(chosen, int))[allowed]
+            gains = _gains(axes)[allowed]
             gains[np.isin(allowed, chosen)] = -1
             chosen.append(int(allowed[gains.argmax()]))
+            for axis in axes:
+                axis.add_label(chosen[-1])
         return np.array(chosen, int)
 
     def exchange(self, chosen: np.ndarray) -> np.ndarray:
         """Replaces each chosen candidate in turn by the best one given the others, until nothing changes."""
         chosen = chosen.copy()
         for _ in range(MOST_SWEEPS):
+            axes = self._given(chosen)  # Computed anew in each sweep, so that rounding errors do not accumulate.
             before = chosen.copy()
             for number in range(len(chosen)):
                 others = np.delete(chosen, number)
-                gains = self._gains(others)
+                for axis, prior in zip(axes, self._axes, strict=True):
+                    axis.remove_label(prior, chosen, number)
+                gains = _gains(axes)
                 gains[others] = -1
                 best = int(gains.argmax())
                 if gains[best] > gains[chosen[number]] * (1 + 1e-6):
                     chosen[number] = best
+                for axis in axes:
+                    axis.add_label(chosen[number])
             if (chosen == before).all():
                 break
         return chosen
 
     def reduction(self, chosen: np.ndarray) -> float:
-        """Total reduction of variance by labels at the chosen candidates."""
-        return float(sum(np.square(explained).sum() for explained in self._explained(chosen)))
+        """Total reduction of variance at the evaluation points by labels at the chosen candidates."""
+        pairs = zip(self._axes, self._given(chosen), strict=True)
+        return float(sum((before.variances - after.variances).sum() for before, after in pairs))
 
     def suggestions(self, chosen: np.ndarray) -> list[Suggestion]:
         """The chosen candidates in order, with the expected errors before and after each."""
-        errors = [self._expected_error(chosen[:number]) for number in range(len(chosen) + 1)]
+        axes = [axis.copy() for axis in self._axes]
+        errors = [self._expected_error(axes)]
+        for candidate in chosen:
+            for axis in axes:
+                axis.add_label(int(candidate))
+            errors.append(self._expected_error(axes))
         frames = self.candidates[chosen]
         return [Suggestion(int(frame), *errors[number : number + 2]) for number, frame in enumerate(frames)]
 
-    def _expected_error(self, chosen: np.ndarray) -> float:
-        variances = [
-            np.maximum(variance - np.square(explained).sum(1), 0)
-            for variance, explained in zip(self._variances, self._explained(chosen), strict=True)
-        ]
+    def _given(self, chosen: np.ndarray) -> "list[_AxisCovariance]":
+        """The covariances given labels at the chosen candidates."""
+        axes = [axis.copy() for axis in self._axes]
+        for candidate in chosen:
+            for axis in axes:
+                axis.add_label(int(candidate))
+        return axes
+
+    def _expected_error(self, axes: "list[_AxisCovariance]") -> float:
+        variances = [np.maximum(axis.variances, 0) for axis in axes]
         return float(np.sqrt(np.mean(variances) + self._nugget_variance))
 
-    def _explained(self, chosen: np.ndarray) -> list[np.ndarray]:
-        """Per axis, (points, K) whose squared rows sum to the variance that labels at K candidates explain."""
-        return [
-            np.linalg.solve(self._factor(covariance, chosen, noise), covariance[:, chosen].T).T
-            for covariance, noise in zip(self._covariances, self._noise, strict=True)
-        ]
 
-    def _gains(self, chosen: np.ndarray) -> np.ndarray:
-        """(Q,) reduction of variance by one more label at each candidate, given labels at the chosen ones."""
-        gains = np.zeros(len(self.candidates))
-        for covariance, noise, explained in zip(self._covariances, self._noise, self._explained(chosen), strict=True):
-            remaining = covariance - explained @ explained[self._rows].T
-            variance = np.maximum(remaining[self._rows, np.arange(len(self._rows))], 0)
-            gains += np.square(remaining).sum(0) / (variance + noise)
-        return gains
+class _AxisCovariance:
+    """Covariances of f on one axis, between E evaluation points and Q candidates, given labels at some candidates.
 
-    def _factor(self, covariance: np.ndarray, chosen: np.ndarray, noise: float) -> np.ndarray:
-        """Cholesky factor of the covariance of labels at the chosen candidates."""
-        return np.linalg.cholesky(covariance[np.ix_(self._rows[chosen], chosen)] + noise * np.eye(len(chosen)))
+    Attributes:
+        covariance: (R, Q) covariances of f at R frames with f at the candidates. The first E of the R frames are the
+            evaluation points; the others are the candidates that are not evaluation points.
+        variances: (E,) variances of f at the evaluation points.
+    """
+
+    def __init__(self, covariance: np.ndarray, variances: np.ndarray, candidate_rows: np.ndarray, noise: float):
+        """candidate_rows: (Q,) row of each candidate in `covariance`; noise: error variance of a label."""
+        self.covariance, self.variances = covariance, variances
+        self._rows, self._noise = candidate_rows, noise
+
+    def copy(self) -> "_AxisCovariance":
+        return _AxisCovariance(self.covariance.copy(), self.variances.copy(), self._rows, self._noise)
+
+    def gains(self) -> np.ndarray:
+        """(Q,) total reduction of variance at the evaluation points by one more label at each candidate."""
+        evaluated = self.covariance[: len(self.variances)]
+        variances = np.maximum(self.covariance[self._rows, np.arange(len(self._rows))], 0)
+        return np.einsum("rq,rq->q", evaluated, evaluated) / (variances + self._noise)
+
+    def add_label(self, candidate: int) -> None:
+        """Conditions on a label at a candidate."""
+        column = self.covariance[:, candidate].copy()
+        variance = max(column[self._rows[candidate]], 0) + self._noise
+        self._update(column, -1 / variance)
+
+    def remove_label(self, prior: "_AxisCovariance", chosen: np.ndarray, number: int) -> None:
+        """Removes the label at chosen[number] again.
+
+        With K the covariance of the labels, and b the column of the prior covariance with the labels times that of K⁻¹,
+        the covariance without label i is larger by b · bᵀ / (K⁻¹)_ii.
+
+        Args:
+            prior: the covariances without any of the labels.
+            chosen: (K,) candidates with a label.
+            number: index of the label in `chosen`.
+        """
+        labels = prior.covariance[np.ix_(self._rows[chosen], chosen)] + self._noise * np.eye(len(chosen))
+        inverse = np.linalg.solve(labels, np.eye(len(chosen))[:, number])
+        self._update(prior.covariance[:, chosen] @ inverse, 1 / inverse[number])
+
+    def _update(self, column: np.ndarray, factor: float) -> None:
+        """Adds factor · column · columnᵀ to the covariances, and its diagonal to the variances."""
+        self.covariance += np.outer(factor * column, column[self._rows])
+        self.variances += factor * column[: len(self.variances)] ** 2
+
+
+def _gains(axes: list[_AxisCovariance]) -> np.ndarray:
+    """(Q,) reduction of variance, summed over both axes, by one more label at each candidate."""
+    return np.sum([axis.gains() for axis in axes], axis=0)
 
 
 def _covariance(posterior: MixturePosterior, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -162,8 +162,8 @@ def refuse_known_people(
     for name in split_settings:
         if str(value_of(settings, name)) != str(value_of(trained_settings, name)):
             raise SettingsError(
-                f"{name} is {value_of(trained_settings, name)} in {checkpoint}, not {value_of(settings, name)}: another split of "
-                "the same data would test people that the network was trained on; leave "
+                f"{name} is {value_of(trained_settings, name)} in {checkpoint}, not {value_of(settings, name)}: "
+                "another split of the same data would test people that the network was trained on; leave "
                 f"{name} unchanged, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
             )
 
@@ -174,4 +174,5 @@ def _without_other_data(file: Layer, dataset: str) -> Layer:
     data = content.get("data")
     if content.get("dataset", "demo") == dataset or not isinstance(data, dict):
         return file
-    return source, content | {"data": {name: value for name, value in data.items() if name not in KEYS_TIED_TO_ONE_DATA_SET}}
+    kept = {name: value for name, value in data.items() if name not in KEYS_TIED_TO_ONE_DATA_SET}
+    return source, content | {"data": kept}
