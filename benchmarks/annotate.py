@@ -5,8 +5,10 @@
 In a real browser, a script labels CLIPS clips of rendered people whom the network has never seen: LABELS labels per
 clip, at the frames that the page suggests, equal to the true labels plus normal errors of standard deviation SIGMA. The
 labels that *Finish* writes are compared with linear interpolation between EVEN evenly spaced labels with errors of the
-same distribution. Then a clip of LONG frames is labelled, and the browser measures the time from each click until the
-new traces, intervals and suggestion are on screen.
+same distribution. Neither method is told SIGMA: the page estimates it, and the interpolation is not smoothed.
+
+Then a clip of LONG frames is labelled, and the browser measures the time from each click until the new traces,
+intervals and suggestion are on screen.
 """
 
 import argparse
@@ -49,8 +51,7 @@ def main() -> None:
 def labelling_errors(folder: Path, context, arguments: argparse.Namespace) -> pd.DataFrame:
     """RMSE over all frames, one row per clip, for both methods and axes."""
     truth, rng = render_clips(folder), np.random.default_rng(0)
-    options = ("--runs", arguments.runs, "--support_set.annotator_error", SIGMA)
-    with serving(folder / "clips", arguments.checkpoint, *options) as server:
+    with serving(folder / "clips", arguments.checkpoint, "--runs", arguments.runs) as server:
         tab = Tab(context, server.url)
         for name, true in truth.items():
             tab.page.get_by_label("Choose a video").click()

@@ -5,8 +5,8 @@
     python benchmarks/label_quality.py --seeds 201 202 --hard_seeds 203      other people, harder scenes
 
 Renders one demo set per seed: 24 people with 60 frames each; "long": 12 people with 240 frames; "minutes": 6 people
-with 1,500 frames. The network was not trained on these people, and the calibration was not fitted on them. Labels each
-clip by every method, and prints:
+with 1,500 frames; and one set of 12 people with 240 frames for each kind of trace in unlike_traces.py. The network was
+not trained on these people, and the calibration was not fitted on them. Labels each clip by every method, and prints:
 
 - RMSE and CCC on the frames without a label, coverage and width of the 90 % intervals, and the expected error;
 - how many suggested labels give the error of evenly spaced ones;
@@ -28,9 +28,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from benchmarks.unlike_traces import UNLIKE_TRACES
 from datasets.afewva import read_afewva
 from datasets.columns import AXES
-from datasets.demo.dataset import render_demo
+from datasets.demo.dataset import LabelTrace, render_demo
+from datasets.demo.traces import label_trace
 from datasets.splits import Splits
 from models.mtclar import MTCLAR
 from utils.compute.data import CropReader, read_splits
@@ -52,9 +54,9 @@ from utils.runs.trained import checkpoint_path, label_settings
 
 BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels per clip of 60 frames
 MINUTE_BUDGETS = (6, 12, 24, 48, 96)  # labels per minute: one in ten seconds, and more
+TRACE_BUDGETS = (4, 12, 28)  # labels per clip of 240 frames
 STRATEGIES = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
 LABELS_PER_WRONG_LABEL, SHIFT = 10, 0.6  # the audit's test: one label in ten is wrong by this much
-
 
 ANNOTATORS = {  # gain, offset and standard deviation of an annotator's labels
     "exact": (1.0, 0.0, 0.0),
@@ -75,6 +77,7 @@ class TestSet(NamedTuple):
         frames: frames per clip.
         hard: whether the scenes are harder.
         budgets: numbers of labels per clip, for evenly spaced and for suggested frames.
+        trace: draws the labels of a clip.
     """
 
     name: str
@@ -83,6 +86,7 @@ class TestSet(NamedTuple):
     frames: int = 60
     hard: bool = False
     budgets: tuple[int, ...] = BUDGETS
+    trace: LabelTrace = label_trace
 
     def support_sets(self) -> list[tuple[str, int]]:
         """Strategy and amount of each support-set that the clips are labelled from."""
@@ -146,6 +150,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--hard_seeds", type=int, nargs="+", default=[113, 114], help="of the set of harder scenes")
     parser.add_argument("--long_seeds", type=int, nargs="+", default=[115], help="of the set of long clips")
     parser.add_argument("--minute_seeds", type=int, nargs="+", default=[116], help="of the set of clips of a minute")
+    parser.add_argument("--trace_seeds", type=int, nargs="+", default=[117], help="of each set of unlike traces")
     parser.add_argument("--folder", type=Path, default=Path("data/label_quality"), help="for demo sets and the table")
     parser.add_argument("--plot", type=Path, help="write a plot of RMSE against the number of labels to this PNG file")
     return parser.parse_args()
@@ -158,6 +163,10 @@ def test_sets(arguments: argparse.Namespace) -> list[TestSet]:
         TestSet("harder", arguments.hard_seeds, hard=True),
         TestSet("long", arguments.long_seeds, 12, 240, budgets=tuple(4 * amount for amount in BUDGETS)),
         TestSet("minutes", arguments.minute_seeds, 6, 1500, budgets=MINUTE_BUDGETS),
+        *(
+            TestSet(name, arguments.trace_seeds, 12, 240, budgets=TRACE_BUDGETS, trace=trace)
+            for name, trace in UNLIKE_TRACES.items()
+        ),
     ]
 
 
@@ -193,7 +202,7 @@ def render(folder: Path, kind: TestSet) -> pd.DataFrame:
     parts = []
     for seed in kind.seeds:
         root = folder / f"{kind.name}_{seed}"
-        render_demo(root, seed, kind.people, kind.frames, kind.frames, hard=kind.hard)
+        render_demo(root, seed, kind.people, kind.frames, kind.frames, hard=kind.hard, trace=kind.trace)
         frames = read_afewva(root, None, 1.0, False)
         parts.append(frames.assign(clip=f"{seed}/" + frames["clip"]))
     return pd.concat(parts, ignore_index=True)

@@ -244,3 +244,10 @@ def test_interrupted_rendering_leaves_no_files(tmp_path, monkeypatch):
 def test_invalid_parameters_are_refused(tmp_path, wrong):
     with pytest.raises(DataError, match="demo set"):
         render_demo(tmp_path / "set", **SMALL | wrong)
+
+
+def test_trace_at_four_times_the_frame_rate_is_the_same_trace_over_time():
+    slow, fast = (label_trace(np.random.default_rng(3), 60 * factor, 25.0 * factor) for factor in (1, 4))
+    np.testing.assert_allclose(fast[::4], slow, atol=1e-12)
+    slow, fast = (pose_trace(np.random.default_rng(3), 60 * factor, 25.0 * factor) for factor in (1, 4))
+    assert [pose.yaw for pose in fast[::4]] == pytest.approx([pose.yaw for pose in slow])

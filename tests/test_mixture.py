@@ -16,7 +16,7 @@ from simulated_clips import (
 from utils.labelling.audit import audit
 from utils.labelling.gp import GPPosterior
 from utils.labelling.mixture import MixturePosterior
-from utils.labelling.suggest import expected_error
+from utils.labelling.suggest import expected_error, suggest
 from utils.labelling.types import observations_of
 
 
@@ -99,3 +99,12 @@ def test_unlikely_labels_widen_the_intervals_of_their_clip(rng, calibration):
     anchors.labels[::2] += 0.5
     unlikely = calibration.half_widths(posteriors_given(clip, anchors, calibration))
     assert (unlikely > likely).all()
+
+
+def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    labels = np.tile([[1.0, 1.0], [-1.0, -1.0]], (4, 1))
+    posteriors = posteriors_given(clip, anchors_at(clip, range(20, 28))._replace(labels=labels))
+    assert max(posterior.variance.max() for posterior in posteriors) > 1
+    assert 0.5 < expected_error(posteriors) <= 1
+    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.02)

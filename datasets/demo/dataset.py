@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ import numpy as np
 
 from datasets.demo.paint import Painter
 from datasets.demo.people import random_person
-from datasets.demo.traces import expression_of, label_trace, pose_trace
+from datasets.demo.traces import FRAME_RATE, expression_of, label_trace, pose_trace
 from utils.base.errors import DataError, StorageError
 
 FORMAT = 2  # to be increased whenever the same parameters give other bytes
@@ -37,6 +38,9 @@ IDENTITY, LABELS, POSES, PIXELS = range(4)
 Row = tuple[str, str, int]
 """Clip, frame id and expression code: a row of expressions.csv."""
 
+LabelTrace = Callable[[np.random.Generator, int, float], np.ndarray]
+"""Draws valence and arousal (frames, 2) of a clip, given a generator, the number of frames and the frame rate."""
+
 
 def render_demo(
     root: str | Path,
@@ -47,6 +51,8 @@ def render_demo(
     size: int = 128,
     hard: bool = False,
     workers: int | None = None,
+    trace: LabelTrace = label_trace,
+    frame_rate: float = FRAME_RATE,
 ) -> Path:
     """Render the demo set, unless the same one is already there; an older demo set is replaced.
 
@@ -60,6 +66,8 @@ def render_demo(
         size: side of the images in pixels.
         hard: stronger personal gain and offset, occluders, blur and side light.
         workers: number of processes; None = one per core. The number does not affect the files.
+        trace: draws the labels of a clip; a function of a module, so that other processes can import it.
+        frame_rate: frames per second. Readers of the set take it for FRAME_RATE.
 
     Returns:
         The folder as a Path.
@@ -79,6 +87,10 @@ def render_demo(
         "size": size,
         "hard": bool(hard),
     }
+    if trace is not label_trace:
+        parameters["trace"] = trace.__name__
+    if frame_rate != FRAME_RATE:
+        parameters["frame_rate"] = frame_rate
     if people < 1 or min(frames, short_frames) < 1 or size < 32:
         raise DataError(
             f"demo set: people ({people}), frames ({frames}, {short_frames}) must be 1 or more, "
@@ -87,19 +99,19 @@ def render_demo(
     if _read_parameters(root) == parameters:
         return root
     try:
-        _build(root, parameters, workers)
+        _build(root, parameters, workers, trace)
     except OSError as error:
         raise StorageError.from_os_error(root, error) from error
     return root
 
 
-def _build(root: Path, parameters: dict[str, Any], workers: int | None) -> None:
+def _build(root: Path, parameters: dict[str, Any], workers: int | None, trace: LabelTrace) -> None:
     """Render into a temporary folder beside `root`, and rename it when the set is complete."""
     root.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     building.chmod(0o755)
     try:
-        _render_people(building, parameters, workers)
+        _render_people(building, parameters, workers, trace)
         (building / "demo.json").write_text(json.dumps(parameters, indent=1) + "\n")
         _rename(building, root, parameters)
     finally:
@@ -137,11 +149,11 @@ def _rename(building: Path, root: Path, parameters: dict[str, Any]) -> None:
         shutil.rmtree(old)
 
 
-def _render_people(folder: Path, parameters: dict[str, Any], workers: int | None) -> None:
+def _render_people(folder: Path, parameters: dict[str, Any], workers: int | None, trace: LabelTrace) -> None:
     """Render every clip, in several processes if there are several workers, and write expressions.csv."""
     people = parameters["people"]
     digits = max(3, len(str(people)))
-    jobs = [(folder, parameters, index, f"{index + 1:0{digits}d}") for index in range(people)]
+    jobs = [(folder, parameters, index, f"{index + 1:0{digits}d}", trace) for index in range(people)]
     workers = min(workers or os.cpu_count() or 1, people)
     if workers == 1:
         tables = [_render_person(job) for job in jobs]
@@ -159,22 +171,23 @@ def _render_people(folder: Path, parameters: dict[str, Any], workers: int | None
         writer.writerows(row for table in tables for row in table)
 
 
-def _render_person(job: tuple[Path, dict[str, Any], int, str]) -> list[Row]:
+def _render_person(job: tuple[Path, dict[str, Any], int, str, LabelTrace]) -> list[Row]:
     """Render one clip.
 
     Args:
-        job: folder of the set, its parameters, index of the person, name of the clip.
+        job: folder of the set, its parameters, index of the person, name of the clip, function that draws its labels.
 
     Returns:
         The clip's rows of expressions.csv.
     """
-    folder, parameters, index, clip = job
+    folder, parameters, index, clip, trace = job
     seed, size, hard = (parameters[key] for key in ("seed", "size", "hard"))
     frames = parameters["short_frames" if index % LONG_EVERY else "frames"]
     rng = [np.random.default_rng([seed, index, stream]) for stream in range(4)]
     painter = Painter(random_person(rng[IDENTITY], hard), size)
     camera = Camera(rng[PIXELS], size, hard)
-    labels, poses = label_trace(rng[LABELS], frames), pose_trace(rng[POSES], frames)
+    frame_rate = parameters.get("frame_rate", FRAME_RATE)
+    labels, poses = trace(rng[LABELS], frames, frame_rate), pose_trace(rng[POSES], frames, frame_rate)
     (folder / clip).mkdir()
     records, rows = {}, []
     for number, ((valence, arousal), pose) in enumerate(zip(labels, poses, strict=True)):

@@ -24,6 +24,7 @@ OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are di
 SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
 FEWEST_LABELS = 3  # With fewer labels, the posterior with the evidence is used alone.
 SCALE_PRIOR_LABELS = 4  # The prior of the variance scale, which is 1, has the weight of this many labels.
+LARGEST_VARIANCE = 1.0  # The variance of any distribution on [-1, 1] is at most 1.
 LARGEST_SQUARED_DEVIATION = 9.0  # In the variance scale, no label counts as more than three standard deviations off.
 
 
@@ -115,8 +116,8 @@ class MixturePosterior:
 
     @property
     def predictive_variance(self) -> np.ndarray:
-        """(N,) variance of the true labels, which scatter about f by the nugget."""
-        return self.variance + self.nugget**2
+        """(N,) variance of the true labels, which scatter about f by the nugget and lie in [-1, 1]."""
+        return np.minimum(self.variance + self.nugget**2, LARGEST_VARIANCE)
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """(R, C) covariance of f at `rows` (R,) (None: all frames) with f at `columns` (C,), both frame indices."""

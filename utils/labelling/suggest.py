@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.labelling.mixture import MixturePosterior
+from utils.labelling.mixture import LARGEST_VARIANCE, MixturePosterior
 from utils.labelling.support import evenly_spaced, middles_of_parts
 
 CANDIDATES = 256  # Up to this many evenly spaced frames of the clip may be suggested.
@@ -126,7 +126,7 @@ class _Plan:
             )
             for posterior, error in zip(posteriors, label_errors, strict=True)
         ]
-        self._nugget_variance = float(np.mean([posterior.nugget**2 for posterior in posteriors]))
+        self._nugget_variances = [posterior.nugget**2 for posterior in posteriors]
 
     def greedy(self, count: int, allowed: np.ndarray) -> np.ndarray:
         """Indices of up to `count` of the `allowed` candidates, each the best one given those chosen before it."""
@@ -186,8 +186,11 @@ class _Plan:
         return axes
 
     def _expected_error(self, axes: "list[_AxisCovariance]") -> float:
-        variances = [np.maximum(axis.variances, 0) for axis in axes]
-        return float(np.sqrt(np.mean(variances) + self._nugget_variance))
+        variances = [
+            np.clip(axis.variances + nugget_variance, 0, LARGEST_VARIANCE)
+            for axis, nugget_variance in zip(axes, self._nugget_variances, strict=True)
+        ]
+        return float(np.sqrt(np.mean(variances)))
 
 
 class _AxisCovariance:
