@@ -107,4 +107,4 @@ def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
     posteriors = posteriors_given(clip, anchors_at(clip, range(20, 28))._replace(labels=labels))
     assert max(posterior.variance.max() for posterior in posteriors) > 1
     assert 0.5 < expected_error(posteriors) <= 1
-    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.02)
+    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.1)
