@@ -9,19 +9,12 @@ import torch
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.fitting import CalibrationClip, fit_calibration
 from utils.labelling.mixture import MixturePosterior
-from utils.labelling.process import GPParameters
+from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import Anchors, EncodedClip, observations_of
 
 PARAMETERS = GPParameters(
-    wiener=0.1,
-    matern=0.7,
-    matern_seconds=1.1,
-    activity_exponent=0.6,
-    ou=0.15,
-    ou_seconds=0.25,
-    offset=0.37,
-    observation_noise=0.11,
-    nugget=0.02,
+    ProcessParameters(wiener=0.1, matern=0.7, matern_seconds=1.1, activity_exponent=0.6, nugget=0.02),
+    (EvidenceParameters(ou=0.15, ou_seconds=0.25, offset=0.37, observation_noise=0.11),),
 )
 FRAME_RATE = 25
 
@@ -34,7 +27,7 @@ def simulate_clips(rng: np.random.Generator, count: int, frames: int, noise: flo
     for _ in range(count):
         labels = root @ rng.normal(size=(frames, 2))
         evidence = labels + rng.normal(0, 0.3, 2) + rng.normal(0, noise, labels.shape)
-        clips.append(CalibrationClip(times, evidence, labels))
+        clips.append(CalibrationClip(times, evidence[:, None], labels))
     return clips
 
 

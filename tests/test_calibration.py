@@ -11,6 +11,7 @@ from utils.base.files import sha256_of_file
 from utils.labelling.calibration import (
     DEFAULT_CALIBRATION,
     NORMAL_WIDTH,
+    AxisCalibration,
     Calibration,
     ForeignOffset,
     IntervalWidths,
@@ -53,25 +54,28 @@ def test_long_clips_and_missing_labels_can_be_fitted(rng):
     (clip,) = simulate_clips(rng, 1, 300, 0.1)
     clip.labels[::7] = np.nan
     calibration = fit_calibration([clip])
-    assert all(np.isfinite(parameters).all() for parameters in calibration.parameters)
-    assert min(calibration.interval_widths[0].widths) > 0
+    for one in calibration.axes:
+        assert np.isfinite([*one.parameters.process, *one.parameters.evidence[0]]).all()
+    assert min(calibration.valence.interval_widths.widths) > 0
 
 
 def test_axis_without_labels_keeps_the_default_calibration(rng):
     clips = [clip._replace(labels=clip.labels * (1, np.nan)) for clip in simulate_clips(rng, 4, 30, 0.1)]
     calibration = fit_calibration(clips)
-    assert calibration.interval_widths[1].widths == (NORMAL_WIDTH,)
-    assert calibration.parameters[1] == pytest.approx(DEFAULT_CALIBRATION.parameters[1])
+    assert calibration.arousal.interval_widths.widths == (NORMAL_WIDTH,)
+    fitted, default = calibration.arousal.parameters, DEFAULT_CALIBRATION.arousal.parameters
+    assert fitted.process == pytest.approx(default.process)
+    assert fitted.evidence[0] == pytest.approx(default.evidence[0])
 
 
 def test_calibration_fitted_on_constant_labels_can_be_saved_and_read(tmp_path):
     times = np.arange(30) / 25
-    clips = [CalibrationClip(times, np.zeros((30, 2)), np.full((30, 2), 0.5)) for _ in range(4)]
+    clips = [CalibrationClip(times, np.zeros((30, 1, 2)), np.full((30, 2), 0.5)) for _ in range(4)]
     calibration = fit_calibration(clips)
     (tmp_path / "best.pt").write_bytes(b"weights")
     save_calibration(tmp_path / "best.pt", calibration)
     assert read_calibration(tmp_path / "best.pt") == calibration
-    assert min(calibration.interval_widths[0].widths) >= NORMAL_WIDTH / 2
+    assert min(calibration.valence.interval_widths.widths) >= NORMAL_WIDTH / 2
 
 
 @pytest.fixture
@@ -83,11 +87,12 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def calibration():
+    noisy = PARAMETERS.evidence[0]._replace(observation_noise=0.3, gain=0.5, bias=-0.1)
+    time_only = PARAMETERS._replace(process=PARAMETERS.process._replace(matern=0.2), evidence=())
+    widths = IntervalWidths((0.1, 0.2), (1.6, 1.5)), IntervalWidths((0.1,), (1.7,))
     return Calibration(
-        parameters=(PARAMETERS, PARAMETERS._replace(observation_noise=0.3)),
-        time_only=(PARAMETERS, PARAMETERS._replace(matern=0.2)),
-        foreign_offsets=(ForeignOffset(0.2, 0.3), ForeignOffset(0.1, 0.2)),
-        interval_widths=(IntervalWidths((0.1, 0.2), (1.6, 1.5)), IntervalWidths((0.1,), (1.7,))),
+        AxisCalibration(PARAMETERS, time_only, ForeignOffset(0.2, 0.3), widths[0]),
+        AxisCalibration(PARAMETERS._replace(evidence=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1]),
         clips=9,
         source="demo",
     )
@@ -99,7 +104,7 @@ def test_calibration_is_read_with_the_weights_that_it_was_fitted_for(checkpoint,
     assert read_calibration(checkpoint) == calibration
     path = checkpoint.with_name("calibration.json")
     content = json.loads(path.read_text())
-    content["valence"]["parameters"]["observation_noise"] = float("nan")
+    content["valence"]["parameters"]["evidence"][0]["observation_noise"] = float("nan")
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="calibration.json.*delete the file"):
         read_calibration(checkpoint)
@@ -125,7 +130,7 @@ def test_fusion_json_of_an_earlier_version_is_ignored(checkpoint, calibration):
 
 
 def test_anchors_of_more_people_leave_a_smaller_offset(calibration):
-    stds = [calibration.for_foreign_anchors(people).parameters[0].offset for people in (1, 4, 1000)]
+    stds = [calibration.for_foreign_anchors(people).valence.parameters.evidence[0].offset for people in (1, 4, 1000)]
     assert stds[0] == pytest.approx(np.hypot(0.2, 0.3)) and stds[0] > stds[1] > stds[2]
     assert stds[2] == pytest.approx(0.2, rel=0.01)
 

@@ -23,7 +23,7 @@ def clip() -> EncodedClip:
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.uniform(0.02, 0.06, FRAMES))
     evidence = true_labels(times) + rng.normal(0, 0.1, (FRAMES, 2))
-    return EncodedClip(torch.zeros(FRAMES, 1), times, evidence)
+    return EncodedClip(torch.zeros(FRAMES, 1), times, evidence[:, None])
 
 
 def random_anchors(clip: EncodedClip, indices, error=0.0) -> Anchors:

@@ -39,8 +39,8 @@ def test_anchors_of_other_videos_shift_the_evidence(labeller):
     foreign = Anchors(others, np.full((3, 2), 0.4), np.zeros((3, 2)), np.full(3, np.nan), np.arange(3), np.full(3, -1))
     posteriors = labeller.posteriors(clip, foreign)
     evidence = 0.4 + labeller.mean_difference(clip.embeddings, others)
-    parameters = DEFAULT_CALIBRATION.for_foreign_anchors(1).parameters[1]
-    expected = GPPosterior(parameters, times, evidence[:, 1], NO_LABELS)
+    parameters = DEFAULT_CALIBRATION.for_foreign_anchors(1).arousal.parameters
+    expected = GPPosterior(parameters, times, evidence[:, 1:], NO_LABELS)
     np.testing.assert_allclose(posteriors[1].mean, expected.mean)
 
 
@@ -57,10 +57,8 @@ def test_exact_labels_are_kept_and_uncertain_labels_are_smoothed(labeller, rng):
 def test_clip_without_labels_is_labelled_by_the_evidence_alone(labeller, rng):
     (clip,) = simulate_clips(rng, 1, 40, 0.1)
     posteriors = labeller.posteriors(encoded(clip), None)
-    for posterior, parameters, evidence in zip(
-        posteriors, DEFAULT_CALIBRATION.parameters, clip.evidence.T, strict=True
-    ):
-        expected = GPPosterior(parameters, clip.times, evidence, NO_LABELS)
+    for axis, (posterior, one) in enumerate(zip(posteriors, DEFAULT_CALIBRATION.axes, strict=True)):
+        expected = GPPosterior(one.parameters, clip.times, clip.evidence[..., axis], NO_LABELS)
         np.testing.assert_array_equal(posterior.mean, expected.mean)
         np.testing.assert_array_equal(posterior.variance, expected.variance)
         assert not posterior.misread and posterior.variance_scale == 1

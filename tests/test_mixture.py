@@ -60,7 +60,7 @@ def test_posterior_of_negligible_weight_is_left_out(rng, calibration):
     (clip,) = simulate_clips(rng, 1, 60, 0.05)
     observations = observations_of(anchors_at(clip, [5, 20, 35, 50]))[0]
     mixture = calibration.posteriors(clip.times, clip.evidence, [observations] * 2)[0]
-    with_evidence = GPPosterior(calibration.parameters[0], clip.times, clip.evidence[:, 0], observations)
+    with_evidence = GPPosterior(calibration.valence.parameters, clip.times, clip.evidence[..., 0], observations)
     assert 0 < mixture.weights[1] < 0.01
     np.testing.assert_array_equal(mixture.mean, with_evidence.mean)
 
@@ -68,10 +68,11 @@ def test_posterior_of_negligible_weight_is_left_out(rng, calibration):
 def test_mixture_has_the_moments_of_its_components(rng, calibration):
     clip = simulate_misread_clip(rng)
     observations = observations_of(anchors_at(clip, [100, 130]))[0]
-    parameters = (calibration.parameters[0], calibration.time_only[0])
-    given = [partial(GPPosterior, one, clip.times, clip.evidence[:, 0]) for one in parameters]
+    parameters = (calibration.valence.parameters, calibration.valence.time_only)
+    evidence = clip.evidence[..., 0]
+    given = [partial(GPPosterior, one, clip.times, evidence[:, : len(one.evidence)]) for one in parameters]
     components = [posterior(observations) for posterior in given]
-    mixture = MixturePosterior(parameters[0].nugget, observations, *given)
+    mixture = MixturePosterior(parameters[0].process.nugget, observations, *given)
     mixture.weights = np.array([0.3, 0.7])
     mixture._components = [(0.3, components[0]), (0.7, components[1])]
     frames = np.array([0, 50, 120])

@@ -27,9 +27,12 @@ def test_suggestions_reduce_the_error_as_predicted(rng):
     assert suggestions[0].error_after == pytest.approx(suggestions[1].error_before)
     assert suggestions[0].error_after < suggestions[0].error_before
     given = observations_of(anchors_at(clip, sorted(indices)))
-    axes = zip(DEFAULT_CALIBRATION.parameters, clip.evidence.T, given, strict=True)
+    axes = [
+        (one.parameters, clip.evidence[..., axis], observed)
+        for axis, (one, observed) in enumerate(zip(DEFAULT_CALIBRATION.axes, given, strict=True))
+    ]
     variances = [
-        GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.nugget**2
+        GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.process.nugget**2
         for parameters, evidence, observations in axes
     ]
     assert suggestions[-1].error_after == pytest.approx(np.sqrt(np.mean(variances)), rel=1e-3)
@@ -80,9 +83,12 @@ def test_plan_for_a_labelled_clip_is_empty_and_expected_error_leaves_labelled_fr
 def error_given_labels(clip, frames):
     """Expected error of the clip with exact labels at these frames; computed without `utils.labelling.suggest`."""
     given = observations_of(anchors_at(clip, sorted(frames)))
-    axes = zip(DEFAULT_CALIBRATION.parameters, clip.evidence.T, given, strict=True)
+    axes = [
+        (one.parameters, clip.evidence[..., axis], observed)
+        for axis, (one, observed) in enumerate(zip(DEFAULT_CALIBRATION.axes, given, strict=True))
+    ]
     variances = [
-        GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.nugget**2
+        GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.process.nugget**2
         for parameters, evidence, observations in axes
     ]
     return np.sqrt(np.mean(variances))
@@ -95,7 +101,7 @@ def test_plans_of_long_clips_are_no_worse_than_greedy_or_even_ones_and_sometimes
     for _ in range(3):
         evidence = np.cumsum(rng.normal(0, 0.05, (frames, 2)), 0)
         evidence[: frames // 2] = evidence[frames // 2]  # at rest in the first half
-        clip = CalibrationClip(times, evidence, evidence)
+        clip = CalibrationClip(times, evidence[:, None], evidence)
         unlabelled = posteriors_given(clip, None)
         plan = [suggestion.frame_index for suggestion in plan_labels(unlabelled, count)]
         greedy = [suggestion.frame_index for suggestion in suggest(unlabelled, count)]

@@ -95,12 +95,12 @@ def _deviations(
     given = [observed._replace(errors=errors[:, axis]) for axis, observed in enumerate(observations_of(anchors))]
     means, variances = zip(*(posterior.loo_predictive() for posterior in posteriors_factory(given)), strict=True)
     factor = small_sample_factor(len(anchors.indices) - 1)
-    pairs = zip(variances, calibration.parameters, strict=True)
-    stds = [factor * np.sqrt(variance + one.nugget**2) for variance, one in pairs]
+    pairs = zip(variances, calibration.axes, strict=True)
+    stds = [factor * np.sqrt(variance + one.parameters.process.nugget**2) for variance, one in pairs]
     # The calibration may widen a standard deviation here, but never narrow it: a misread clip must not make its own
     # labels suspect.
-    pairs = zip(calibration.interval_widths, stds, strict=True)
-    stds = [np.maximum(widths.half_widths(std) / NORMAL_WIDTH, std) for widths, std in pairs]
+    pairs = zip(calibration.axes, stds, strict=True)
+    stds = [np.maximum(one.interval_widths.half_widths(std) / NORMAL_WIDTH, std) for one, std in pairs]
     variance = np.stack(stds, 1) ** 2 + anchors.errors**2
     predicted = np.stack(means, 1)
     return np.abs(anchors.labels - predicted) / np.sqrt(variance), np.clip(predicted, -1, 1)

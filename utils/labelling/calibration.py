@@ -7,6 +7,7 @@ the checkpoint.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,31 +18,22 @@ from datasets.columns import AXES
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
 from utils.labelling.mixture import SCALE_PRIOR_LABELS, MixturePosterior
-from utils.labelling.process import GPParameters
+from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import LabelObservations
 
 FILE_NAME = "calibration.json"
 # Raise the format whenever the same parameters would give other labels, so that files of an older format are not read
 # and the calibration is fitted again. Formats 1 and 2 were kept in fusion.json.
-FORMAT = 4
+FORMAT = 5
 COVERAGE = 0.90
 NORMAL_WIDTH = 1.6449  # half-width, in standard deviations, of the interval that holds COVERAGE of a normal variable
 
 # Starting point and prior mean of the fit, and the parameters without a fit.
 START = GPParameters(
-    wiener=0.05,
-    matern=0.7,
-    matern_seconds=1.1,
-    activity_exponent=0.5,
-    ou=0.1,
-    ou_seconds=0.3,
-    offset=0.3,
-    observation_noise=0.1,
-    nugget=0.03,
+    ProcessParameters(wiener=0.05, matern=0.7, matern_seconds=1.1, activity_exponent=0.5, nugget=0.03),
+    (EvidenceParameters(ou=0.1, ou_seconds=0.3, offset=0.3, observation_noise=0.1),),
 )
-
-# The observation noise is so large, and the activity exponent so small, that the evidence has no influence.
-TIME_ONLY = START._replace(matern=0.5, activity_exponent=1e-3, observation_noise=1e3)
+TIME_ONLY = GPParameters(START.process._replace(matern=0.5))
 
 # Factor on the intervals of a clip with one given label. From one label, the network's evidence for the face cannot be
 # checked, so the intervals must also cover faces that are harder than those of the validation clips.
@@ -85,24 +77,40 @@ NORMAL_WIDTHS = IntervalWidths((1.0,), (NORMAL_WIDTH,))
 DEFAULT_OFFSET = ForeignOffset(0.2, 0.25)  # as measured on rendered people
 
 
-class Calibration(NamedTuple):
-    """Fitted parameters, one entry per axis.
+class AxisCalibration(NamedTuple):
+    """The fitted parameters of one axis.
 
     Attributes:
         parameters: process parameters with evidence.
-        time_only: process parameters that ignore the evidence, for faces that the network misreads.
-        foreign_offsets: constant errors of evidence from anchors of other people.
+        time_only: process parameters without evidence, for faces that the network misreads.
+        foreign_offset: constant error of evidence from anchors of other people.
         interval_widths: half-widths of the 90 % intervals.
+    """
+
+    parameters: GPParameters = START
+    time_only: GPParameters = TIME_ONLY
+    foreign_offset: ForeignOffset = DEFAULT_OFFSET
+    interval_widths: IntervalWidths = NORMAL_WIDTHS
+
+
+class Calibration(NamedTuple):
+    """Fitted parameters of both axes.
+
+    Attributes:
+        valence, arousal: parameters of the axis.
         clips: number of clips that were fitted; 0 = not fitted, so that the intervals are not calibrated.
         source: text that names the data set and split that were fitted.
     """
 
-    parameters: tuple[GPParameters, GPParameters]
-    time_only: tuple[GPParameters, GPParameters]
-    foreign_offsets: tuple[ForeignOffset, ForeignOffset]
-    interval_widths: tuple[IntervalWidths, IntervalWidths]
-    clips: int
+    valence: AxisCalibration = AxisCalibration()
+    arousal: AxisCalibration = AxisCalibration()
+    clips: int = 0
     source: str = ""
+
+    @property
+    def axes(self) -> tuple[AxisCalibration, AxisCalibration]:
+        """The parameters of valence and of arousal."""
+        return self.valence, self.arousal
 
     def posteriors(
         self, times: np.ndarray, evidence: np.ndarray, observations: list[LabelObservations]
@@ -111,26 +119,34 @@ class Calibration(NamedTuple):
 
         Args:
             times: (N,) seconds, ascending.
-            evidence: (N, 2) evidence of both axes.
+            evidence: (N, E, 2) evidence of E sources, for both axes.
             observations: the given labels, one entry per axis.
         """
-        axes = zip(self.parameters, self.time_only, evidence.T, observations, strict=True)
         return [
-            MixturePosterior.of_axis(parameters, time_only, times, values, observed)
-            for parameters, time_only, values, observed in axes
+            MixturePosterior.of_axis(one.parameters, one.time_only, times, evidence[..., axis], observed)
+            for axis, (one, observed) in enumerate(zip(self.axes, observations, strict=True))
         ]
 
     def half_widths(self, posteriors: list[MixturePosterior]) -> np.ndarray:
         """(N, 2) half-widths of the 90 % intervals of a clip's true labels."""
-        pairs = zip(self.interval_widths, posteriors, strict=True)
         widening = WIDENING_OF_ONE_LABEL if len(posteriors[0].observations.indices) == 1 else 1.0
-        return np.stack([widening * widths.half_widths(scaled_std(posterior)) for widths, posterior in pairs], 1)
+        pairs = zip(self.axes, posteriors, strict=True)
+        return np.stack(
+            [widening * one.interval_widths.half_widths(scaled_std(posterior)) for one, posterior in pairs], 1
+        )
 
     def for_foreign_anchors(self, people: int) -> "Calibration":
-        """The calibration for evidence from anchors of `people` other people."""
-        pairs = zip(self.parameters, self.foreign_offsets, strict=True)
-        valence, arousal = (parameters._replace(offset=offset.std(people)) for parameters, offset in pairs)
-        return self._replace(parameters=(valence, arousal))
+        """The calibration for evidence of the Siamese network from anchors of `people` other people."""
+        valence, arousal = (
+            one._replace(parameters=with_offset(one.parameters, one.foreign_offset.std(people))) for one in self.axes
+        )
+        return self._replace(valence=valence, arousal=arousal)
+
+
+def with_offset(parameters: GPParameters, offset: float) -> GPParameters:
+    """The parameters with another standard deviation of the offset of their first source of evidence."""
+    first, *others = parameters.evidence
+    return parameters._replace(evidence=(first._replace(offset=offset), *others))
 
 
 def scaled_std(posterior: MixturePosterior) -> np.ndarray:
@@ -147,9 +163,7 @@ def small_sample_factor(labels: int) -> float:
     return float(student_t.ppf((1 + COVERAGE) / 2, SCALE_PRIOR_LABELS + labels)) / NORMAL_WIDTH
 
 
-DEFAULT_CALIBRATION = Calibration(
-    (START, START), (TIME_ONLY, TIME_ONLY), (DEFAULT_OFFSET, DEFAULT_OFFSET), (NORMAL_WIDTHS, NORMAL_WIDTHS), 0
-)
+DEFAULT_CALIBRATION = Calibration()
 
 
 def read_calibration(checkpoint: Path) -> Calibration | None:
@@ -168,49 +182,68 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content["weights"], content["format"]) != (sha256_of_file(checkpoint), FORMAT):
             return None
-        parts: list[Any] = list(zip(*(_read_axis(content[axis]) for axis in AXES), strict=True))
-        clips, source = int(content["clips"]), str(content["source"])
-        return Calibration(parts[0], parts[1], parts[2], parts[3], clips, source)
+        valence, arousal = (_read_axis(content[axis]) for axis in AXES)
+        return Calibration(valence, arousal, int(content["clips"]), str(content["source"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete the file, and it is fitted again") from None
 
 
 def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
     """Writes the calibration beside the checkpoint, with the hash of the weights that it belongs to."""
-    by_part: list[Any] = list(calibration[: len(_PARTS)])
     content: dict[str, object] = {
         "weights": sha256_of_file(checkpoint),
         "format": FORMAT,
         "source": calibration.source,
         "clips": calibration.clips,
     }
-    for number, axis in enumerate(AXES):
-        content[axis] = {name: part[number]._asdict() for name, part in zip(_PARTS, by_part, strict=True)}
+    for axis, one in zip(AXES, calibration.axes, strict=True):
+        content[axis] = {
+            "parameters": _parameters_as_dict(one.parameters),
+            "time_only": _parameters_as_dict(one.time_only),
+            "foreign_offset": one.foreign_offset._asdict(),
+            "interval_widths": one.interval_widths._asdict(),
+        }
     write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
 
 
-_PARTS: dict[str, Any] = {
-    "parameters": GPParameters,
-    "time_only": GPParameters,
-    "foreign_offset": ForeignOffset,
-    "interval_widths": IntervalWidths,
-}
+def _parameters_as_dict(parameters: GPParameters) -> dict[str, object]:
+    evidence = [one._asdict() for one in parameters.evidence]
+    return {"process": parameters.process._asdict(), "evidence": evidence}
 
 
-def _read_axis(content: dict[str, dict[str, Any]]) -> list[Any]:
-    """The parts of the calibration of one axis, in the order of _PARTS.
+def _read_axis(content: dict[str, Any]) -> AxisCalibration:
+    """The calibration of one axis.
 
     Raises:
         ValueError, KeyError, TypeError: the content is not that of an axis.
     """
-    parts = []
-    for name, kind in _PARTS.items():
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in content[name].items()}
-        part = kind(**values)
-        numbers = np.concatenate([np.atleast_1d(np.asarray(value, np.float64)) for value in part])
-        if not (np.isfinite(numbers).all() and (numbers > 0).all()):
-            raise ValueError("its numbers must be positive")
-        parts.append(part)
-    if len(parts[-1].stds) != len(parts[-1].widths) or not parts[-1].stds:
+    widths = IntervalWidths(*(tuple(map(float, content["interval_widths"][name])) for name in IntervalWidths._fields))
+    if len(widths.stds) != len(widths.widths) or not widths.stds:
         raise ValueError("interval_widths needs as many stds as widths")
-    return parts
+    for values in widths:
+        _require_positive(values)
+    return AxisCalibration(
+        _read_parameters(content["parameters"]),
+        _read_parameters(content["time_only"]),
+        ForeignOffset(*_require_positive([content["foreign_offset"][name] for name in ForeignOffset._fields])),
+        widths,
+    )
+
+
+def _read_parameters(content: dict[str, Any]) -> GPParameters:
+    evidence = []
+    for values in content["evidence"]:
+        numbers = EvidenceParameters(**{name: float(values[name]) for name in EvidenceParameters._fields})
+        _require_positive(numbers._replace(bias=1.0))
+        if not np.isfinite(numbers.bias):
+            raise ValueError("its numbers must be finite")
+        evidence.append(numbers)
+    process = ProcessParameters(**{name: float(content["process"][name]) for name in ProcessParameters._fields})
+    _require_positive(process)
+    return GPParameters(process, tuple(evidence))
+
+
+def _require_positive(numbers: Sequence[float]) -> Sequence[float]:
+    if not all(np.isfinite(number) and number > 0 for number in numbers):
+        raise ValueError("its numbers must be positive")
+    return numbers

@@ -10,9 +10,10 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from utils.labelling.process import (
     EXACT_ERROR,
-    STATES,
+    PROCESS_STATES,
     GPParameters,
     activity,
+    combined_evidence,
     initial_precision,
     noise_inflation,
     time_steps,
@@ -20,7 +21,6 @@ from utils.labelling.process import (
 )
 from utils.labelling.types import LabelObservations
 
-BAND = 2 * STATES  # rows of the banded storage: the diagonal and the 2·STATES - 1 diagonals below it
 SMALLEST_LOO_PRECISION = 1e-9  # Rounding can make the difference of two precisions negative.
 
 
@@ -32,7 +32,7 @@ class GPPosterior:
         mean: (N,) posterior mean of f.
         variance: (N,) posterior variance of f.
         label_variance: (A,) error variances of the given labels.
-        design: (N, STATES) observation matrix: f = design · state.
+        design: (N, S) observation matrix: f = design · state, with S states per frame.
     """
 
     def __init__(
@@ -41,22 +41,34 @@ class GPPosterior:
         """Computes the posterior.
 
         Args:
-            parameters: parameters of the process for this axis.
+            parameters: parameters of the process for this axis, with E sources of evidence.
             times: (N,) seconds, ascending.
-            evidence: (N,) evidence of the axis.
+            evidence: (N, E) evidence of the axis; NaN = the source has no value at this frame.
             observations: given labels at A of the frames.
         """
-        amplitude = activity(times, evidence) ** parameters.activity_exponent
-        zeros, ones = np.zeros(len(times)), np.ones(len(times))
-        self.design = np.stack((ones, amplitude, zeros, zeros), 1)
-        evidence_design = np.stack((ones, amplitude, zeros, ones), 1)
+        states = PROCESS_STATES + len(parameters.evidence)
+        self.design = np.zeros((len(times), states))
+        self.design[:, 0] = 1
+        self.design[:, 1] = _amplitude(parameters, times, evidence)
         precision, blocks = _prior_precision(parameters, times)
-
-        noise_precision = 1 / (parameters.observation_noise**2 * noise_inflation(times))
-        _add_observations(precision, blocks, np.arange(len(times)), evidence_design, noise_precision)
-        # The information vector, (N, STATES), is the posterior precision times the posterior mean of the states. Each
+        # The information vector, (N, S), is the posterior precision times the posterior mean of the states. Each
         # observation adds its design row times its precision times its value.
-        information = (noise_precision * evidence)[:, None] * evidence_design
+        information = np.zeros((len(times), states))
+
+        everything, inflation = np.arange(len(times)), noise_inflation(times)
+        couplings, offset_information, offset_precision = [], [], []
+        for source, one in enumerate(parameters.evidence):
+            known = np.isfinite(evidence[:, source])
+            noise_precision = np.where(known, 1 / (one.observation_noise**2 * inflation), 0)
+            value = noise_precision * np.where(known, evidence[:, source] - one.bias, 0)
+            evidence_design = one.gain * self.design
+            evidence_design[:, PROCESS_STATES + source] = 1
+            _add_observations(precision, blocks, everything, evidence_design, noise_precision)
+            information += value[:, None] * evidence_design
+            # The block of the joint precision matrix between the states and the offset of the source.
+            couplings.append((noise_precision[:, None] * evidence_design).ravel())
+            offset_information.append(value.sum())
+            offset_precision.append(one.offset**-2 + noise_precision.sum())
 
         label_precision = np.maximum(observations.errors, EXACT_ERROR) ** -2
         label_design = self.design[observations.indices]
@@ -64,11 +76,12 @@ class GPPosterior:
         information[observations.indices] += (label_precision * observations.labels)[:, None] * label_design
 
         self._factor = cholesky_banded(precision, lower=True)
-        states = self._add_offset(parameters, evidence, evidence_design, noise_precision, information)
-        self.mean = self._project(states)[:, 0]
+        mean = self._add_offsets(couplings, np.array(offset_information), np.array(offset_precision), information)
+        self.mean = self._project(mean)[:, 0]
         covariances = _marginal_covariances(precision, self._factor, blocks)
         self.variance = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
-        self.variance += self._offset_variance * self._offset_response**2
+        response = self._offset_response
+        self.variance += np.einsum("ne,ef,nf->n", response, self._offset_covariance, response)
         self.observations, self.label_variance = observations, 1 / label_precision
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
@@ -81,12 +94,12 @@ class GPPosterior:
         Returns:
             (R, C) covariances of f.
         """
-        unit_vectors = np.zeros((len(self.mean), STATES, len(columns)))
+        unit_vectors = np.zeros((*self.design.shape, len(columns)))
         unit_vectors[columns, :, np.arange(len(columns))] = self.design[columns]
         covariance = self._project(self._solve(unit_vectors.reshape(-1, len(columns))))
         response = self._offset_response
         selected = slice(None) if rows is None else rows
-        return covariance[selected] + self._offset_variance * np.outer(response[selected], response[columns])
+        return covariance[selected] + response[selected] @ self._offset_covariance @ response[columns].T
 
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
         """Leave-one-out prediction: mean (A,) and variance (A,) of f at each given label, from the other labels."""
@@ -95,73 +108,91 @@ class GPPosterior:
         mean = self.mean[self.observations.indices]
         return loo_variance * (mean / variance - precision * self.observations.labels), loo_variance
 
-    def _add_offset(
+    def _add_offsets(
         self,
-        parameters: GPParameters,
-        evidence: np.ndarray,
-        evidence_design: np.ndarray,
-        noise_precision: np.ndarray,
+        couplings: list[np.ndarray],
+        offset_information: np.ndarray,
+        offset_precision: np.ndarray,
         information: np.ndarray,
     ) -> np.ndarray:
-        """Adds the offset of the evidence to the model, by a Schur complement.
+        """Adds the offset of each source of evidence to the model, by a Schur complement.
 
-        All evidence depends on the offset, so a precision matrix that contains the offset would not be banded.
-        Sets `_offset_variance`, the posterior variance of the offset, and `_offset_response` (N,), by how much the
-        posterior mean of f falls if the offset is 1 higher.
+        All evidence of a source depends on its offset, so a precision matrix with the offsets would not be banded.
+        Sets `_offset_covariance` (E, E), the posterior covariance of the offsets, and `_offset_response` (N, E), by how
+        much the posterior mean of f falls if an offset is 1 higher.
+
+        Args:
+            couplings: per source, (N·S,) block of the joint precision matrix between the states and the offset.
+            offset_information: (E,) information vector of the offsets.
+            offset_precision: (E,) diagonal of the block of the offsets.
+            information: (N, S) information vector of the states.
 
         Returns:
-            (N·STATES, 1) posterior mean of the states.
+            (N·S, 1) posterior mean of the states.
         """
-        # The block of the joint precision matrix between the states and the offset.
-        coupling = (noise_precision[:, None] * evidence_design).reshape(-1, 1)
-        response, without_offset = self._solve(coupling), self._solve(information.reshape(-1, 1))
-        offset_precision = parameters.offset**-2 + noise_precision.sum()
-        self._offset_variance = 1 / (offset_precision - (coupling * response).sum())
-        offset = self._offset_variance * ((noise_precision * evidence).sum() - (coupling * without_offset).sum())
-        self._offset_response = self._project(response)[:, 0]
-        return without_offset - offset * response
+        without_offsets = self._solve(information.reshape(-1, 1))
+        if not couplings:
+            self._offset_covariance, self._offset_response = np.zeros((0, 0)), np.zeros((len(information), 0))
+            return without_offsets
+        coupling = np.stack(couplings, 1)
+        response = self._solve(coupling)
+        self._offset_covariance = np.linalg.inv(np.diag(offset_precision) - coupling.T @ response)
+        offsets = self._offset_covariance @ (offset_information[:, None] - coupling.T @ without_offsets)
+        self._offset_response = self._project(response)
+        return without_offsets - response @ offsets
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
         return cho_solve_banded((self._factor, True), right_hand_sides)
 
     def _project(self, states: np.ndarray) -> np.ndarray:
-        """Projects states (N·STATES, C) to f (N, C)."""
-        return np.einsum("nsc,ns->nc", states.reshape(-1, STATES, states.shape[1]), self.design)
+        """Projects states (N·S, C) to f (N, C)."""
+        return np.einsum("nsc,ns->nc", states.reshape(*self.design.shape, states.shape[1]), self.design)
+
+
+def _amplitude(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """(N,) activity to the power of the exponent; 1 without evidence."""
+    if not parameters.evidence:
+        return np.ones(len(times))
+    combined = combined_evidence(parameters, times, evidence)
+    return activity(times, combined) ** parameters.process.activity_exponent
 
 
 def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Prior precision of all states: banded storage (BAND, N·STATES), and its diagonal blocks (N, STATES, STATES)."""
+    """Prior precision of all states: banded storage (2·S, N·S), and its diagonal blocks (N, S, S)."""
     transition, process_noise = transitions(parameters, time_steps(times))
     noise_precision = np.linalg.inv(process_noise)
     # Minus the block of the precision matrix between each frame and the next one.
     coupling = np.swapaxes(transition, 1, 2) @ noise_precision
-    blocks = np.zeros((len(times), STATES, STATES))
-    blocks[0] = initial_precision(parameters)
+    initial = initial_precision(parameters)
+    states = len(initial)
+    blocks = np.zeros((len(times), states, states))
+    blocks[0] = initial
     blocks[1:] += noise_precision
     blocks[:-1] += coupling @ transition
-    band = np.zeros((BAND, len(times) * STATES))
-    for row in range(STATES):
+    band = np.zeros((2 * states, len(times) * states))
+    for row in range(states):
         for column in range(row + 1):
-            band[row - column, column::STATES] = blocks[:, row, column]
-        for column in range(STATES):
-            band[STATES + row - column, column:-STATES:STATES] = -np.swapaxes(coupling, 1, 2)[:, row, column]
+            band[row - column, column::states] = blocks[:, row, column]
+        for column in range(states):
+            band[states + row - column, column:-states:states] = -np.swapaxes(coupling, 1, 2)[:, row, column]
     return band, blocks
 
 
 def _add_observations(
     band: np.ndarray, blocks: np.ndarray, indices: np.ndarray, design: np.ndarray, precision: np.ndarray
 ) -> None:
-    """Adds observations of design (P, STATES) · state with precisions (P,) at P frames to `band` and `blocks`."""
+    """Adds observations of design (P, S) · state with precisions (P,) at P frames to `band` and `blocks`."""
     added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
     blocks[indices] += added
-    for row in range(STATES):
+    states = design.shape[1]
+    for row in range(states):
         for column in range(row + 1):
-            diagonal = band[row - column, column::STATES]  # A view: adding to it changes `band`.
+            diagonal = band[row - column, column::states]  # A view: adding to it changes `band`.
             diagonal[indices] += added[:, row, column]
 
 
 def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """(N, STATES, STATES) marginal covariance of each frame's state if the offset is known.
+    """(N, S, S) marginal covariance of each frame's state if the offset is known.
 
     With L the Cholesky factor of the precision matrix P, and U that of P in reversed order, both in blocks of one
     frame, the covariance of the state of frame i is
@@ -172,17 +203,18 @@ def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarr
     frames. Both contain P_ii, which is therefore subtracted once.
     """
     reversed_band = np.zeros_like(band)
-    for row in range(BAND):
+    for row in range(len(band)):
         reversed_band[row, : band.shape[1] - row] = band[row, : band.shape[1] - row][::-1]
-    earlier = _squared_blocks(factor)
-    later = _squared_blocks(cholesky_banded(reversed_band, lower=True))[::-1, ::-1, ::-1]
+    states = blocks.shape[1]
+    earlier = _squared_blocks(factor, states)
+    later = _squared_blocks(cholesky_banded(reversed_band, lower=True), states)[::-1, ::-1, ::-1]
     return np.linalg.inv(earlier + later - blocks)
 
 
-def _squared_blocks(factor: np.ndarray) -> np.ndarray:
-    """L_ii · L_iiᵀ of each diagonal block of a banded lower factor → (N, STATES, STATES)."""
-    lower = np.zeros((factor.shape[1] // STATES, STATES, STATES))
-    for row in range(STATES):
+def _squared_blocks(factor: np.ndarray, states: int) -> np.ndarray:
+    """L_ii · L_iiᵀ of each diagonal block of a banded lower factor, (N, S, S)."""
+    lower = np.zeros((factor.shape[1] // states, states, states))
+    for row in range(states):
         for column in range(row + 1):
-            lower[:, row, column] = factor[row - column, column::STATES]
+            lower[:, row, column] = factor[row - column, column::states]
     return lower @ np.swapaxes(lower, 1, 2)

@@ -29,11 +29,13 @@ class IncrementalClip:
     """Gaussian processes of a clip of N frames with cached covariances, fast to condition again on other labels."""
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
-        self._nuggets = [parameters.nugget for parameters in calibration.parameters]
-        pairs = zip(calibration.parameters, calibration.time_only, strict=True)
+        self._nuggets = [one.parameters.process.nugget for one in calibration.axes]
         self._unlabelled = [
-            [UnlabelledPosterior(parameters, clip.times, evidence) for parameters in pair]
-            for pair, evidence in zip(pairs, clip.evidence.T, strict=True)
+            [
+                UnlabelledPosterior(one.parameters, clip.times, clip.evidence[..., axis]),
+                UnlabelledPosterior(one.time_only, clip.times, clip.evidence[:, :0, axis]),
+            ]
+            for axis, one in enumerate(calibration.axes)
         ]
 
     def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:

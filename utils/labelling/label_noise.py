@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.gp import GPPosterior
-from utils.labelling.process import EXACT_ERROR, GPParameters
+from utils.labelling.process import EXACT_ERROR, GPParameters, scale_errors
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip
 
 STANDARD_DEVIATIONS = np.array(
@@ -55,34 +55,37 @@ def _log_likelihoods(clip: EncodedClip, anchors: Anchors, calibration: Calibrati
     grid = np.linspace(labelled[0], labelled[-1], min(MOST_FRAMES, labelled[-1] - labelled[0] + 1)).round().astype(int)
     frames = np.union1d(labelled, grid)
     total = np.zeros(len(STANDARD_DEVIATIONS))
-    for axis, (parameters, time_only) in enumerate(zip(calibration.parameters, calibration.time_only, strict=True)):
-        times, evidence = clip.times[frames], clip.evidence[frames, axis]
+    for axis, of_axis in enumerate(calibration.axes):
+        times, evidence = clip.times[frames], clip.evidence[frames, :, axis]
         indices, labels = np.searchsorted(frames, labelled), anchors.labels[: len(labelled), axis]
-        explanations = [(_scale_errors(parameters, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
-        explanations.append((time_only, TIME_ONLY_WEIGHT))
+        explanations = [(_scale(of_axis.parameters, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
+        explanations.append((of_axis.time_only, TIME_ONLY_WEIGHT))
         total += np.logaddexp.reduce(
             [
                 np.log(weight)
-                + _loo_log_likelihoods(GPPosterior(one, times, evidence, NO_LABELS), indices, labels, one)
+                + _loo_log_likelihoods(_unlabelled_posterior(one, times, evidence), indices, labels, one.process.nugget)
                 for one, weight in explanations
             ]
         )
     return total
 
 
-def _scale_errors(parameters: GPParameters, scale: float) -> GPParameters:
-    return parameters._replace(ou=parameters.ou * scale, observation_noise=parameters.observation_noise * scale)
+def _scale(parameters: GPParameters, scale: float) -> GPParameters:
+    return parameters._replace(evidence=tuple(scale_errors(one, scale) for one in parameters.evidence))
 
 
-def _loo_log_likelihoods(
-    posterior: GPPosterior, indices: np.ndarray, labels: np.ndarray, parameters: GPParameters
-) -> np.ndarray:
+def _unlabelled_posterior(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> GPPosterior:
+    """The posterior without labels; parameters without sources leave the evidence out."""
+    return GPPosterior(parameters, times, evidence[:, : len(parameters.evidence)], NO_LABELS)
+
+
+def _loo_log_likelihoods(posterior: GPPosterior, indices: np.ndarray, labels: np.ndarray, nugget: float) -> np.ndarray:
     """Leave-one-out log-likelihood of the labels for each of STANDARD_DEVIATIONS, by one eigendecomposition."""
     eigenvalues, vectors = np.linalg.eigh(posterior.covariance(indices, indices))
     rotated = vectors.T @ (labels - posterior.mean[indices])
     inverse = 1 / np.maximum(eigenvalues[:, None] + STANDARD_DEVIATIONS**2, EXACT_ERROR**2)  # (A, grid)
     precision = vectors**2 @ inverse
     residuals = (vectors @ (inverse * rotated[:, None])) / precision
-    variance = np.maximum(1 / precision, STANDARD_DEVIATIONS**2) + parameters.nugget**2
+    variance = np.maximum(1 / precision, STANDARD_DEVIATIONS**2) + nugget**2
     density = np.exp(-(residuals**2) / variance / 2) / np.sqrt(2 * np.pi * variance)
     return np.log((1 - OUTLIER_RATE) * density + OUTLIER_RATE / 2).sum(0)

@@ -41,7 +41,7 @@ class Labeller:
         """
         indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
         references = embeddings[torch.from_numpy(np.unique(indices))]
-        return EncodedClip(embeddings, times, self.mean_difference(embeddings, references))
+        return EncodedClip(embeddings, times, self.mean_difference(embeddings, references)[:, None])
 
     @torch.inference_mode()
     def mean_difference(self, frames: Tensor, references: Tensor) -> np.ndarray:
@@ -79,7 +79,7 @@ class Labeller:
         """
         if anchors is None or anchors.all_in_clip:
             return self.calibration.posteriors(clip.times, clip.evidence, observations_of(anchors))
-        evidence = anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings)
+        evidence = (anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings))[:, None]
         calibration = self.calibration.for_foreign_anchors(anchors.people)
         return calibration.posteriors(clip.times, evidence, observations_of(None))
 

@@ -88,14 +88,15 @@ class MixturePosterior:
         """The mixture for one axis of a clip.
 
         Args:
-            parameters: of the posterior with the evidence. Their nugget is used for both posteriors.
+            parameters: of the posterior with all E sources of evidence. Their nugget is used for all posteriors.
             time_only: parameters of the posterior that ignores the evidence.
             times: (N,) seconds, ascending.
-            evidence: (N,) evidence of the axis.
+            evidence: (N, E) evidence of the axis.
             observations: given labels at A of the frames.
         """
-        factories = (partial(GPPosterior, one, times, evidence) for one in (parameters, time_only))
-        return cls(parameters.nugget, observations, *factories)
+        with_evidence = partial(GPPosterior, parameters, times, evidence)
+        without_evidence = partial(GPPosterior, time_only, times, evidence[:, :0])
+        return cls(parameters.process.nugget, observations, with_evidence, without_evidence)
 
     @property
     def misread(self) -> bool:

@@ -3,12 +3,15 @@
 For one axis of one clip, with t in seconds:
 
     latent label    f(t) = wiener(t) + a(t) · matern(t)     Wiener process plus Matérn-3/2 process
-    evidence        g(t) = f(t) + offset + ou(t) + noise    offset: constant in a clip; ou: Ornstein-Uhlenbeck process
+    evidence        g(t) = gain · f(t) + bias + offset + ou(t) + noise
+                                                            offset: constant in a clip; ou: Ornstein-Uhlenbeck process
     given label     y(t) = f(t) + error                     at support frames only
     true label      f(t) + nugget                           what is predicted at the other frames
 
-The evidence is relative to the mean of the clip, so the offset is mainly the clip's mean level with the sign reversed.
-The given labels reveal it. The nugget is left out for given labels, as a simplification.
+There may be several sources of evidence, each with its own gain, bias, offset, ou and noise; or none. A source may have
+no value at some frames. Evidence of the Siamese network is relative to the mean of the clip, so that its offset is
+mainly the clip's mean level with the sign reversed, which the given labels reveal. Evidence of other sources is
+absolute. The nugget is left out for given labels, as a simplification.
 
 The amplitude a(t) grows with the activity of the evidence, its local root-mean-square rate of change: where the
 evidence is at rest, the latent label changes little. The activity is computed from the evidence and then treated as
@@ -25,7 +28,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-STATES = 4  # wiener, matern, derivative of matern, ou
+PROCESS_STATES = 3  # wiener, matern, derivative of matern; the ou of each source follows
 LEVEL_STD = 0.5  # prior standard deviation of the Wiener component at the first frame of a clip
 EXACT_ERROR = 1e-3  # An error of 0 is replaced by this one, the smallest that keeps the factorisation stable.
 RATE_SMOOTHING = 0.1  # seconds; standard deviation of the Gaussian filter that is applied before differentiation
@@ -36,8 +39,8 @@ NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer togethe
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
 
 
-class GPParameters(NamedTuple):
-    """Parameters of the process for one axis.
+class ProcessParameters(NamedTuple):
+    """Parameters of the latent label f on one axis.
 
     Standard deviations are in label units (range -1 to 1), time scales in seconds.
 
@@ -46,10 +49,6 @@ class GPParameters(NamedTuple):
         matern: standard deviation of the Matérn-3/2 component at activity 1.
         matern_seconds: length scale of the Matérn-3/2 component.
         activity_exponent: the Matérn amplitude is proportional to activity to this power.
-        ou: standard deviation of the time-correlated error of the evidence, an Ornstein-Uhlenbeck process.
-        ou_seconds: time scale of the time-correlated error.
-        offset: standard deviation of the constant error of the evidence in a clip.
-        observation_noise: standard deviation of the independent error of the evidence, at up to 25 frames per second.
         nugget: standard deviation of true label - f, which is due to rounding and to changes too fast for the process.
     """
 
@@ -57,11 +56,68 @@ class GPParameters(NamedTuple):
     matern: float
     matern_seconds: float
     activity_exponent: float
+    nugget: float
+
+
+class EvidenceParameters(NamedTuple):
+    """Parameters of one source of evidence on one axis, in the units of `ProcessParameters`.
+
+    Attributes:
+        ou: standard deviation of the time-correlated error of the evidence, an Ornstein-Uhlenbeck process.
+        ou_seconds: time scale of the time-correlated error.
+        offset: standard deviation of the constant error of the evidence in a clip.
+        observation_noise: standard deviation of the independent error of the evidence, at up to 25 frames per second.
+        gain: change of the evidence per unit of the label.
+        bias: mean error of the evidence over all clips, where the label is 0.
+    """
+
     ou: float
     ou_seconds: float
     offset: float
     observation_noise: float
-    nugget: float
+    gain: float = 1.0
+    bias: float = 0.0
+
+
+class GPParameters(NamedTuple):
+    """Parameters of the process for one axis.
+
+    Attributes:
+        process: of the latent label.
+        evidence: of each source of evidence; empty: labels and time alone.
+    """
+
+    process: ProcessParameters
+    evidence: tuple[EvidenceParameters, ...] = ()
+
+
+def scale_errors(parameters: EvidenceParameters, scale: float) -> EvidenceParameters:
+    """The parameters with all errors but the offset multiplied by `scale`."""
+    return parameters._replace(ou=scale * parameters.ou, observation_noise=scale * parameters.observation_noise)
+
+
+def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Combines all sources of evidence to one estimate per frame, from which the activity is computed.
+
+    Gain and bias are corrected, frames without a value are interpolated, and the sources are weighted by the inverse of
+    their error variance.
+
+    Args:
+        parameters: of the process.
+        times: (N,) seconds, ascending.
+        evidence: (N, E) evidence of E sources; NaN = no value.
+
+    Returns:
+        (N,) estimates; all 0 without evidence.
+    """
+    total, weights = np.zeros(len(times)), 0.0
+    for one, values in zip(parameters.evidence, evidence.T, strict=True):
+        known = np.isfinite(values)
+        if known.any():
+            weight = one.gain**2 / (one.ou**2 + one.observation_noise**2)
+            total += weight * (np.interp(times, times[known], values[known]) - one.bias) / one.gain
+            weights += weight
+    return total / weights if weights else total
 
 
 def activity(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
@@ -108,7 +164,7 @@ def noise_inflation(times: np.ndarray) -> np.ndarray:
     return np.maximum(NOISE_INTERVAL / intervals, 1)
 
 
-def label_covariance(parameters: GPParameters, times: Tensor, activities: Tensor) -> Tensor:
+def label_covariance(parameters: ProcessParameters, times: Tensor, activities: Tensor) -> Tensor:
     """(N, N) prior covariance of f at times (N,) that start at 0, with activities (N,). It is differentiable."""
     distances = (times[:, None] - times).abs()
     rate = np.sqrt(3) * distances / parameters.matern_seconds
@@ -117,39 +173,42 @@ def label_covariance(parameters: GPParameters, times: Tensor, activities: Tensor
     return LEVEL_STD**2 + parameters.wiener**2 * torch.minimum(times[:, None], times) + matern
 
 
-def evidence_covariance(parameters: GPParameters, label_cov: Tensor, times: Tensor, inflation: Tensor) -> Tensor:
+def evidence_covariance(parameters: EvidenceParameters, label_cov: Tensor, times: Tensor, inflation: Tensor) -> Tensor:
     """(N, N) prior covariance of the evidence, from the prior covariance of f (N, N) and the noise inflation (N,)."""
     ou = parameters.ou**2 * torch.exp(-(times[:, None] - times).abs() / parameters.ou_seconds)
     noise = parameters.observation_noise**2 * torch.diag(inflation)
-    return label_cov + ou + parameters.offset**2 + noise
+    return parameters.gain**2 * label_cov + ou + parameters.offset**2 + noise
 
 
 def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The state-space model: state of the next frame = transition matrix · state + process noise.
 
-    The offset is not among the states; `utils.labelling.gp` adds it.
+    The offsets are not among the states; `utils.labelling.gp` adds them.
 
     Args:
         parameters: of the process.
         steps: (N-1,) seconds from each frame to the next.
 
     Returns:
-        Transition matrices and process-noise covariances, both (N-1, STATES, STATES).
+        Transition matrices and process-noise covariances, both (N-1, S, S) with S = PROCESS_STATES + number of sources.
     """
-    transition, process_noise = (np.zeros((len(steps), STATES, STATES)) for _ in range(2))
-    transition[:, 0, 0], process_noise[:, 0, 0] = 1, parameters.wiener**2 * steps
-    rate = np.sqrt(3) * steps / parameters.matern_seconds
+    process, states = parameters.process, PROCESS_STATES + len(parameters.evidence)
+    transition, process_noise = (np.zeros((len(steps), states, states)) for _ in range(2))
+    transition[:, 0, 0], process_noise[:, 0, 0] = 1, process.wiener**2 * steps
+    rate = np.sqrt(3) * steps / process.matern_seconds
     decay = np.exp(-rate)
     # The derivative of the Matérn component is divided by √3 / matern_seconds. It then has the prior variance of the
     # component itself, and the prior covariance of the two states is matern² times the identity.
     matern = np.stack([decay * (1 + rate), decay * rate, -decay * rate, decay * (1 - rate)], 1).reshape(-1, 2, 2)
     transition[:, 1:3, 1:3] = matern
-    process_noise[:, 1:3, 1:3] = parameters.matern**2 * (np.eye(2) - matern @ np.swapaxes(matern, 1, 2))
-    transition[:, 3, 3] = np.exp(-steps / parameters.ou_seconds)
-    process_noise[:, 3, 3] = -(parameters.ou**2) * np.expm1(-2 * steps / parameters.ou_seconds)
+    process_noise[:, 1:3, 1:3] = process.matern**2 * (np.eye(2) - matern @ np.swapaxes(matern, 1, 2))
+    for state, one in enumerate(parameters.evidence, PROCESS_STATES):
+        transition[:, state, state] = np.exp(-steps / one.ou_seconds)
+        process_noise[:, state, state] = -(one.ou**2) * np.expm1(-2 * steps / one.ou_seconds)
     return transition, process_noise
 
 
 def initial_precision(parameters: GPParameters) -> np.ndarray:
-    """(STATES, STATES) prior precision of the first frame's state, whose derivative is scaled as in `transitions`."""
-    return np.diag([LEVEL_STD**-2, parameters.matern**-2, parameters.matern**-2, parameters.ou**-2])
+    """(S, S) prior precision of the first frame's state, whose derivative is scaled as in `transitions`."""
+    matern = parameters.process.matern**-2
+    return np.diag([LEVEL_STD**-2, matern, matern, *(one.ou**-2 for one in parameters.evidence)])

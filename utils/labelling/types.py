@@ -19,8 +19,8 @@ class EncodedClip(NamedTuple):
     Attributes:
         embeddings: (N, 256) embedding of each frame.
         times: (N,) seconds, ascending.
-        evidence: (N, 2) predicted valence and arousal of each frame relative to the clip: the mean of the predicted
-            differences, frame minus reference frame, over up to 64 evenly spaced frames of the clip.
+        evidence: (N, E, 2) valence and arousal of each frame by E sources of evidence; NaN = no value. That of the
+            Siamese network is relative to the clip; that of other sources is absolute.
     """
 
     embeddings: Tensor

@@ -88,4 +88,6 @@ def calibrate(labeller: Labeller, clips: list[DatasetClip]) -> Calibration:
     fitted = fit_calibration(
         [CalibrationClip(clip.encoded.times, clip.encoded.evidence, clip.labels) for clip in clips]
     )
-    return fitted._replace(foreign_offsets=fit_foreign_offsets(labeller, clips))
+    offsets = zip(fitted.axes, fit_foreign_offsets(labeller, clips), strict=True)
+    valence, arousal = (one._replace(foreign_offset=offset) for one, offset in offsets)
+    return fitted._replace(valence=valence, arousal=arousal)
