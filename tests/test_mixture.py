@@ -72,7 +72,7 @@ def test_mixture_has_the_moments_of_its_components(rng, calibration):
     evidence = clip.evidence[..., 0]
     given = [partial(GPPosterior, one, clip.times, evidence[:, : len(one.evidence)]) for one in parameters]
     components = [posterior(observations) for posterior in given]
-    mixture = MixturePosterior(parameters[0].process.nugget, observations, *given)
+    mixture = MixturePosterior(parameters[0].process.nugget, observations, [0.98, 0.02], given)
     mixture.weights = np.array([0.3, 0.7])
     mixture._components = [(0.3, components[0]), (0.7, components[1])]
     frames = np.array([0, 50, 120])

@@ -18,7 +18,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import MixturePosterior
+from utils.labelling.mixture import MixturePosterior, explanations
 from utils.labelling.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 
@@ -30,12 +30,10 @@ class IncrementalClip:
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
         self._nuggets = [one.parameters.process.nugget for one in calibration.axes]
+        self._explanations = [explanations(one.parameters, one.time_only) for one in calibration.axes]
         self._unlabelled = [
-            [
-                UnlabelledPosterior(one.parameters, clip.times, clip.evidence[..., axis]),
-                UnlabelledPosterior(one.time_only, clip.times, clip.evidence[:, :0, axis]),
-            ]
-            for axis, one in enumerate(calibration.axes)
+            [UnlabelledPosterior(one.parameters, clip.times, clip.evidence[:, one.sources, axis]) for one in of_axis]
+            for axis, of_axis in enumerate(self._explanations)
         ]
 
     def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:
@@ -44,9 +42,15 @@ class IncrementalClip:
         Args:
             observations: the given labels, one entry per axis.
         """
+        of_axes = zip(self._nuggets, observations, self._explanations, self._unlabelled, strict=True)
         return [
-            MixturePosterior(nugget, observed, *(partial(ConditionedPosterior, one) for one in unlabelled))
-            for nugget, unlabelled, observed in zip(self._nuggets, self._unlabelled, observations, strict=True)
+            MixturePosterior(
+                nugget,
+                observed,
+                [one.prior for one in of_axis],
+                [partial(ConditionedPosterior, one) for one in unlabelled],
+            )
+            for nugget, observed, of_axis, unlabelled in of_axes
         ]
 
 

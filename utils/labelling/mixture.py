@@ -1,16 +1,16 @@
-"""A mixture of up to two Gaussian processes, with and without the evidence, weighted by leave-one-out likelihood.
+"""A mixture of Gaussian processes, with all, some or no evidence, weighted by leave-one-out likelihood.
 
-The calibration holds for faces like those of the validation clips. The network may misread another face
-systematically. Each axis of a clip with enough labels therefore has two posteriors: one follows the evidence, with the
-calibrated parameters; the other ignores it and changes over time as labels usually do. The weight of a posterior is its
-prior weight times the product, over the given labels, of the likelihood of each label given the others. Any label may
-be an outlier. In addition, the variance of the mixture is scaled by how well the leave-one-out predictions explain the
-labels of the clip.
+The calibration holds for faces like those of the validation clips. A source of evidence may misread another face
+systematically. Each axis of a clip with enough labels therefore has several posteriors. One follows all evidence, with
+the calibrated parameters; if there are several sources, one for each follows this source alone; and one ignores the
+evidence and changes over time as labels usually do. The weight of a posterior is its prior weight times the product,
+over the given labels, of the likelihood of each label given the others. Any label may be an outlier. In addition, the
+variance of the mixture is scaled by how well the leave-one-out predictions explain the labels of the clip.
 """
 
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from utils.labelling.process import GPParameters
 from utils.labelling.types import LabelObservations
 
 PRIOR_OF_TIME_ONLY = 0.02  # The prior weight of the posterior that ignores the evidence.
+PRIOR_OF_ONE_SOURCE = 0.1  # The prior weight of each posterior that follows one of several sources alone.
 OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
 SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
-FEWEST_LABELS = 3  # With fewer labels, the posterior with the evidence is used alone.
+FEWEST_LABELS = 3  # With fewer labels, the posterior with all evidence is used alone.
 SCALE_PRIOR_LABELS = 4  # The prior of the variance scale, which is 1, has the weight of this many labels.
 LARGEST_VARIANCE = 1.0  # The variance of any distribution on [-1, 1] is at most 1.
 LARGEST_SQUARED_DEVIATION = 9.0  # In the variance scale, no label counts as more than three standard deviations off.
@@ -42,39 +43,71 @@ class Posterior(Protocol):
 PosteriorFactory = Callable[[LabelObservations], Posterior]
 
 
+class Explanation(NamedTuple):
+    """One way to explain the labels of a clip: by some of the sources of evidence.
+
+    Attributes:
+        prior: prior weight.
+        parameters: of the process, with the sources that are followed.
+        sources: indices of these sources.
+    """
+
+    prior: float
+    parameters: GPParameters
+    sources: list[int]
+
+
+def explanations(parameters: GPParameters, time_only: GPParameters) -> list[Explanation]:
+    """The explanations of a mixture: by all sources of evidence, by each of several sources alone, and by time only.
+
+    Args:
+        parameters: with all sources.
+        time_only: without sources.
+    """
+    sources = list(range(len(parameters.evidence)))
+    if not sources:
+        return [Explanation(1.0, time_only, [])]
+    alone = [parameters._replace(evidence=(one,)) for one in parameters.evidence] if len(sources) > 1 else []
+    prior = 1 - PRIOR_OF_TIME_ONLY - PRIOR_OF_ONE_SOURCE * len(alone)
+    return [
+        Explanation(prior, parameters, sources),
+        *(Explanation(PRIOR_OF_ONE_SOURCE, one, [source]) for source, one in enumerate(alone)),
+        Explanation(PRIOR_OF_TIME_ONLY, time_only, []),
+    ]
+
+
 class MixturePosterior:
-    """Mixture of two posteriors of the latent label f at N frames of one axis, given the same labels.
+    """Mixture of posteriors of the latent label f at N frames of one axis, given the same labels.
 
     `variance` and `covariance` are scaled by `variance_scale`; `loo_predictive` is not.
 
     Attributes:
         observations: the given labels.
-        weights: (2,) weights of the posterior with the evidence and of the one by time only. In the mixture, a
-            component of weight below 0.01 is dropped and the rest renormalised; this attribute keeps both weights.
-        nugget: standard deviation of true labels about f.
+        weights: (C,) weights of the C posteriors; the last one is that by time only. In the mixture, a component of
+            weight below 0.01 is dropped and the rest renormalised; this attribute keeps all weights.
+        nugget: standard deviation of true labels about f, before it is scaled.
     """
 
     def __init__(
-        self,
-        nugget: float,
-        observations: LabelObservations,
-        with_evidence: PosteriorFactory,
-        time_only: PosteriorFactory,
+        self, nugget: float, observations: LabelObservations, priors: list[float], factories: list[PosteriorFactory]
     ):
         """Computes the mixture.
 
         Args:
             nugget: standard deviation of true labels about f.
             observations: given labels at A of the frames.
-            with_evidence: computes the posterior that follows the evidence, given observations.
-            time_only: computes the posterior that ignores the evidence; called only if there are enough labels.
+            priors: (C,) prior weights.
+            factories: functions that compute the C posteriors, given observations. The first one follows all evidence,
+                the last one time only. All but the first are called only if there are enough labels.
         """
-        self.observations, self.weights, self.nugget = observations, np.array([1.0, 0.0]), nugget
-        posterior = with_evidence(observations)
+        self.observations, self.nugget = observations, nugget
+        self.weights = np.eye(len(priors))[0]
+        posterior = factories[0](observations)
         self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
         self._loo: tuple[np.ndarray, np.ndarray] | None = None
-        if len(observations.indices) >= FEWEST_LABELS:
-            self._weight_components((with_evidence, time_only), (posterior, time_only(observations)))
+        if len(observations.indices) >= FEWEST_LABELS and len(factories) > 1:
+            others = [factory(observations) for factory in factories[1:]]
+            self._weight_components(np.log(priors), factories, [posterior, *others])
 
     @classmethod
     def of_axis(
@@ -94,14 +127,16 @@ class MixturePosterior:
             evidence: (N, E) evidence of the axis.
             observations: given labels at A of the frames.
         """
-        with_evidence = partial(GPPosterior, parameters, times, evidence)
-        without_evidence = partial(GPPosterior, time_only, times, evidence[:, :0])
-        return cls(parameters.process.nugget, observations, with_evidence, without_evidence)
+        every = explanations(parameters, time_only)
+        factories: list[PosteriorFactory] = [
+            partial(GPPosterior, one.parameters, times, evidence[:, one.sources]) for one in every
+        ]
+        return cls(parameters.process.nugget, observations, [one.prior for one in every], factories)
 
     @property
     def misread(self) -> bool:
-        """Whether the posterior that ignores the evidence has most of the weight: the network misreads this axis."""
-        return bool(self.weights[1] > 0.5)
+        """Whether the posterior that ignores the evidence has most of the weight: this axis is misread."""
+        return len(self.weights) > 1 and bool(self.weights[-1] > 0.5)
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -118,7 +153,12 @@ class MixturePosterior:
     @property
     def predictive_variance(self) -> np.ndarray:
         """(N,) variance of the true labels, which scatter about f by the nugget and lie in [-1, 1]."""
-        return np.minimum(self.variance + self.nugget**2, LARGEST_VARIANCE)
+        return np.minimum(self.variance + self.nugget_variance, LARGEST_VARIANCE)
+
+    @property
+    def nugget_variance(self) -> float:
+        """Variance of the true labels about f, scaled by `variance_scale`: quiet clips have less of it, too."""
+        return self.variance_scale * self.nugget**2
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """(R, C) covariance of f at `rows` (R,) (None: all frames) with f at `columns` (C,), both frame indices."""
@@ -147,13 +187,15 @@ class MixturePosterior:
         squared = np.minimum((self.observations.labels - means) ** 2 / expected, LARGEST_SQUARED_DEVIATION)
         return float((SCALE_PRIOR_LABELS + squared.sum()) / (SCALE_PRIOR_LABELS + len(means)))
 
-    def _weight_components(self, factories: tuple[PosteriorFactory, ...], posteriors: tuple[Posterior, ...]) -> None:
+    def _weight_components(
+        self, log_priors: np.ndarray, factories: list[PosteriorFactory], posteriors: list[Posterior]
+    ) -> None:
         """Sets the weights, the components and the leave-one-out prediction.
 
         In the leave-one-out prediction, each label is predicted with weights computed from the other labels.
         """
         likelihoods = np.stack([self._log_likelihoods(*pair) for pair in zip(factories, posteriors, strict=True)])
-        log_weights = np.log([1 - PRIOR_OF_TIME_ONLY, PRIOR_OF_TIME_ONLY]) + likelihoods.sum(1)
+        log_weights = log_priors + likelihoods.sum(1)
         self.weights, loo_weights = _softmax(log_weights), _softmax(log_weights[:, None] - likelihoods)
         loo = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
         means, variances = (np.stack(values) for values in loo)

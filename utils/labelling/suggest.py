@@ -126,7 +126,7 @@ class _Plan:
             )
             for posterior, error in zip(posteriors, label_errors, strict=True)
         ]
-        self._nugget_variances = [posterior.nugget**2 for posterior in posteriors]
+        self._nugget_variances = [posterior.nugget_variance for posterior in posteriors]
 
     def greedy(self, count: int, allowed: np.ndarray) -> np.ndarray:
         """Indices of up to `count` of the `allowed` candidates, each the best one given those chosen before it."""
