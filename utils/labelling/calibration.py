@@ -17,7 +17,7 @@ from scipy.stats import t as student_t
 from datasets.columns import AXES
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
-from utils.labelling.mixture import SCALE_PRIOR_LABELS, MixturePosterior
+from utils.labelling.mixture import PRIOR_OF_TIME_ONLY, SCALE_PRIOR_LABELS, MixturePosterior, explanations
 from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import LabelObservations
 
@@ -33,7 +33,7 @@ START = GPParameters(
     ProcessParameters(wiener=0.05, matern=0.7, matern_seconds=1.1, activity_exponent=0.5, nugget=0.03),
     (EvidenceParameters(ou=0.1, ou_seconds=0.3, offset=0.3, observation_noise=0.1),),
 )
-TIME_ONLY = GPParameters(START.process._replace(matern=0.5))
+TIME_ONLY = GPParameters(START.process._replace(matern=0.3, matern_seconds=0.6))
 
 # Factor on the intervals of a clip with one given label. From one label, the network's evidence for the face cannot be
 # checked, so the intervals must also cover faces that are harder than those of the validation clips.
@@ -85,12 +85,14 @@ class AxisCalibration(NamedTuple):
         time_only: process parameters without evidence, for faces that the network misreads.
         foreign_offset: constant error of evidence from anchors of other people.
         interval_widths: half-widths of the 90 % intervals.
+        time_only_prior: prior weight of the process without evidence, from FEWEST_LABELS labels of a clip on.
     """
 
     parameters: GPParameters = START
     time_only: GPParameters = TIME_ONLY
     foreign_offset: ForeignOffset = DEFAULT_OFFSET
     interval_widths: IntervalWidths = NORMAL_WIDTHS
+    time_only_prior: float = PRIOR_OF_TIME_ONLY
 
 
 class Calibration(NamedTuple):
@@ -123,7 +125,9 @@ class Calibration(NamedTuple):
             observations: the given labels, one entry per axis.
         """
         return [
-            MixturePosterior.of_axis(one.parameters, one.time_only, times, evidence[..., axis], observed)
+            MixturePosterior.of_axis(
+                explanations(one.parameters, one.time_only, one.time_only_prior), times, evidence[..., axis], observed
+            )
             for axis, (one, observed) in enumerate(zip(self.axes, observations, strict=True))
         ]
 

@@ -30,7 +30,9 @@ class IncrementalClip:
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
         self._nuggets = [one.parameters.process.nugget for one in calibration.axes]
-        self._explanations = [explanations(one.parameters, one.time_only) for one in calibration.axes]
+        self._explanations = [
+            explanations(one.parameters, one.time_only, one.time_only_prior) for one in calibration.axes
+        ]
         self._unlabelled = [
             [UnlabelledPosterior(one.parameters, clip.times, clip.evidence[:, one.sources, axis]) for one in of_axis]
             for axis, of_axis in enumerate(self._explanations)

@@ -19,7 +19,7 @@ from utils.labelling.outliers import IGNORED_ERROR, find_outliers
 from utils.labelling.process import GPParameters
 from utils.labelling.types import LabelObservations
 
-PRIOR_OF_TIME_ONLY = 0.02  # The prior weight of the posterior that ignores the evidence.
+PRIOR_OF_TIME_ONLY = 0.02  # The prior weight of the posterior that ignores calibrated evidence.
 PRIOR_OF_ONE_SOURCE = 0.1  # The prior weight of each posterior that follows one of several sources alone.
 OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
 SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
@@ -57,22 +57,25 @@ class Explanation(NamedTuple):
     sources: list[int]
 
 
-def explanations(parameters: GPParameters, time_only: GPParameters) -> list[Explanation]:
+def explanations(
+    parameters: GPParameters, time_only: GPParameters, time_only_prior: float = PRIOR_OF_TIME_ONLY
+) -> list[Explanation]:
     """The explanations of a mixture: by all sources of evidence, by each of several sources alone, and by time only.
 
     Args:
         parameters: with all sources.
         time_only: without sources.
+        time_only_prior: prior weight of the explanation by time only.
     """
     sources = list(range(len(parameters.evidence)))
     if not sources:
         return [Explanation(1.0, time_only, [])]
     alone = [parameters._replace(evidence=(one,)) for one in parameters.evidence] if len(sources) > 1 else []
-    prior = 1 - PRIOR_OF_TIME_ONLY - PRIOR_OF_ONE_SOURCE * len(alone)
+    prior_alone = min(PRIOR_OF_ONE_SOURCE, (1 - time_only_prior) / (len(alone) + 1))
     return [
-        Explanation(prior, parameters, sources),
-        *(Explanation(PRIOR_OF_ONE_SOURCE, one, [source]) for source, one in enumerate(alone)),
-        Explanation(PRIOR_OF_TIME_ONLY, time_only, []),
+        Explanation(1 - time_only_prior - prior_alone * len(alone), parameters, sources),
+        *(Explanation(prior_alone, one, [source]) for source, one in enumerate(alone)),
+        Explanation(time_only_prior, time_only, []),
     ]
 
 
@@ -111,27 +114,20 @@ class MixturePosterior:
 
     @classmethod
     def of_axis(
-        cls,
-        parameters: GPParameters,
-        time_only: GPParameters,
-        times: np.ndarray,
-        evidence: np.ndarray,
-        observations: LabelObservations,
+        cls, every: list[Explanation], times: np.ndarray, evidence: np.ndarray, observations: LabelObservations
     ) -> "MixturePosterior":
         """The mixture for one axis of a clip.
 
         Args:
-            parameters: of the posterior with all E sources of evidence. Their nugget is used for all posteriors.
-            time_only: parameters of the posterior that ignores the evidence.
+            every: as `explanations` returns them. The nugget of the first is used for all posteriors.
             times: (N,) seconds, ascending.
             evidence: (N, E) evidence of the axis.
             observations: given labels at A of the frames.
         """
-        every = explanations(parameters, time_only)
         factories: list[PosteriorFactory] = [
             partial(GPPosterior, one.parameters, times, evidence[:, one.sources]) for one in every
         ]
-        return cls(parameters.process.nugget, observations, [one.prior for one in every], factories)
+        return cls(every[0].parameters.process.nugget, observations, [one.prior for one in every], factories)
 
     @property
     def misread(self) -> bool:

@@ -1,0 +1,130 @@
+"""Fits sources of evidence to the given labels of the clips that are to be labelled.
+
+This is for absolute evidence that was not calibrated on validation clips. Gain, bias, offset and error of a source are
+estimated from its values at labelled frames, with priors that have the weight of a few labels. With few labels the
+estimates therefore stay near the priors, and many labels override them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.labelling.calibration import Calibration
+from utils.labelling.mixture import PRIOR_OF_TIME_ONLY
+from utils.labelling.process import EvidenceParameters, GPParameters
+
+GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0
+SMALLEST_GAIN = 0.05  # A source whose gain is smaller says nothing about the label.
+PRIOR_ERROR, PRIOR_OFFSET = 0.22, 0.25  # prior standard deviations of the error within a clip, and of the offset
+PRIOR_LABELS = 4  # weight of the priors of both, in labels and in clips
+LABEL_STD = 0.35  # usual standard deviation of labels; an uncertain gain adds an error in proportion to it
+OU_SHARE = 0.8  # share of the variance of the error within a clip that is correlated over time
+OU_SECONDS = 0.3
+SMALLEST_EXPONENT = 1e-3
+ITERATIONS = 5
+
+UNFITTED = EvidenceParameters(
+    ou=PRIOR_ERROR * OU_SHARE**0.5,
+    ou_seconds=OU_SECONDS,
+    offset=PRIOR_OFFSET,
+    observation_noise=PRIOR_ERROR * (1 - OU_SHARE) ** 0.5,
+)
+
+
+class LabelledEvidence(NamedTuple):
+    """The evidence at the labelled frames of a clip.
+
+    Attributes:
+        evidence: (A, E, 2) evidence of E sources; NaN = no value.
+        labels: (A, 2) given labels.
+    """
+
+    evidence: np.ndarray
+    labels: np.ndarray
+
+
+def adapt(calibration: Calibration, unfitted: list[int], clips: list[LabelledEvidence]) -> Calibration:
+    """Fits some sources of evidence to the given labels.
+
+    Args:
+        calibration: parameters of all sources.
+        unfitted: indices of the sources to fit.
+        clips: the labelled frames of all clips.
+    """
+    adapted = []
+    for axis, of_axis in enumerate(calibration.axes):
+        evidence = list(of_axis.parameters.evidence)
+        for source in unfitted:
+            pairs = [(clip.evidence[:, source, axis], clip.labels[:, axis]) for clip in clips]
+            evidence[source] = fit_source(pairs)
+        share = _explained_share(evidence)
+        process = of_axis.parameters.process
+        process = process._replace(activity_exponent=max(share * process.activity_exponent, SMALLEST_EXPONENT))
+        adapted.append(
+            of_axis._replace(
+                parameters=GPParameters(process, tuple(evidence)),
+                time_only_prior=max(1 - share, PRIOR_OF_TIME_ONLY),
+            )
+        )
+    return calibration._replace(valence=adapted[0], arousal=adapted[1])
+
+
+def _explained_share(evidence: list[EvidenceParameters]) -> float:
+    """Share of the variance of labels that sources with independent errors explain within a clip."""
+    precision = sum(one.gain**2 / (one.ou**2 + one.observation_noise**2) for one in evidence)
+    return precision / (precision + LABEL_STD**-2)
+
+
+def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> EvidenceParameters:
+    """Fits gain, bias, offset and error of one source on one axis.
+
+    Evidence = gain · label + bias + offset of the clip + error. Gain and bias are the means of their posterior given
+    the standard deviations of offset and error, which are estimated in turn from the residuals.
+
+    Args:
+        clips: evidence (A,) and given labels (A,) of each clip; NaN = no value.
+    """
+    known = [np.isfinite(evidence) & np.isfinite(labels) for evidence, labels in clips]
+    pairs = [(values[one], labels[one]) for (values, labels), one in zip(clips, known, strict=True) if one.any()]
+    error, offset = PRIOR_ERROR, PRIOR_OFFSET
+    mean, covariance = np.array([1.0, 0.0]), np.diag([GAIN_STD**2, BIAS_STD**2])
+    for _ in range(ITERATIONS if pairs else 0):
+        mean, covariance = _gain_and_bias(pairs, error, offset)
+        error, offset = _standard_deviations(pairs, mean)
+    gain = max(float(mean[0]), SMALLEST_GAIN)
+    error = float(np.sqrt(error**2 + covariance[0, 0] * LABEL_STD**2))
+    return EvidenceParameters(
+        ou=error * OU_SHARE**0.5,
+        ou_seconds=OU_SECONDS,
+        offset=float(np.sqrt(offset**2 + covariance[1, 1])),
+        observation_noise=error * (1 - OU_SHARE) ** 0.5,
+        gain=gain,
+        bias=float(mean[1]),
+    )
+
+
+def _gain_and_bias(
+    pairs: list[tuple[np.ndarray, np.ndarray]], error: float, offset: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean (2,) and covariance (2, 2) of gain and bias, by generalised least squares."""
+    precision = np.diag([GAIN_STD**-2, BIAS_STD**-2])
+    information = precision @ np.array([1.0, 0.0])
+    for values, labels in pairs:
+        design = np.stack((labels, np.ones(len(labels))), 1)
+        weights = np.linalg.inv(error**2 * np.eye(len(labels)) + offset**2)
+        precision = precision + design.T @ weights @ design
+        information = information + design.T @ weights @ values
+    covariance = np.linalg.inv(precision)
+    return covariance @ information, covariance
+
+
+def _standard_deviations(pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of the error within a clip, and of the offset, shrunk towards their priors."""
+    residuals = [values - mean[0] * labels - mean[1] for values, labels in pairs]
+    within = sum(((one - one.mean()) ** 2).sum() for one in residuals)
+    degrees = sum(len(one) - 1 for one in residuals)
+    error = np.sqrt((PRIOR_LABELS * PRIOR_ERROR**2 + within) / (PRIOR_LABELS + degrees))
+    # The mean residual of a clip scatters by the offset and by the mean of its errors.
+    excess = sum(max(one.mean() ** 2 - error**2 / len(one), 0) for one in residuals)
+    offset = np.sqrt((PRIOR_LABELS * PRIOR_OFFSET**2 + excess) / (PRIOR_LABELS + len(residuals)))
+    return float(error), float(offset)
