@@ -19,7 +19,7 @@ from utils.labelling.outliers import IGNORED_ERROR, find_outliers
 from utils.labelling.process import GPParameters
 from utils.labelling.types import LabelObservations
 
-PRIOR_OF_TIME_ONLY = 0.02  # The prior weight of the posterior that ignores calibrated evidence.
+PRIOR_OF_TIME_ONLY = 0.1  # The prior weight of the posterior that ignores calibrated evidence.
 PRIOR_OF_ONE_SOURCE = 0.1  # The prior weight of each posterior that follows one of several sources alone.
 OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
 SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
