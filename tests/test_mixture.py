@@ -107,5 +107,5 @@ def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
     labels = np.tile([[1.0, 1.0], [-1.0, -1.0]], (4, 1))
     posteriors = posteriors_given(clip, anchors_at(clip, range(20, 28))._replace(labels=labels))
     assert max(posterior.variance.max() for posterior in posteriors) > 1
-    assert 0.5 < expected_error(posteriors) <= 1
-    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.1)
+    assert 0.4 < expected_error(posteriors) <= 1
+    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.2)
