@@ -156,7 +156,19 @@ class EmotionBranch(nn.Module):
         return features.mean((2, 3))
 
 
-class Encoder(nn.Module):
+class ImageEncoder(nn.Module):
+    """Base class of networks that turn images (B, 3, S, S) into vectors (B, outputs).
+
+    Attributes:
+        width: channels of the hourglasses.
+        outputs: length of the vector of an image.
+    """
+
+    width: int
+    outputs: int
+
+
+class Encoder(ImageEncoder):
     """EmoNet without its head: face images → embeddings.
 
     Any image size S that is a multiple of 64 works, because the embedding is the mean over the cells that remain after
@@ -169,6 +181,8 @@ class Encoder(nn.Module):
     Attributes:
         landmarks_frozen: whether `freeze_landmarks` was called.
     """
+
+    outputs = EMBEDDING
 
     def __init__(self, width: int = 256):
         super().__init__()
@@ -203,7 +217,7 @@ class EncodingNetwork(nn.Module):
         encoder: makes the embeddings.
     """
 
-    encoder: Encoder
+    encoder: ImageEncoder
 
     def encode(self, images: Tensor) -> Tensor:
         """images (B, 3, S, S), RGB in [0, 1], S a multiple of 64 → embeddings (B, 256)."""
@@ -243,7 +257,6 @@ class EmoNet(nn.Module):
         outputs = self.head(self.encoder(images))
         return Affect(outputs[:, :-2], outputs[:, -2], outputs[:, -1])
 
-    @torch.inference_mode()
     def estimate(self, images: Tensor) -> Affect:
         """Average valence and arousal over each image and its mirror image, as in the published results."""
         direct, mirrored = self(images), self(images.flip(3))

@@ -54,6 +54,8 @@ class MTCLAR(EncodingNetwork):
         delta_arousal: head whose output x gives Δarousal = 2·tanh(x).
     """
 
+    encoder: Encoder
+
     def __init__(self, width: int = 256, fusion: Fusion = "concat", dropout: float = 0.5):
         super().__init__()
         self.encoder = Encoder(width)

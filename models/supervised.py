@@ -55,6 +55,8 @@ class Supervised(EncodingNetwork):
         head: was trained on embeddings of this encoder.
     """
 
+    encoder: Encoder
+
     def __init__(self, encoder: Encoder, head: SupervisedHead):
         super().__init__()
         self.encoder, self.head = encoder, head
@@ -64,7 +66,6 @@ class Supervised(EncodingNetwork):
         """images (B, 3, S, S), RGB in [0, 1] → outputs of the head (B, outputs)."""
         return self.head(self.encode(images))
 
-    @torch.inference_mode()
     def estimate(self, images: Tensor) -> Affect:
         """Estimate valence and arousal; the expression logits are empty, (B, 0).
 

@@ -104,8 +104,8 @@ def test_unlikely_labels_widen_the_intervals_of_their_clip(rng, calibration):
 
 def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
     (clip,) = simulate_clips(rng, 1, 60, 0.05)
-    labels = np.tile([[1.0, 1.0], [-1.0, -1.0]], (4, 1))
+    labels = np.tile([[-1.0, -1.0], [1.0, 1.0]], (4, 1))
     posteriors = posteriors_given(clip, anchors_at(clip, range(20, 28))._replace(labels=labels))
     assert max(posterior.variance.max() for posterior in posteriors) > 1
     assert 0.4 < expected_error(posteriors) <= 1
-    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.2)
+    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.3)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.emonet import EMBEDDING, IMAGE_SIZE, Encoder, EncodingNetwork
+from models.emonet import IMAGE_SIZE, EncodingNetwork, ImageEncoder
 from models.mtclar import PUBLISHED_WIDTH
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime, has_amx
@@ -117,11 +117,12 @@ class OpenVINO:
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
+        self.outputs = model.encoder.outputs
         self.queue = import_openvino().AsyncInferQueue(core.compile_model(network, "CPU", options))
 
     def __call__(self, crops: Tensor) -> Tensor:
         """crops (N, 3, S, S) uint8 → embeddings (N, 256) float32, on the CPU."""
-        embeddings = torch.empty(len(crops), EMBEDDING)
+        embeddings = torch.empty(len(crops), self.outputs)
 
         def store(request: Any, start: int) -> None:
             part = embeddings[start : start + self.request]
@@ -230,7 +231,7 @@ def import_openvino() -> Any:
 class _ByteEncoder(nn.Module):
     """The encoder with uint8 input, so that OpenVINO converts the images: crops (B, 3, S, S) → embeddings (B, 256)."""
 
-    def __init__(self, encoder: Encoder):
+    def __init__(self, encoder: ImageEncoder):
         super().__init__()
         self.encoder = encoder
 
@@ -238,7 +239,7 @@ class _ByteEncoder(nn.Module):
         return self.encoder(crops.float() / 255)
 
 
-def _convert(encoder: Encoder, image_size: int, path: Path) -> Any:
+def _convert(encoder: ImageEncoder, image_size: int, path: Path) -> Any:
     """Convert the encoder to an OpenVINO model, and save that at `path` (.xml) and beside it (.bin)."""
     log.info("converting the network for OpenVINO, once for these weights and this image size")
     example = torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8)
