@@ -6,6 +6,7 @@
     python fsl_mtclar.py --video folder_of_videos --overlay
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
+    python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
 
 Each frame is encoded once. The network then predicts how much a frame differs in valence and arousal from an anchor,
 which is a labelled frame: label = label of the anchor + predicted difference. The rule `fused` combines all anchors in
@@ -17,81 +18,68 @@ interpolation. By default, data set and split are those of the training run.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.base.errors import CheckpointError
 from utils.config.command_line import read_layers
-from utils.config.labelling import LabelSettings
+from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
 from utils.runs.script import run_script
-from utils.runs.trained import checkpoint_path, label_settings, log_network
+from utils.runs.trained import checkpoint_path, label_settings
 
 if TYPE_CHECKING:
-    from models.mtclar import MTCLAR
     from utils.compute.runtime import Runtime
+    from utils.labelling.sources import EvidenceSources
 
 
 def main() -> None:
     layers = read_layers(LabelSettings, "config.yaml", __doc__)
 
-    # The settings are merged twice. The checkpoint holds the data settings of the training run, which take part in the
+    # The settings are merged twice. A checkpoint holds the data settings of its training run, which take part in the
     # final merge (`label_settings`), so a first merge has to find the checkpoint.
-    checkpoint = checkpoint_path(merge_layers(LabelSettings, layers))
+    first = merge_layers(LabelSettings, layers)
+    checkpoint = checkpoint_path(first) if MTCLAR_EVIDENCE in first.evidence else None
 
     # PyTorch takes seconds to import, so it is imported only after the first merge, which finds most wrong settings.
     from utils.compute.runtime import make_runtime
-    from utils.runs.checkpoint import load_mtclar
-
-    log_network(checkpoint, "mtclar")
-
-    model, trained = load_mtclar(checkpoint)
-    if not model.predicts_differences:
-        raise CheckpointError(
-            f"{checkpoint}: model.fusion {model.fusion} is symmetric, so this network cannot predict differences of "
-            "valence and arousal, and no rule can label with it; train one with model.fusion concat"
-        )
+    from utils.labelling.sources import EvidenceSources, load_absolute_sources, load_siamese, trained_settings
 
     # By default the data set and the split are those of the training run. A split that would put people of the
     # training set into the test set is refused.
-    settings = label_settings(layers, checkpoint, trained)
+    model, trained = load_siamese(checkpoint) if checkpoint else (None, trained_settings(first.evidence))
+    settings = label_settings(layers, *trained) if trained else first
     runtime = make_runtime(settings.runtime)
-    model = runtime.to_device(model)
+
+    # The sources of evidence are what the rule `fused` follows between labelled frames.
+    model = runtime.to_device(model) if model else None
+    sources = EvidenceSources(model, checkpoint, load_absolute_sources(settings, runtime))
 
     if settings.annotate:
-        annotate_videos(model, checkpoint, settings, runtime)
+        annotate_videos(sources, settings, runtime)
     elif settings.video:
-        label_own_videos(settings.video, model, checkpoint, settings, runtime)
+        label_own_videos(settings.video, sources, settings, runtime)
     else:
-        label_test_clips(model, checkpoint, settings, runtime)
+        label_test_clips(sources, settings, runtime)
 
 
-def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
+def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
-    from utils.compute.data import CropReader, read_splits
-    from utils.compute.embedding_cache import EmbeddingCache
-    from utils.labelling.clips import ClipReader
+    from utils.compute.data import read_splits
     from utils.labelling.dataset import label_dataset
-    from utils.labelling.labeller import Labeller
     from utils.labelling.report import report_labels
-    from utils.labelling.validation import calibration_for_dataset
+    from utils.labelling.validation import clips_for_dataset
     from utils.runs.run_folder import RunFolder, shared_run
 
     run = shared_run(lambda: RunFolder.create(settings, "fsl_mtclar"))
     splits = read_splits(settings)
-    labeller = Labeller(model, runtime)
-    cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
-    clips = ClipReader(labeller, CropReader(settings), cache, settings.data.workers)
 
-    # The calibration says how far the rule `fused` can trust the network. It is fitted on validation clips, because
-    # predictions for people of the training set would look too accurate.
-    labeller.calibration = calibration_for_dataset(clips, splits.validation, checkpoint, settings)
+    # The calibration says how far the rule `fused` can trust each source of evidence. It is fitted on validation clips,
+    # because predictions for people of the training set would look too accurate.
+    clips = clips_for_dataset(sources, runtime, splits.validation, settings)
 
     # Contradictions are support labels that the other support labels of the clip contradict.
     tables, contradictions = label_dataset(clips, splits, settings)
     report_labels(tables, contradictions, settings.support_set, run)
 
 
-def label_own_videos(
-    video: Path, model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime"
-) -> None:
+def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Finds and tracks faces and encodes each face image once. Then labels all frames of each face.
 
     With --suggest it only lists frames to label next.
@@ -102,15 +90,15 @@ def label_own_videos(
 
     jobs = find_jobs(video, settings.labels, labels_required=not settings.suggest)
     runner = SuggestionRunner if settings.suggest else LabellingRunner
-    runner(model, checkpoint, settings, runtime).run(jobs)
+    runner(sources, settings, runtime).run(jobs)
 
 
-def annotate_videos(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
+def annotate_videos(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Finds and tracks faces, encodes each face image once, and serves the annotation page."""
     from utils.annotate.project import Project
     from utils.annotate.server import serve
 
-    serve(Project(model, checkpoint, settings, runtime), settings.host, settings.port)
+    serve(Project(sources, settings, runtime), settings.host, settings.port)
 
 
 if __name__ == "__main__":

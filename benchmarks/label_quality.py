@@ -104,7 +104,7 @@ class EncodedFrames(ClipReader):
     """
 
     def __init__(self, labeller: Labeller, frames: pd.DataFrame, settings: LabelSettings):
-        self.labeller, self.crops = labeller, CropReader(settings)
+        self.labeller, self.crops, self.absolute = labeller, CropReader(settings), ()
         self.clips = super().read(frames)
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:

@@ -56,7 +56,8 @@ def video() -> FaceVideo:
     tracks = []
     for number in (0, 1):
         rows = faces[faces["track"] == number].reset_index(drop=True)
-        tracks.append(Track(number, rows, torch.from_numpy(rng.normal(size=(len(rows), 256)).astype(np.float32))))
+        embeddings = torch.from_numpy(rng.normal(size=(len(rows), 256)).astype(np.float32))
+        tracks.append(Track(number, rows, embeddings, np.empty((len(rows), 0, 2))))
     return FaceVideo(SimpleNamespace(name="clip", path="clip.mp4"), faces, tracks)
 
 

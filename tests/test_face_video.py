@@ -11,11 +11,10 @@ from test_video import face, write_folder
 
 from models.mtclar import MTCLAR
 from utils.base.threads import prefetch
-from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings, RuntimeSettings
-from utils.videos.face_video import read_face_video
+from utils.videos.face_video import VideoReader
 
 FRAMES, PART, BATCH = 23, 5, 4  # frames of the video; images or faces per file; faces per batch
 
@@ -47,14 +46,15 @@ def read(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.videos.track_embeddings.FACES_PER_PART", PART)
     monkeypatch.setattr("utils.compute.backends.MAX_BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))
-    checkpoint = tmp_path / "best.pt"
-    checkpoint.write_bytes(b"weights")
     model = MTCLAR(16).eval()
     runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32", backend="eager"))
 
     def read(folder, track="all"):
         settings = LabelSettings(video=video, track=track, detect_every=1, data=DataSettings(image_size=64))
-        return read_face_video(video, model, EmbeddingCache(tmp_path / folder, checkpoint, runtime), settings)
+        copy = tmp_path / folder / "best.pt"
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(b"weights")
+        return VideoReader(model, copy, settings, runtime).read(video)
 
     read.model = model
     return read
@@ -74,7 +74,7 @@ def test_interrupted_detection_resumes_from_the_last_part(read, tmp_path):
         read("again")
     assert_equal(read("again"), uninterrupted)
     assert CountingDetector.calls == 13 + FRAMES - 13 // PART * PART
-    assert not list((tmp_path / "again").glob("*.found.npz"))
+    assert not list((tmp_path / "again" / "embeddings").glob("*.found.npz"))
 
 
 def test_interrupted_encoding_resumes_from_the_last_part(read, tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_interrupted_encoding_resumes_from_the_last_part(read, tmp_path, monkeyp
     with pytest.raises(Interrupted):
         read("again")
     saved = 2 * (6 * BATCH // 2 // PART)  # complete parts of both tracks in the six batches
-    assert len(list((tmp_path / "again").glob("*.npz"))) == 1 + saved
+    assert len(list((tmp_path / "again" / "embeddings").glob("*.npz"))) == 1 + saved
     assert_equal(read("again"), uninterrupted)
     assert len(images) == 7 + -(-(2 * FRAMES - saved * PART) // BATCH)
 

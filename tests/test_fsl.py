@@ -162,10 +162,10 @@ def test_short_clips_are_excluded_by_min_frames(quick):
     assert done.returncode == 2 and "none of 3 clips is left" in done.stderr
 
 
-def test_zero_shot_baseline(quick, tmp_path):
+def test_estimates_of_emonet_are_scored_and_are_evidence_besides_mtclar(quick, tmp_path):
     torch.save(emonet_state(), tmp_path / "emonet_8.pth")
-    folder, _ = label(*quick, "--zero_shot", tmp_path / "emonet_8.pth")
-    assert "EmoNet" in set(pd.read_csv(folder / "scores.csv")["method"])
+    folder, _ = label(*quick, "--evidence", f"mtclar,{tmp_path / 'emonet_8.pth'}")
+    assert {"EmoNet", "fused", "previous", "linear"} <= set(pd.read_csv(folder / "scores.csv")["method"])
 
 
 def test_own_video_from_end_to_end(quick, clip, tmp_path):
@@ -258,7 +258,7 @@ def test_fusion_json_of_an_earlier_version_is_ignored_and_the_calibration_fitted
     label(*calibrated)
     assert json.loads((tmp_path / "fusion.json").read_text()) == old
     fitted = json.loads((tmp_path / "calibration.json").read_text())
-    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (4, 2, old["weights"])
+    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (5, 2, old["weights"])
     assert fitted["source"] == source  # The old file was fitted on the same data, but its format differs.
 
 

@@ -361,7 +361,10 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--labels", "a.csv"], "labels is for a video of your own; name it by --video"),
         (["--annotate", "a.mp4", "--video", "a.mp4"], "video does not go with annotate; leave it out"),
         (["--annotator", "ann"], "name the video by --annotate"),
-        (["--video", "a.mp4", "--zero_shot", "a.pt"], "leave it out with --video"),
+        (["--evidence", "mtclar,mtclar"], "names mtclar twice"),
+        (["--evidence", "a.csv", "--support_set.rule", "mean"], "rule mean compares faces; add mtclar"),
+        (["--evidence", "a.csv", "--support_set.strategy", "diverse_k"], "diverse_k compares faces; add mtclar"),
+        (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
         *(
             (
                 ["--support_set.annotator_error", value],

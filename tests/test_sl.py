@@ -548,11 +548,12 @@ def test_video_gets_expressions(expression_run, clip, tmp_path):
     assert "leave it out" in error_of("mtclar_sl.py", *argv, "--overlay")
 
 
-def test_a_head_is_a_zero_shot_baseline_of_fsl_mtclar(folds_run, expression_run, demo_run, tmp_path):
-    argv = [*only_checkpoint(demo_run[0] / "best.pt", tmp_path), "--zero_shot"]
+def test_a_head_is_evidence_for_fsl_mtclar(folds_run, expression_run, demo_run, tmp_path):
+    argv = ["--runs", tmp_path, "--evidence"]
     head = folds_run[0] / "fold_0" / "best.pt"
     folder, _ = finished("fsl_mtclar.py", *map(str, argv), str(head))
-    assert HEAD in set(pd.read_csv(folder / "scores.csv")["method"])
+    methods = set(pd.read_csv(folder / "scores.csv")["method"])
+    assert methods == {HEAD, "fused", "hold", "linear"}
     assert "was trained for expressions" in error_of("fsl_mtclar.py", *argv, expression_run[0] / "best.pt")
     content = torch.load(head, weights_only=True)
     content["about"]["encoder_settings"]["data"]["fold"] = 1

@@ -9,20 +9,18 @@ import pandas as pd
 
 from datasets.annotations.labels import read_labels
 from datasets.video.random_access import VideoFrames
-from models.mtclar import MTCLAR
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
 from utils.annotate.session import Session
 from utils.base.errors import DataError
 from utils.base.files import write_text
 from utils.base.text import safe_text
-from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.labeller import Labeller
-from utils.labelling.validation import calibration_for_videos
-from utils.videos.face_video import read_face_video
+from utils.labelling.sources import EvidenceSources
+from utils.labelling.validation import labeller_for_videos
 from utils.videos.jobs import VideoJob, find_jobs
 from utils.videos.label_video import LabellingRunner
+from utils.videos.support import reader_of_sources
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class Project:
         videos: the videos, in the order of their names.
     """
 
-    def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
+    def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         """Finds and encodes all faces, or reads them from the cache; progress is shown on the terminal.
 
         One of several videos that cannot be labelled is listed with its problem.
@@ -59,9 +57,9 @@ class Project:
         Raises:
             DataError: none of the videos can be labelled.
         """
-        self.model, self.checkpoint, self.settings, self.runtime = model, checkpoint, settings, runtime
-        self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+        self.sources, self.settings, self.runtime = sources, settings, runtime
+        self.labeller = labeller_for_videos(sources, runtime)
+        self.reader = reader_of_sources(sources, settings, runtime)
         assert settings.annotate is not None, "the page is opened by the setting annotate"
         jobs = find_jobs(settings.annotate, None, labels_required=False)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():
@@ -87,7 +85,7 @@ class Project:
         Raises:
             DataError: nothing was written.
         """
-        runner = LabellingRunner(self.model, self.checkpoint, self.settings, self.runtime)
+        runner = LabellingRunner(self.sources, self.settings, self.runtime)
         problem = ""
         with tempfile.TemporaryDirectory() as folder:
             jobs = []
@@ -106,7 +104,7 @@ class Project:
     def _prepare(self, path: Path) -> ProjectVideo:
         settings = self.settings
         try:
-            face_video = read_face_video(path, self.model, self.cache, settings)
+            face_video = self.reader.read(path)
             csv = label_path(path, settings.labels, settings.annotator)
             file = LabelFile(csv, face_video.timeline, settings.annotator)
             session = Session(face_video, self.labeller, file, settings.support_set.annotator_error)

@@ -108,16 +108,17 @@ class Session:
 
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
-        self._estimate_error()
+        self._fit_to_labels()
         if track not in self._estimates:
             labelled_track = self.tracks[track]
             anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
             self._estimates[track] = labelled_track.estimate(anchors, self.annotator_error)
         return self._estimates[track]
 
-    def _estimate_error(self) -> None:
-        """Estimates the standard deviation of the labels again, if their number has changed enough since."""
-        if not self.estimates_error or abs(len(self.labels) - self._labels_at_estimate) < LABELS_PER_ESTIMATE:
+    def _fit_to_labels(self) -> None:
+        """Fits uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""
+        fits = self.estimates_error or self.labeller.unfitted
+        if not fits or abs(len(self.labels) - self._labels_at_estimate) < LABELS_PER_ESTIMATE:
             return
         self._labels_at_estimate = len(self.labels)
         means = self._means().assign(**dict.fromkeys(ERROR_COLUMNS, 0.0))
@@ -126,7 +127,12 @@ class Session:
             for track in self.tracks.values()
             if (means["track"] == track.track.number).any()
         ]
-        self.annotator_error = estimate_label_error(pairs, self.labeller.calibration) or 0.0
+        if self.labeller.unfitted:
+            self.labeller = self.labeller.adapted(pairs)
+            for track in self.tracks.values():
+                track.use(self.labeller)
+        if self.estimates_error:
+            self.annotator_error = estimate_label_error(pairs, self.labeller.calibration) or 0.0
         self._estimates.clear()
 
     @property

@@ -72,8 +72,13 @@ class LabelledTrack:
 
     def __init__(self, track: Track, labeller: Labeller):
         self.track, self.labeller = track, labeller
-        self.clip = labeller.encode_clip(track.embeddings, track.times)
+        self.clip = labeller.encode_clip(track.embeddings, track.times, track.evidence)
         self.frames = track.faces["frame"].to_numpy()
+
+    def use(self, labeller: Labeller) -> None:
+        """Replaces the labeller by one with another calibration of the same sources of evidence."""
+        self.labeller = labeller
+        self.__dict__.pop("_incremental", None)
 
     def index_of(self, frame: int) -> int | None:
         """Index of a frame number among the track's frames; None: the frame does not show the track's face."""

@@ -1,5 +1,6 @@
 """Reads the data set that the settings name: frame tables and face crops."""
 
+import copy
 import logging
 
 import pandas as pd
@@ -51,6 +52,12 @@ class CropReader:
         data = settings.data
         self.cache = CropCache(data.cache, data.cache_gb * 1e9) if data.cache else None
         self.image_size = image_size or data.image_size
+
+    def with_image_size(self, image_size: int) -> "CropReader":
+        """Return a reader of crops of another size, with the same cache."""
+        other = copy.copy(self)
+        other.image_size = image_size
+        return other
 
     def __call__(self, frames: pd.DataFrame) -> FaceCrops:
         """Return the face crops of a frame table; they are read from disk when they are used."""

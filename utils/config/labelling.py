@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from utils.config.common import ScriptSettings
 from utils.config.sections import ModelSettings, PairSettings, SupportSettings, TrainSettings, VideoSettings
 
+MTCLAR_EVIDENCE = "mtclar"
+"""Name of the Siamese network in the setting `evidence`."""
+
 PAPER_SUPPORT: dict[str, dict[str, Any]] = {
     "support_set": {"strategy": "every_n", "amount": 20, "rule": "previous"},
 }
@@ -23,6 +26,7 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         "suggest",
         "annotate",
         "checkpoint",
+        "evidence",
         "support_set.strategy",
         "support_set.rule",
         "dataset",
@@ -54,20 +58,36 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     checkpoint: Path | None = None
     """Trained network: best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run (of the run called
     --name, if given)."""
-    zero_shot: Path | None = None
-    """Network whose own estimates are scored as a baseline: published EmoNet weights, or best.pt of a mtclar_sl.py
-    run. For data sets only."""
+    evidence: list[str] = Field([MTCLAR_EVIDENCE], min_length=1)
+    """What the rule fused follows between labelled frames; several are separated by commas. mtclar: the network named
+    by checkpoint. Or a file: published EmoNet weights, best.pt of a mtclar_sl.py run, or a CSV of another tool's
+    estimates. Without mtclar, only fused and the baselines can label."""
 
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
         if self.annotate:
-            self._refuse(("video", "suggest", "tier", "zero_shot"), "does not go with annotate; leave it out")
+            self._refuse(("video", "suggest", "tier"), "does not go with annotate; leave it out")
         elif self.annotator:
             raise ValueError("annotator is for labelling in the browser; name the video by --annotate")
         elif self.video is None:
             self._refuse(("labels", "tier", "overlay", "suggest"), "is for a video of your own; name it by --video")
-        elif self.zero_shot:
-            raise ValueError("zero_shot is for scoring on a data set; leave it out with --video")
+        return self
+
+    @model_validator(mode="after")
+    def check_evidence(self) -> "LabelSettings":
+        duplicate = next((name for name in self.evidence if self.evidence.count(name) > 1), None)
+        if duplicate:
+            raise ValueError(f"evidence names {duplicate} twice; name each source once")
+        if MTCLAR_EVIDENCE not in self.evidence:
+            support = self.support_set
+            if support.rule != "fused":
+                raise ValueError(f"support_set.rule {support.rule} compares faces; add {MTCLAR_EVIDENCE} to evidence")
+            if support.strategy in ("diverse_k", "train_bins"):
+                raise ValueError(
+                    f"support_set.strategy {support.strategy} compares faces; add {MTCLAR_EVIDENCE} to evidence"
+                )
+            if self.checkpoint:
+                raise ValueError(f"checkpoint is not used; leave it out, or add {MTCLAR_EVIDENCE} to evidence")
         return self
 
     def _refuse(self, names: tuple[str, ...], reason: str) -> None:

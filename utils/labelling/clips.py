@@ -11,7 +11,9 @@ from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
+from utils.config.common import ScriptSettings
 from utils.labelling.labeller import Labeller
+from utils.labelling.sources import AbsoluteSource, EvidenceSources, clip_evidence
 from utils.labelling.types import Anchors, EncodedClip
 
 FRAME_RATE = 25.0  # frames per second; it is assumed, since the tables of data sets do not contain the frame rate
@@ -54,25 +56,54 @@ class ClipReader:
     Attributes:
         labeller: encodes the clips; only its network is used, not its calibration.
         crops: cuts the faces out of the images.
-        cache: embeddings on disk.
+        cache: embeddings on disk; None without the Siamese network.
         workers: processes that prepare images.
+        absolute: sources of evidence besides the Siamese network.
     """
 
-    def __init__(self, labeller: Labeller, crops: CropReader, cache: EmbeddingCache, workers: int):
+    def __init__(
+        self,
+        labeller: Labeller,
+        crops: CropReader,
+        cache: EmbeddingCache | None,
+        workers: int,
+        absolute: tuple[AbsoluteSource, ...] = (),
+    ):
         self.labeller, self.crops, self.cache, self.workers = labeller, crops, cache, workers
+        self.absolute = absolute
+
+    @classmethod
+    def of_sources(cls, labeller: Labeller, sources: EvidenceSources, settings: ScriptSettings) -> "ClipReader":
+        """A reader for all sources of evidence; the embeddings are cached beside the checkpoint."""
+        cache = None
+        if sources.checkpoint:
+            cache = EmbeddingCache(sources.checkpoint.parent / "embeddings", sources.checkpoint, labeller.runtime)
+        return cls(labeller, CropReader(settings), cache, settings.data.workers, sources.absolute)
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
-        """Encodes each clip of a frame table. Raises DataError if the table holds single images."""
+        """Encodes each clip of a frame table.
+
+        Raises:
+            DataError: the table holds single images, or another tool's estimates lack a clip.
+        """
         if not frames["clip"].duplicated().any():
             raise DataError("the data set holds single images, no clips; label the demo, AFEW-VA or your own video")
-        parts = [(name, part.reset_index(drop=True)) for name, part in frames.groupby("clip", sort=False)]
-        embeddings = self.embed([part for _, part in parts])
+        parts = [
+            (str(name), part.reset_index(drop=True), part["frame"].to_numpy() / FRAME_RATE)
+            for name, part in frames.groupby("clip", sort=False)
+        ]
+        embeddings = self.embed([part for _, part, _ in parts])
+        absolute: list[np.ndarray | None] = [None] * len(parts)
+        if self.absolute:
+            absolute = [*clip_evidence(self.absolute, parts, self.crops, self.workers)]
         return [
-            DatasetClip(name, part, self.labeller.encode_clip(embedded, part["frame"].to_numpy() / FRAME_RATE))
-            for (name, part), embedded in zip(parts, embeddings, strict=True)
+            DatasetClip(name, part, self.labeller.encode_clip(embedded, times, of_clip))
+            for (name, part, times), embedded, of_clip in zip(parts, embeddings, absolute, strict=True)
         ]
 
     def embed(self, tables: list[pd.DataFrame]) -> list[Tensor]:
-        """The embeddings (N, 256) of each frame table's rows."""
-        crops, labeller = [self.crops(table) for table in tables], self.labeller
-        return encode_clips(labeller.model, crops, self.cache, self.workers)
+        """The embeddings (N, 256) of each frame table's rows; (N, 0) without the Siamese network."""
+        model = self.labeller.model
+        if model is None or self.cache is None:
+            return [torch.empty(len(table), 0) for table in tables]
+        return encode_clips(model, [self.crops(table) for table in tables], self.cache, self.workers)

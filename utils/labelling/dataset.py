@@ -14,7 +14,7 @@ from datasets.csv_files import read_small_csv, require_columns
 from datasets.splits import Splits
 from utils.base.errors import DataError
 from utils.base.text import quoted
-from utils.config.labelling import LabelSettings
+from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.sections import SupportSettings
 from utils.labelling.audit import contradiction_row
 from utils.labelling.clips import ClipReader, DatasetClip
@@ -22,7 +22,6 @@ from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.labelling.support import SUPPORT_STRATEGIES, sample_valence_bins
 from utils.labelling.types import Anchors, Labels
-from utils.labelling.zero_shot import load_estimator, zero_shot
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,6 @@ def label_dataset(
         contradictions: one row per given label that the other given labels of its clip contradict.
     """
     labeller = clips.labeller
-    estimator = load_estimator(settings.zero_shot, settings) if settings.zero_shot else None
     support_from_csv = read_support(settings.support_set.csv) if settings.support_set.csv else None
     test = select_clips(splits.test, settings.support_set, support_from_csv)
     training_anchors = None
@@ -63,6 +61,10 @@ def label_dataset(
             clip_anchors(labeller, clip, clip_index, settings, support_from_csv)
             for clip_index, clip in enumerate(encoded)
         ]
+        labeller = labeller.adapted([(clip.encoded, own) for clip, own in zip(encoded, own_anchors, strict=True)])
+        labeller.log_fitted(
+            [MTCLAR_EVIDENCE] * bool(labeller.model) + [one.name for one in clips.absolute], len(encoded)
+        )
         if settings.support_set.annotator_error == "auto":
             own_anchors = with_estimated_errors(labeller, encoded, own_anchors)
     for clip_index, clip in enumerate(encoded):
@@ -72,11 +74,12 @@ def label_dataset(
         found = labeller.audit(clip.encoded, anchors)
         contradictions += [{"clip": clip.name} | contradiction_row(one, anchors) for one in found]
     by_method = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
-    if estimator:
+    relative = 1 if labeller.model else 0
+    for column, source in enumerate(clips.absolute, relative):
         # Only valence and arousal of the table of a baseline are replaced: it has the same frames and true labels, and
         # no intervals.
-        estimates = zero_shot(estimator, test, settings, labeller.runtime)
-        by_method[estimator.name] = by_method["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
+        estimates = np.concatenate([clip.encoded.evidence[:, column] for clip in encoded])
+        by_method[source.name] = by_method["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
     return by_method, pd.DataFrame(contradictions)
 
 

@@ -1,5 +1,7 @@
 """Labels clips with a trained network and its calibration."""
 
+import logging
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,11 +10,14 @@ from datasets.columns import AXES
 from models.mtclar import MTCLAR, Comparison
 from utils.compute.runtime import Runtime
 from utils.labelling import audit as auditing
+from utils.labelling.adaptation import LabelledEvidence, adapt
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.suggest import Suggestion, plan_labels
 from utils.labelling.types import Anchors, EncodedClip, Labels, observations_of
+
+log = logging.getLogger(__name__)
 
 # Pairs of frames that are compared at once, to limit memory. `mean_difference` computes no similarities, only two
 # numbers per pair, so it compares more pairs at once.
@@ -25,23 +30,69 @@ class Labeller:
     """Encodes clips, labels them by any rule, suggests frames to label, and audits given labels.
 
     Attributes:
-        model: the Siamese network, on the runtime's device.
+        model: the Siamese network, on the runtime's device; None: fused labels follow other sources of evidence.
         runtime: device and precision.
-        calibration: parameters of the rule `fused` for this network.
+        calibration: parameters of the rule `fused` for the sources of evidence.
+        unfitted: indices of the sources that are not calibrated, so that `adapted` fits them to the given labels.
     """
 
-    def __init__(self, model: MTCLAR, runtime: Runtime, calibration: Calibration = DEFAULT_CALIBRATION):
-        self.model, self.runtime, self.calibration = model, runtime, calibration
+    def __init__(
+        self,
+        model: MTCLAR | None,
+        runtime: Runtime,
+        calibration: Calibration = DEFAULT_CALIBRATION,
+        unfitted: tuple[int, ...] = (),
+    ):
+        self.model, self.runtime, self.calibration, self.unfitted = model, runtime, calibration, unfitted
 
-    def encode_clip(self, embeddings: Tensor, times: np.ndarray) -> EncodedClip:
-        """Computes the evidence of a clip from its embeddings (N, 256) and times (N,) in seconds.
+    def adapted(self, clips: list[tuple[EncodedClip, Anchors]]) -> "Labeller":
+        """A labeller whose sources without a calibration are fitted to the given labels of clips.
 
-        The evidence of a frame is its mean predicted difference from up to 64 evenly spaced frames of the clip, frame
-        minus reference frame.
+        Args:
+            clips: encoded clips with their anchors. Anchors of other clips are not used.
         """
+        labelled = [
+            LabelledEvidence(clip.evidence[anchors.indices], anchors.labels)
+            for clip, anchors in clips
+            if anchors.all_in_clip
+        ]
+        return self.adapted_to(labelled)
+
+    def adapted_to(self, labelled: list[LabelledEvidence]) -> "Labeller":
+        """A labeller as of `adapted`, from the evidence at the labelled frames."""
+        if not self.unfitted:
+            return self
+        calibration = adapt(self.calibration, list(self.unfitted), labelled)
+        return Labeller(self.model, self.runtime, calibration, self.unfitted)
+
+    def log_fitted(self, names: list[str], clips: int) -> None:
+        """Logs what `adapted` has fitted; `names` are those of all sources, `clips` the number of labelled clips."""
+        for source in self.unfitted:
+            fitted = [one.parameters.evidence[source] for one in self.calibration.axes]
+            texts = [
+                f"{axis} gain {one.gain:.2f}, bias {one.bias:+.2f}, error {np.hypot(one.ou, one.observation_noise):.2f}"
+                for axis, one in zip(AXES, fitted, strict=True)
+            ]
+            log.info("evidence %s: fitted to the labels of %d clips: %s", names[source], clips, "; ".join(texts))
+
+    def encode_clip(self, embeddings: Tensor, times: np.ndarray, absolute: np.ndarray | None = None) -> EncodedClip:
+        """Computes the evidence of a clip.
+
+        The evidence of the Siamese network for a frame is its mean predicted difference from up to 64 evenly spaced
+        frames of the clip, frame minus reference frame.
+
+        Args:
+            embeddings: (N, 256) embedding of each frame; (N, 0) without the Siamese network.
+            times: (N,) seconds, ascending.
+            absolute: (N, E, 2) evidence of other sources; None: there are none.
+        """
+        absolute = np.empty((len(times), 0, 2)) if absolute is None else absolute
+        if self.model is None:
+            return EncodedClip(embeddings, times, absolute)
         indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
         references = embeddings[torch.from_numpy(np.unique(indices))]
-        return EncodedClip(embeddings, times, self.mean_difference(embeddings, references)[:, None])
+        relative = self.mean_difference(embeddings, references)[:, None]
+        return EncodedClip(embeddings, times, np.concatenate((relative, absolute), 1))
 
     @torch.inference_mode()
     def mean_difference(self, frames: Tensor, references: Tensor) -> np.ndarray:
@@ -57,6 +108,7 @@ class Labeller:
         Returns:
             (N, 2) differences of valence and arousal, frame minus reference.
         """
+        assert self.model, "differences are predicted by the Siamese network"
         parts = []
         for part in frames.split(max(1, DIFFERENCES_AT_ONCE // len(references))):
             with self.runtime.autocast():
@@ -73,13 +125,16 @@ class Labeller:
         There are three cases:
 
         - The anchors are frames of the clip itself: their labels are observed.
-        - Some anchors are frames of other people or videos: no label is observed. The evidence is absolute: the mean
-          label of the anchors plus the mean predicted difference from them.
+        - Some anchors are frames of other people or videos: no label is observed. The evidence of the Siamese network
+          is absolute: the mean label of the anchors plus the mean predicted difference from them.
         - anchors is None, since nothing is labelled yet: no label is observed.
         """
         if anchors is None or anchors.all_in_clip:
             return self.calibration.posteriors(clip.times, clip.evidence, observations_of(anchors))
-        evidence = (anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings))[:, None]
+        if self.model is None:
+            return self.calibration.posteriors(clip.times, clip.evidence, observations_of(None))
+        evidence = clip.evidence.copy()
+        evidence[:, 0] = anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings)
         calibration = self.calibration.for_foreign_anchors(anchors.people)
         return calibration.posteriors(clip.times, evidence, observations_of(None))
 
@@ -118,8 +173,13 @@ class Labeller:
         return _keep_support_labels(Labels(values, anchor), anchors)
 
     def label_by_all_methods(self, clip: EncodedClip, anchors: Anchors) -> dict[str, Labels]:
-        """Labels a clip by every rule that its anchors allow, and by every baseline: method → labels."""
+        """Labels a clip by every rule, and by every baseline: method → labels.
+
+        Rules that need times are left out for anchors without times, and all rules but `fused` are left out without the
+        Siamese network.
+        """
         rules = [rule for rule in RULES if anchors.all_have_times or rule not in RULES_THAT_NEED_TIME]
+        rules = rules if self.model else [FUSED]
         by_rule = {rule: self.label(clip, anchors, rule) for rule in rules}
         return by_rule | {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
 
@@ -152,6 +212,7 @@ class Labeller:
 
         If all anchors (A, 256) are selected, every frame is compared with all of them in the order of `anchors`.
         """
+        assert self.model, "faces are compared by the Siamese network"
         with self.runtime.autocast():
             if selected.shape[1] == len(anchors):
                 return self.model.compare_all(frames, anchors)

@@ -5,18 +5,26 @@ from pathlib import Path
 
 import pandas as pd
 
+from utils.base.errors import DataError
+from utils.base.text import listed
 from utils.compute import ranks
+from utils.compute.runtime import Runtime
 from utils.config.common import ScriptSettings
-from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, read_calibration, save_calibration
+from utils.config.labelling import LabelSettings
+from utils.labelling.adaptation import UNFITTED
+from utils.labelling.calibration import DEFAULT_CALIBRATION, START, Calibration, read_calibration, save_calibration
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.fitting import CalibrationClip, fit_calibration
 from utils.labelling.foreign import fit_foreign_offsets
 from utils.labelling.labeller import Labeller
+from utils.labelling.process import GPParameters, scale_errors
+from utils.labelling.sources import EvidenceSources
 
 log = logging.getLogger(__name__)
 
 SHORTEST_CLIP = 24  # frames; shorter clips contain too little information on how labels change over time
 FEWEST_CLIPS = 6  # With fewer clips, no calibration is fitted.
+SHARED_ERROR_SCALE = 1.25  # factor on the errors of several sources, as fitted on rendered people
 RELIABLE_CLIPS = 15  # With fewer clips, the interval widths are uncertain.
 
 
@@ -52,7 +60,8 @@ def calibration_for_dataset(
             used,
         )
         return saved or DEFAULT_CALIBRATION
-    fitted = calibrate(clips.labeller, clips.read(frames))._replace(source=source)
+    relative = (clips.labeller.model is not None,)
+    fitted = calibrate(clips.labeller, clips.read(frames), relative)._replace(source=source)
     log.info("calibrated fused labels on %d validation clips of %s", fitted.clips, source)
     if fitted.clips < RELIABLE_CLIPS:
         log.warning(
@@ -64,18 +73,83 @@ def calibration_for_dataset(
     return fitted
 
 
-def calibration_for_videos(checkpoint: Path) -> Calibration:
-    """The calibration beside the checkpoint; if there is none, logs a warning and returns the default calibration."""
-    saved = read_calibration(checkpoint)
-    if not saved:
-        log.warning(
-            "%s: the network is not calibrated, so the intervals of fused labels are not reliable; "
-            "run fsl_mtclar.py on a data set with clips first",
-            checkpoint,
-        )
+def clips_for_dataset(
+    sources: EvidenceSources, runtime: Runtime, validation: pd.DataFrame, settings: LabelSettings
+) -> ClipReader:
+    """A reader of the clips of a data set, whose labeller has a calibration of all sources of evidence.
+
+    The calibration of a single network is read or fitted by `calibration_for_dataset`. That of several sources, or of a
+    table, is fitted on the validation clips. If it cannot be fitted, the sources are combined as for videos.
+    """
+    clips = ClipReader.of_sources(Labeller(sources.model, runtime), sources, settings)
+    checkpoint, *others = sources.checkpoints
+    unfitted: tuple[int, ...] = ()
+    if checkpoint and not others:
+        calibration = calibration_for_dataset(clips, validation, checkpoint, settings)
+        if not calibration.clips:
+            calibration, unfitted = combined_calibration(sources)
+    else:
+        calibration = _calibrate_together(clips, validation, sources)
+        if not calibration.clips:
+            calibration, unfitted = combined_calibration(sources)
+    clips.labeller = Labeller(sources.model, runtime, calibration, unfitted)
+    return clips
+
+
+def _calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: EvidenceSources) -> Calibration:
+    """Fits a calibration of several sources; one of 0 clips if there are too few clips, or a table lacks them."""
+    frames, names = long_clips(validation), listed(sources.names)
+    if frames["clip"].nunique() < FEWEST_CLIPS:
+        log.warning("evidence %s: fewer than %d validation clips, so it is not calibrated on them", names, FEWEST_CLIPS)
         return DEFAULT_CALIBRATION
-    log.info("fused labels: calibrated on %d validation clips of %s", saved.clips, saved.source)
-    return saved
+    try:
+        read = clips.read(frames)
+    except DataError as error:
+        log.warning("evidence %s: not calibrated on the validation clips: %s", names, error)
+        return DEFAULT_CALIBRATION
+    log.info("evidence %s: calibrated together on %d validation clips", names, len(read))
+    return calibrate(clips.labeller, read, sources.relative)
+
+
+def labeller_for_videos(sources: EvidenceSources, runtime: Runtime) -> Labeller:
+    """A labeller for videos, by the calibrations beside the checkpoints of the sources."""
+    calibration, unfitted = combined_calibration(sources)
+    return Labeller(sources.model, runtime, calibration, unfitted)
+
+
+def combined_calibration(sources: EvidenceSources) -> tuple[Calibration, tuple[int, ...]]:
+    """Combines the calibrations beside the checkpoints of the sources, and logs which of them there are.
+
+    The process and the interval widths are those of the first calibrated source.
+
+    Returns:
+        The calibration, and the indices of the absolute sources without one, which `Labeller.adapted` fits to labels.
+    """
+    saved = [read_calibration(path) if path else None for path in sources.checkpoints]
+    for name, one, relative in zip(sources.names, saved, sources.relative, strict=True):
+        if one:
+            log.info("evidence %s: calibrated on %d validation clips of %s", name, one.clips, one.source)
+        elif relative:
+            log.warning(
+                "evidence %s: not calibrated, so the intervals of fused labels are not reliable; run fsl_mtclar.py on "
+                "a data set with clips first",
+                name,
+            )
+        else:
+            log.info("evidence %s: not calibrated; it is fitted to the given labels", name)
+    base = next((one for one in saved if one), DEFAULT_CALIBRATION)
+    axes = []
+    for axis, of_base in enumerate(base.axes):
+        evidence = [
+            one.axes[axis].parameters.evidence[0] if one else (START.evidence[0] if relative else UNFITTED)
+            for one, relative in zip(saved, sources.relative, strict=True)
+        ]
+        if len(evidence) > 1:
+            evidence = [scale_errors(one, SHARED_ERROR_SCALE) for one in evidence]
+        axes.append(of_base._replace(parameters=GPParameters(of_base.parameters.process, tuple(evidence))))
+    pairs = enumerate(zip(saved, sources.relative, strict=True))
+    unfitted = tuple(source for source, (one, relative) in pairs if not one and not relative)
+    return base._replace(valence=axes[0], arousal=axes[1]), unfitted
 
 
 def long_clips(frames: pd.DataFrame) -> pd.DataFrame:
@@ -83,11 +157,19 @@ def long_clips(frames: pd.DataFrame) -> pd.DataFrame:
     return frames[frames.groupby("clip")["frame"].transform("size") >= SHORTEST_CLIP].reset_index(drop=True)
 
 
-def calibrate(labeller: Labeller, clips: list[DatasetClip]) -> Calibration:
-    """Fits a calibration on clips of people that the network of the labeller was not trained on."""
+def calibrate(labeller: Labeller, clips: list[DatasetClip], relative: tuple[bool, ...] = (True,)) -> Calibration:
+    """Fits a calibration on clips of people that no source of evidence was trained on.
+
+    Args:
+        labeller: compares frames of different people, if it has the Siamese network.
+        clips: the clips, with their evidence.
+        relative: for each source, whether its evidence is relative to the clip.
+    """
     fitted = fit_calibration(
-        [CalibrationClip(clip.encoded.times, clip.encoded.evidence, clip.labels) for clip in clips]
+        [CalibrationClip(clip.encoded.times, clip.encoded.evidence, clip.labels) for clip in clips], relative
     )
+    if labeller.model is None:
+        return fitted
     offsets = zip(fitted.axes, fit_foreign_offsets(labeller, clips), strict=True)
     valence, arousal = (one._replace(foreign_offset=offset) for one, offset in offsets)
     return fitted._replace(valence=valence, arousal=arousal)

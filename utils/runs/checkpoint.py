@@ -115,10 +115,14 @@ class SupervisedCheckpoint(NamedTuple):
     encoder_settings: dict[str, Any] | None
 
 
-def holds_supervised(path: Path) -> bool:
-    """Tells whether a file is a checkpoint of mtclar_sl.py. Raises CheckpointError if it cannot be read."""
-    content = _load(path) if path.exists() else None
-    return isinstance(content, dict) and content.get("kind") == "supervised"
+def read_kind(path: Path) -> str | None:
+    """Returns the network that a checkpoint holds, "mtclar" or "supervised"; None for any other file of weights.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    content = _load(path)
+    return content.get("kind") if isinstance(content, dict) and isinstance(content.get("kind"), str) else None
 
 
 def load_supervised(path: Path) -> SupervisedCheckpoint:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
+from datasets.annotations.estimates import without_frozen
 from torch import Tensor
 
 from datasets.annotations.timeline import Timeline
@@ -16,8 +18,10 @@ from datasets.video.reading import Video, open_video
 from datasets.video.tracks import choose_tracks
 from models.emonet import EncodingNetwork
 from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.labelling.sources import AbsoluteSource, NetworkSource
 from utils.videos.face_tracks import cached_face_tracks, short_hash, tracks_key
 from utils.videos.track_embeddings import track_embeddings
 
@@ -28,12 +32,14 @@ class Track(NamedTuple):
     Attributes:
         number: number of the track in the video.
         faces: the track's N rows of the table of faces, indexed from 0.
-        embeddings: (N, 256) embedding of each face.
+        embeddings: (N, 256) embedding of each face; (N, 0) without an encoder.
+        evidence: (N, E, 2) evidence of E absolute sources.
     """
 
     number: int
     faces: pd.DataFrame
     embeddings: Tensor
+    evidence: np.ndarray
 
     @property
     def times(self) -> np.ndarray:
@@ -61,26 +67,75 @@ class FaceVideo(NamedTuple):
         return Timeline(frames["frame"].to_numpy(), frames["time"].to_numpy())
 
 
-def read_face_video(
-    path: Path, model: EncodingNetwork, cache: EmbeddingCache, settings: LabelSettings | PredictSettings
-) -> FaceVideo:
-    """Finds and tracks the faces of a video, chooses tracks and encodes their faces; cached results are reused.
+class VideoReader:
+    """Reads videos: finds and tracks the faces, chooses tracks, and encodes their faces; cached results are reused.
 
-    Args:
-        path: a video file or a folder of frames.
-        model: a network with an encoder.
-        cache: where tracks and embeddings are saved.
+    Attributes:
         settings: the tracks to choose, how often to detect faces, the frame rate and the image size.
-
-    Raises:
-        DataError: the video cannot be read, shows no face, or lacks the chosen track.
+        model: a network with an encoder; None: faces are not encoded.
+        absolute: sources of evidence for each face besides the network.
     """
-    video = open_video(path, settings.fps)
-    key = tracks_key(path, settings.detect_every, settings.fps)
-    faces = cached_face_tracks(video, cache.folder / short_hash(key), settings.detect_every)
-    chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
-    embeddings = track_embeddings(video, chosen, model, cache, key, settings.data.image_size)
-    tracks = [
-        Track(int(number), rows.reset_index(drop=True), embeddings[number]) for number, rows in chosen.groupby("track")
-    ]
-    return FaceVideo(video, faces, tracks)
+
+    def __init__(
+        self,
+        model: EncodingNetwork | None,
+        checkpoint: Path | None,
+        settings: LabelSettings | PredictSettings,
+        runtime: Runtime,
+        absolute: tuple[AbsoluteSource, ...] = (),
+    ):
+        """Prepares the cache of face tracks and embeddings.
+
+        It is kept beside the checkpoint, or beside that of the first network among the sources. Without any network,
+        it is in the folder of the crops.
+
+        Args:
+            model: see above.
+            checkpoint: file of its weights.
+            settings: see above.
+            runtime: device and precision.
+            absolute: see above.
+        """
+        self.model, self.settings, self.absolute = model, settings, absolute
+        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime) if checkpoint else None
+        caches = [self.cache, *(source.cache for source in absolute if isinstance(source, NetworkSource))]
+        without_network = (settings.data.cache or settings.runs) / "tracks"
+        self.folder = next((cache.folder for cache in caches if cache), without_network)
+
+    def read(self, path: Path) -> FaceVideo:
+        """Reads a video file or a folder of frames.
+
+        Raises:
+            DataError: the video cannot be read, shows no face, or lacks the chosen track; or another tool's estimates
+                lack the video.
+        """
+        settings = self.settings
+        video = open_video(path, settings.fps)
+        key = tracks_key(path, settings.detect_every, settings.fps)
+        faces = cached_face_tracks(video, self.folder / short_hash(key), settings.detect_every)
+        chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
+        rows_of = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
+        embeddings = {number: torch.empty(len(rows), 0) for number, rows in rows_of.items()}
+        if self.model is not None and self.cache is not None:
+            embeddings = track_embeddings(video, chosen, self.model, self.cache, key, settings.data.image_size)
+        by_source = [self._evidence(source, video, chosen, rows_of, key) for source in self.absolute]
+        tracks = []
+        for number, rows in rows_of.items():
+            columns = [evidence[number] for evidence in by_source]
+            evidence = np.stack(columns, 1) if columns else np.empty((len(rows), 0, 2))
+            tracks.append(Track(number, rows, embeddings[number], evidence))
+        return FaceVideo(video, faces, tracks)
+
+    def _evidence(
+        self, source: AbsoluteSource, video: Video, chosen: pd.DataFrame, rows_of: dict[int, pd.DataFrame], key: str
+    ) -> dict[int, np.ndarray]:
+        """Track number → evidence (N, 2) of one source."""
+        if isinstance(source, NetworkSource):
+            estimates = track_embeddings(video, chosen, source.network, source.cache, key, source.image_size)
+            return {number: one.cpu().numpy().astype(np.float64) for number, one in estimates.items()}
+        evidence = {}
+        for number, rows in rows_of.items():
+            times = rows["time"].to_numpy()
+            values = source.estimates.of_track(video.name, number, rows["frame"].to_numpy(), times)
+            evidence[number] = without_frozen(values, times)
+        return evidence

@@ -7,15 +7,12 @@ from typing import ClassVar
 
 import pandas as pd
 
-from models.emonet import EncodingNetwork
 from utils.base.errors import DataError, message_with_path
 from utils.compute import ranks
-from utils.compute.embedding_cache import EmbeddingCache
-from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.runs.run_folder import RunFolder
-from utils.videos.face_video import FaceVideo, read_face_video
+from utils.videos.face_video import FaceVideo, VideoReader
 from utils.videos.jobs import VideoJob
 
 
@@ -23,6 +20,7 @@ class VideoJobRunner(ABC):
     """Processes videos and writes the results into one run folder, which is created for the first result.
 
     Attributes:
+        reader: reads the videos.
         script: name of the script, under which run folders are created.
         run_folder: the run folder; None: no result so far.
         tables: the result tables of the videos processed so far.
@@ -30,12 +28,8 @@ class VideoJobRunner(ABC):
 
     script: ClassVar[str] = "fsl_mtclar"
 
-    def __init__(
-        self, model: EncodingNetwork, checkpoint: Path, settings: LabelSettings | PredictSettings, runtime: Runtime
-    ):
-        """Prepares the cache of face tracks and embeddings, which is kept beside the checkpoint."""
-        self.model, self.settings = model, settings
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+    def __init__(self, reader: VideoReader, settings: LabelSettings | PredictSettings):
+        self.reader, self.settings = reader, settings
         self.run_folder: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
 
@@ -50,10 +44,11 @@ class VideoJobRunner(ABC):
         self._fill_cache(jobs)
         if not ranks.is_rank_zero():
             return
+        self.prepare(jobs)
         errors, notes = [], []
         for job in jobs:
             try:
-                face_video = self._read(job)
+                face_video = self.reader.read(job.video)
                 self.process_video(face_video, job.labels)
             except DataError as error:
                 errors.append(message_with_path(error, job.video))
@@ -64,6 +59,9 @@ class VideoJobRunner(ABC):
             print("", self.summary(), *notes, f"run folder  {self.run_folder.path}", sep="\n")
         if errors:
             raise DataError("\n".join(errors))
+
+    def prepare(self, jobs: list[VideoJob]) -> None:  # noqa: B027  # Most runners need no preparation.
+        """Is called once, before the first video is processed, with all videos."""
 
     @abstractmethod
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
@@ -86,13 +84,10 @@ class VideoJobRunner(ABC):
         self.run_folder = self.run_folder or RunFolder.create(self.settings, self.script)
         return self.run_folder
 
-    def _read(self, job: VideoJob) -> FaceVideo:
-        return read_face_video(job.video, self.model, self.cache, self.settings)
-
     def _fill_cache(self, jobs: list[VideoJob]) -> None:
         """Reads this rank's share of the videos, if there are several ranks, and waits for the other ranks."""
         if ranks.world_size() > 1:
             for job in jobs[ranks.rank() :: ranks.world_size()]:
                 with contextlib.suppress(DataError):  # Rank 0 meets and reports the same error.
-                    self._read(job)
+                    self.reader.read(job.video)
             ranks.barrier()

@@ -1,5 +1,6 @@
 """Labels the user's own videos from the frames that a person has labelled."""
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -7,19 +8,30 @@ from typing import NamedTuple
 import pandas as pd
 
 from datasets.annotations.labels import read_labels
-from models.mtclar import MTCLAR
+from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.adaptation import LabelledEvidence
 from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES
 from utils.labelling.audit import contradiction_row
 from utils.labelling.labeller import Labeller, label_by_baseline
+from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import EncodedClip, Labels
-from utils.labelling.validation import calibration_for_videos
+from utils.labelling.validation import labeller_for_videos
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
+from utils.videos.jobs import VideoJob
 from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
-from utils.videos.support import ResolvedLabels, anchors_for_track, encode_tracks, estimate_errors, resolve_labels
+from utils.videos.support import (
+    ResolvedLabels,
+    anchors_for_track,
+    encode_tracks,
+    estimate_errors,
+    labelled_evidence,
+    reader_of_sources,
+    resolve_labels,
+)
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +39,36 @@ log = logging.getLogger(__name__)
 class LabellingRunner(VideoJobRunner):
     """Labels videos; writes labels.csv, plots and exports, and audit.csv and agreement.csv where they apply."""
 
-    def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
-        super().__init__(model, checkpoint, settings, runtime)
+    def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
+        super().__init__(reader_of_sources(sources, settings, runtime), settings)
         self.support = settings.support_set
         self.tier, self.overlay = settings.tier, settings.overlay
-        self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
+        self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
 
-    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
-        """Labels one video from the labels in the file."""
+    def prepare(self, jobs: list[VideoJob]) -> None:
+        """Fits the sources of evidence that are not calibrated to the labels of all videos."""
+        if not self.labeller.unfitted:
+            return
+        labelled: list[LabelledEvidence] = []
+        for job in jobs:
+            # The error of a video that cannot be used is reported when the video is processed.
+            with contextlib.suppress(DataError):
+                face_video = self.reader.read(job.video)
+                means = self._resolve(face_video, job.labels).means
+                labelled += labelled_evidence(self.labeller, face_video, means)
+        self.labeller = self.labeller.adapted_to(labelled)
+        self.labeller.log_fitted(self.sources.names, len(labelled))
+
+    def _resolve(self, face_video: FaceVideo, labels: Path | None) -> ResolvedLabels:
         assert labels is not None, "find_jobs refuses a video without labels"
         table = read_labels(labels, face_video.timeline, self.tier)
-        resolved = resolve_labels(table, face_video, self.support.known_error)
+        return resolve_labels(table, face_video, self.support.known_error)
+
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+        """Labels one video from the labels in the file."""
+        resolved = self._resolve(face_video, labels)
         clips = encode_tracks(self.labeller, face_video)
         if self.support.annotator_error == "auto":
             resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)

@@ -13,7 +13,7 @@ from utils.config.supervised import PredictSettings
 from utils.plots import expression_trace_figure
 from utils.runs.checkpoint import load_supervised
 from utils.supervised.targets import TARGETS
-from utils.videos.face_video import FaceVideo, Track
+from utils.videos.face_video import FaceVideo, Track, VideoReader
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
 
@@ -39,7 +39,7 @@ class PredictionRunner(VideoJobRunner):
                 f"--overlay draws valence and arousal, but {settings.checkpoint} predicts expressions; leave it out"
             )
         settings.data.image_size = trained["data"]["image_size"]
-        super().__init__(runtime.to_device(model), settings.checkpoint, settings, runtime)
+        super().__init__(VideoReader(runtime.to_device(model), settings.checkpoint, settings, runtime), settings)
         self.head, self.target = model.head, TARGETS[self.task]
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:

@@ -12,16 +12,22 @@ from datasets.annotations.labels import read_labels
 from datasets.columns import AXES, BOX
 from datasets.images import shrink_to_width
 from datasets.video.reading import Video
-from models.mtclar import MTCLAR
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.labeller import Labeller
-from utils.labelling.validation import calibration_for_videos
+from utils.labelling.sources import EvidenceSources
+from utils.labelling.validation import labeller_for_videos
 from utils.plots import frame_sheet
 from utils.videos.face_video import FaceVideo
 from utils.videos.job_runner import VideoJobRunner
-from utils.videos.support import anchors_for_track, encode_tracks, estimate_errors, resolve_labels
+from utils.videos.support import (
+    anchors_for_track,
+    encode_tracks,
+    estimate_errors,
+    labelled_evidence,
+    reader_of_sources,
+    resolve_labels,
+)
 
 SHEET_WIDTH = 480  # width in pixels of a frame on the contact sheet
 BOX_COLOUR = (255, 190, 60)
@@ -30,11 +36,11 @@ BOX_COLOUR = (255, 190, 60)
 class SuggestionRunner(VideoJobRunner):
     """Suggests frames of videos to label; writes a CSV to fill in and a contact sheet of the frames for each video."""
 
-    def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
-        super().__init__(model, checkpoint, settings, runtime)
+    def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
+        super().__init__(reader_of_sources(sources, settings, runtime), settings)
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
-        self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
+        self.labeller = labeller_for_videos(sources, runtime)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
         """Suggests frames of one video, given the labels in the file, if there is one."""
@@ -61,14 +67,17 @@ class SuggestionRunner(VideoJobRunner):
         """One row per suggestion: track, frame, time, face box, order, expected error, error with label."""
         clips, error = encode_tracks(self.labeller, face_video), self.support.known_error
         resolved = None if labels is None else resolve_labels(labels, face_video, error)
+        labeller = self.labeller
+        if resolved:
+            labeller = labeller.adapted_to(labelled_evidence(labeller, face_video, resolved.means))
         if resolved and self.support.annotator_error == "auto":
-            resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
+            resolved, errors = estimate_errors(resolved, face_video, clips, labeller.calibration)
             error = max(errors.values(), default=error)
         tables = []
         for track in face_video.tracks:
             clip = clips[track.number]
             anchors = resolved and anchors_for_track(track, face_video, resolved.means)
-            suggestions = self.labeller.suggest(clip, anchors, self.count, (error, error))
+            suggestions = labeller.suggest(clip, anchors, self.count, (error, error))
             rows = track.faces.iloc[[one.frame_index for one in suggestions]][["track", "frame", "time", *BOX]]
             scores = {
                 "order": np.arange(1, len(suggestions) + 1),

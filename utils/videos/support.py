@@ -8,12 +8,16 @@ import torch
 
 from datasets.columns import AXES
 from utils.base.errors import DataError
+from utils.compute.runtime import Runtime
+from utils.config.labelling import LabelSettings
+from utils.labelling.adaptation import LabelledEvidence
 from utils.labelling.agreement import label_error
 from utils.labelling.calibration import Calibration
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
+from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import Anchors, EncodedClip
-from utils.videos.face_video import FaceVideo, Track
+from utils.videos.face_video import FaceVideo, Track, VideoReader
 
 ERROR_COLUMNS = [f"{axis}_error" for axis in AXES]
 
@@ -71,7 +75,25 @@ def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error:
 
 def encode_tracks(labeller: Labeller, face_video: FaceVideo) -> dict[int, EncodedClip]:
     """Track number → the track as the network sees it."""
-    return {track.number: labeller.encode_clip(track.embeddings, track.times) for track in face_video.tracks}
+    return {
+        track.number: labeller.encode_clip(track.embeddings, track.times, track.evidence) for track in face_video.tracks
+    }
+
+
+def reader_of_sources(sources: EvidenceSources, settings: LabelSettings, runtime: Runtime) -> VideoReader:
+    """A reader of videos for all sources of evidence."""
+    return VideoReader(sources.model, sources.checkpoint, settings, runtime, sources.absolute)
+
+
+def labelled_evidence(labeller: Labeller, face_video: FaceVideo, means: pd.DataFrame) -> list[LabelledEvidence]:
+    """The evidence at the labelled frames of each track with labels of its own; `means` as in `ResolvedLabels`."""
+    clips, labelled = encode_tracks(labeller, face_video), []
+    for track in face_video.tracks:
+        own = means[means["track"] == track.number]
+        if len(own):
+            anchors = _own_anchors(track, own)
+            labelled.append(LabelledEvidence(clips[track.number].evidence[anchors.indices], anchors.labels))
+    return labelled
 
 
 def estimate_errors(

@@ -1,0 +1,87 @@
+"""Sources of evidence without a calibration, fitted to the given labels."""
+
+import numpy as np
+import pytest
+from simulated_clips import anchors_at, simulate_clips
+
+from utils.labelling.adaptation import PRIOR_ERROR, PRIOR_OFFSET, UNFITTED, LabelledEvidence, adapt, fit_source
+from utils.labelling.calibration import START, AxisCalibration, Calibration
+from utils.labelling.process import GPParameters
+from utils.labelling.types import observations_of
+
+INDICES = [5, 20, 35, 50]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def uncalibrated(sources=1):
+    axis = AxisCalibration(GPParameters(START.process, (UNFITTED,) * sources))
+    return Calibration(axis, axis)
+
+
+def labelled(clips, evidence):
+    return [LabelledEvidence(one[INDICES], clip.labels[INDICES]) for clip, one in zip(clips, evidence, strict=True)]
+
+
+def rmse_of_fused(clips, evidence, calibration):
+    """RMSE on unlabelled frames of fused labels, and that of linear interpolation."""
+    errors, linear = [], []
+    for clip, one in zip(clips, evidence, strict=True):
+        posteriors = calibration.posteriors(clip.times, one, observations_of(anchors_at(clip, INDICES)))
+        errors.append(np.stack([posterior.mean for posterior in posteriors], 1) - clip.labels)
+        line = [np.interp(clip.times, clip.times[INDICES], clip.labels[INDICES, axis]) for axis in range(2)]
+        linear.append(np.stack(line, 1) - clip.labels)
+    unlabelled = np.delete(np.arange(len(clips[0].times)), INDICES)
+    return (np.sqrt(np.mean(np.square([error[unlabelled] for error in part]))) for part in (errors, linear))
+
+
+def test_gain_bias_offset_and_error_are_estimated_from_many_labels(rng):
+    clips = []
+    for _ in range(60):
+        labels = rng.normal(0, 0.35, 6)
+        clips.append((0.5 * labels + 0.4 + rng.normal(0, 0.1) + rng.normal(0, 0.06, 6), labels))
+    fitted = fit_source(clips)
+    assert fitted.gain == pytest.approx(0.5, abs=0.05) and fitted.bias == pytest.approx(0.4, abs=0.05)
+    assert fitted.offset == pytest.approx(0.1, abs=0.04)
+    assert np.hypot(fitted.ou, fitted.observation_noise) == pytest.approx(0.06, abs=0.02)
+
+
+def test_without_labels_the_priors_remain():
+    for clips in ([], [(np.full(3, np.nan), np.zeros(3))]):
+        fitted = fit_source(clips)
+        assert (fitted.gain, fitted.bias) == (1.0, 0.0)
+        assert np.hypot(fitted.ou, fitted.observation_noise) >= PRIOR_ERROR and fitted.offset >= PRIOR_OFFSET
+
+
+def test_distorted_evidence_gives_the_labels_of_undistorted_evidence(rng):
+    clips = simulate_clips(rng, 10, 60, 0.1)
+    evidence = [clip.evidence for clip in clips]
+    distorted = [0.5 * one + 0.4 for one in evidence]
+    plain, line = rmse_of_fused(clips, evidence, adapt(uncalibrated(), [0], labelled(clips, evidence)))
+    other, _ = rmse_of_fused(clips, distorted, adapt(uncalibrated(), [0], labelled(clips, distorted)))
+    assert plain < 0.7 * line and other < 1.1 * plain
+    unadapted, _ = rmse_of_fused(clips, distorted, uncalibrated())
+    assert other < 0.9 * unadapted
+
+
+def test_evidence_of_another_clip_is_ignored_alone_and_beside_good_evidence(rng):
+    clips = simulate_clips(rng, 20, 60, 0.1)
+    good = [clip.evidence for clip in clips]
+    useless = good[1:] + good[:1]
+    alone, line = rmse_of_fused(clips, useless, adapt(uncalibrated(), [0], labelled(clips, useless)))
+    assert alone < 1.05 * line
+    both = [np.concatenate(pair, 1) for pair in zip(good, useless, strict=True)]
+    of_good, _ = rmse_of_fused(clips, good, adapt(uncalibrated(), [0], labelled(clips, good)))
+    of_both, _ = rmse_of_fused(clips, both, adapt(uncalibrated(2), [0, 1], labelled(clips, both)))
+    assert of_both < 1.05 * of_good
+
+
+def test_only_the_named_sources_are_fitted(rng):
+    clips = simulate_clips(rng, 3, 60, 0.1)
+    both = [np.concatenate((clip.evidence, clip.evidence), 1) for clip in clips]
+    calibration = adapt(uncalibrated(2), [1], labelled(clips, both))
+    for axis in calibration.axes:
+        assert axis.parameters.evidence[0] == UNFITTED and axis.parameters.evidence[1] != UNFITTED

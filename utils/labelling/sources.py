@@ -1,0 +1,204 @@
+"""The sources of evidence: the Siamese network, networks that estimate valence and arousal, and tables of estimates.
+
+To add a kind of source, write a class with a name, load it in `load_sources`, and compute its evidence in
+`clip_evidence`, for data sets, and in `utils.videos.face_video`, for videos.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from datasets.annotations.estimates import Estimates, read_estimates, without_frozen
+
+from models.emonet import IMAGE_SIZE
+from models.estimator import AffectEstimator
+from models.mtclar import MTCLAR
+from utils.base.errors import CheckpointError
+from utils.compute.data import CropReader
+from utils.compute.embedding_cache import EmbeddingCache, encode_clips
+from utils.compute.runtime import Runtime
+from utils.config.common import ScriptSettings
+from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
+from utils.config.layers import merge_layers
+from utils.config.mtclar import Settings
+from utils.config.supervised import SupervisedSettings
+from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
+from utils.runs.trained import log_network, refuse_known_people, trained_layer
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+
+
+class NetworkSource(NamedTuple):
+    """A network that estimates valence and arousal of each face: EmoNet, or a supervised head.
+
+    Attributes:
+        name: name of its row in the report.
+        network: the network, on the runtime's device.
+        checkpoint: file of its weights.
+        image_size: side in pixels of the images that it takes.
+        cache: its estimates on disk.
+    """
+
+    name: str
+    network: AffectEstimator
+    checkpoint: Path
+    image_size: int
+    cache: EmbeddingCache
+
+
+class TableSource(NamedTuple):
+    """Estimates of another tool.
+
+    Attributes:
+        name: name of its row in the report.
+        estimates: the table.
+    """
+
+    name: str
+    estimates: Estimates
+
+
+AbsoluteSource = NetworkSource | TableSource
+
+
+class EvidenceSources(NamedTuple):
+    """What fused labels follow between labelled frames.
+
+    Attributes:
+        model: the Siamese network, on the runtime's device; None: it is not used.
+        checkpoint: file of its weights; None: it is not used.
+        absolute: the other sources.
+    """
+
+    model: MTCLAR | None
+    checkpoint: Path | None
+    absolute: tuple[AbsoluteSource, ...] = ()
+
+    @property
+    def relative(self) -> tuple[bool, ...]:
+        """For each source, whether its evidence is relative to the clip. The Siamese network comes first."""
+        return (*([True] if self.model else []), *([False] * len(self.absolute)))
+
+    @property
+    def checkpoints(self) -> list[Path | None]:
+        """For each source, the file of its weights; None for a table."""
+        own = [self.checkpoint] if self.model else []
+        return own + [one.checkpoint if isinstance(one, NetworkSource) else None for one in self.absolute]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each source."""
+        return [*([MTCLAR_EVIDENCE] if self.model else []), *(one.name for one in self.absolute)]
+
+
+Trained = tuple[Path, dict[str, Any]]
+"""A checkpoint, and the settings that its network was trained with."""
+
+
+def load_siamese(checkpoint: Path) -> tuple[MTCLAR, Trained]:
+    """Loads the Siamese network, and logs which one it is.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its network cannot predict differences.
+    """
+    log_network(checkpoint, "mtclar")
+    model, settings = load_mtclar(checkpoint)
+    if not model.predicts_differences:
+        raise CheckpointError(
+            f"{checkpoint}: model.fusion {model.fusion} is symmetric, so this network cannot predict differences of "
+            "valence and arousal, and no rule can label with it; train one with model.fusion concat"
+        )
+    return model, (checkpoint, settings)
+
+
+def trained_settings(evidence: list[str]) -> Trained | None:
+    """The first supervised head that the setting `evidence` names, with its settings; None: there is none.
+
+    Raises:
+        CheckpointError: a file of weights cannot be read.
+    """
+    for path in map(Path, evidence):
+        if path.suffix.lower() not in TABLE_SUFFIXES and read_kind(path) == "supervised":
+            return path, load_head(path).settings
+    return None
+
+
+def load_absolute_sources(settings: LabelSettings, runtime: Runtime) -> tuple[AbsoluteSource, ...]:
+    """Loads all sources that the setting `evidence` names, except for the Siamese network.
+
+    Raises:
+        CheckpointError: a file holds neither EmoNet nor a supervised head for valence and arousal.
+        DataError: a table cannot be read.
+        SettingsError: a network was trained on people whose clips are to be labelled.
+    """
+    paths = [Path(name) for name in settings.evidence if name != MTCLAR_EVIDENCE]
+    return tuple(
+        TableSource(path.stem, read_estimates(path))
+        if path.suffix.lower() in TABLE_SUFFIXES
+        else _load_network(path, settings, runtime)
+        for path in paths
+    )
+
+
+def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> NetworkSource:
+    kind = read_kind(path)
+    if kind == "mtclar":
+        raise CheckpointError(
+            f"{path}: holds MT-CLAR; write {MTCLAR_EVIDENCE} in evidence, and name it by --checkpoint"
+        )
+    if kind == "supervised":
+        name, checkpoint = "MT-CLAR + SL", load_head(path)
+        _refuse_known_people(checkpoint, settings, path)
+        estimator, image_size = AffectEstimator(checkpoint.model), checkpoint.settings["data"]["image_size"]
+    else:
+        name, estimator, image_size = "EmoNet", AffectEstimator(load_emonet(path)), IMAGE_SIZE
+    cache = EmbeddingCache(path.parent / "embeddings", path, runtime)
+    return NetworkSource(name, runtime.to_device(estimator), path, image_size, cache)
+
+
+def load_head(path: Path) -> SupervisedCheckpoint:
+    """Loads a supervised head for valence and arousal. Raises CheckpointError."""
+    checkpoint = load_supervised(path)
+    if checkpoint.settings["task"] != "valence_arousal":
+        raise CheckpointError(f"{path}: was trained for expressions; name a head for valence and arousal")
+    return checkpoint
+
+
+def _refuse_known_people(checkpoint: SupervisedCheckpoint, settings: ScriptSettings, path: Path) -> None:
+    for kind, trained in ((SupervisedSettings, checkpoint.settings), (Settings, checkpoint.encoder_settings)):
+        if trained:
+            refuse_known_people(settings, merge_layers(kind, [trained_layer(path, trained)]), path)
+
+
+def clip_evidence(
+    sources: tuple[AbsoluteSource, ...],
+    clips: list[tuple[str, pd.DataFrame, np.ndarray]],
+    crops: CropReader,
+    workers: int,
+) -> list[np.ndarray]:
+    """Evidence of clips of a data set by absolute sources.
+
+    Args:
+        sources: E sources; at least one.
+        clips: name, frame table and times in seconds of each clip.
+        crops: gives the settings of the crops.
+        workers: number of worker processes that load images.
+
+    Returns:
+        (N, E, 2) evidence of each clip's N frames; NaN = no value.
+    """
+    by_source = []
+    for source in sources:
+        if isinstance(source, TableSource):
+            by_source.append(
+                [
+                    without_frozen(source.estimates.of_clip(name, table["frame"].to_numpy()), times)
+                    for name, table, times in clips
+                ]
+            )
+        else:
+            images = [crops.with_image_size(source.image_size)(table) for _, table, _ in clips]
+            estimates = encode_clips(source.network, images, source.cache, workers)
+            by_source.append([one.cpu().numpy().astype(np.float64) for one in estimates])
+    return [np.stack(of_clip, 1) for of_clip in zip(*by_source, strict=True)]
