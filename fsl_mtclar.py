@@ -68,13 +68,13 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
     from utils.compute.data import CropReader, read_splits
     from utils.compute.embedding_cache import EmbeddingCache
     from utils.labelling.clips import ClipReader
-    from utils.labelling.dataset import label_dataset
+    from utils.labelling.dataset import dataset_inputs, label_dataset
     from utils.labelling.labeller import Labeller
     from utils.labelling.report import report_labels
     from utils.labelling.validation import calibration_for_dataset
-    from utils.runs.run_folder import RunFolder, shared_run
+    from utils.runs.manifest import check_inputs, finish_run, open_run
+    from utils.runs.run_folder import shared_run
 
-    run = shared_run(lambda: RunFolder.create(settings, "fsl_mtclar"))
     splits = read_splits(settings)
     labeller = Labeller(model, runtime)
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
@@ -84,9 +84,15 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
     # predictions for people of the training set would look too accurate.
     labeller.calibration = calibration_for_dataset(clips, splits.validation, checkpoint, settings)
 
+    # The manifest records what the labels depend on. With --from_manifest, inputs that have changed are refused.
+    inputs = dataset_inputs(splits, checkpoint, labeller.calibration, settings)
+    check_inputs(settings, inputs)
+    run = shared_run(lambda: open_run(settings, "fsl_mtclar", inputs))
+
     # Contradictions are support labels that the other support labels of the clip contradict.
     tables, contradictions = label_dataset(clips, splits, settings)
     report_labels(tables, contradictions, settings.support_set, run)
+    finish_run(settings, run, cache.back_ends.used)
 
 
 def label_own_videos(

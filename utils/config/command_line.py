@@ -11,7 +11,8 @@ from pydantic_settings import CliSettingsSource
 
 from utils.base.errors import SettingsError
 from utils.config.common import ScriptSettings
-from utils.config.layers import Layer, setting_fields, unknown_setting
+from utils.config.layers import SCRIPTS, Layer, setting_fields, unknown_setting
+from utils.config.manifest import read_manifest
 from utils.config.yaml_files import read_settings_file
 
 COMMAND_LINE = "command line"
@@ -29,7 +30,8 @@ def read_layers(
         argv: the command line; by default that of the process.
 
     Returns:
-        The layers of the YAML file, of `--preset` if given, and of the other settings on the command line.
+        The layers of the YAML file, of `--preset` and `--from_manifest` if given, and of the other settings on the
+        command line.
 
     Raises:
         SettingsError: names the file or option, and the remedy.
@@ -51,7 +53,22 @@ def read_layers(
     layers = [(str(path), read_settings_file(kind, path) if named or path.exists() else {})]
     if preset:
         layers.append((f"--preset {preset}", copy.deepcopy(kind.presets[preset])))
+    if manifest := given.get("from_manifest"):
+        layers.append((str(manifest), _settings_in_manifest(kind, Path(manifest))))
     return [*layers, (COMMAND_LINE, given)]
+
+
+def _settings_in_manifest(kind: type[ScriptSettings], path: Path) -> dict[str, Any]:
+    """Returns the settings of the run that wrote a manifest. Raises SettingsError if it cannot be run again."""
+    manifest = read_manifest(path)
+    if SCRIPTS.get(manifest.script) is not kind:
+        raise SettingsError(f"{path}: was written by {manifest.script[:40]}; run that script with --from_manifest")
+    if manifest.settings.get("annotate"):
+        raise SettingsError(
+            f"{path}: was written by the annotation page, which cannot be run again; label its videos by --video and "
+            "--labels"
+        )
+    return manifest.settings
 
 
 class _Parser(argparse.ArgumentParser):

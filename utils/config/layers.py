@@ -1,6 +1,6 @@
 """Merging of settings from several sources, and the errors of those that are invalid.
 
-Precedence: defaults < YAML file < preset < other settings on the command line.
+Precedence: defaults < YAML file < preset < manifest < other settings on the command line.
 """
 
 import reprlib

@@ -6,6 +6,7 @@ estimated labels then depend on the given labels and on time alone. The calibrat
 the checkpoint.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from scipy.stats import t as student_t
 from datasets.columns import AXES
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
+from utils.config.manifest import Input
 from utils.labelling.mixture import SCALE_PRIOR_LABELS, MixturePosterior
 from utils.labelling.process import GPParameters
 from utils.labelling.types import LabelObservations
@@ -168,25 +170,31 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content["weights"], content["format"]) != (sha256_of_file(checkpoint), FORMAT):
             return None
-        parts: list[Any] = list(zip(*(_read_axis(content[axis]) for axis in AXES), strict=True))
-        clips, source = int(content["clips"]), str(content["source"])
-        return Calibration(parts[0], parts[1], parts[2], parts[3], clips, source)
+        return _calibration_from_content(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete the file, and it is fitted again") from None
 
 
 def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
     """Writes the calibration beside the checkpoint, with the hash of the weights that it belongs to."""
+    content = {"weights": sha256_of_file(checkpoint)} | calibration_content(calibration)
+    write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
+
+
+def calibration_content(calibration: Calibration) -> dict[str, Any]:
+    """A calibration as plain values, as JSON stores it."""
     by_part: list[Any] = list(calibration[: len(_PARTS)])
-    content: dict[str, object] = {
-        "weights": sha256_of_file(checkpoint),
-        "format": FORMAT,
-        "source": calibration.source,
-        "clips": calibration.clips,
-    }
+    content: dict[str, Any] = {"format": FORMAT, "source": calibration.source, "clips": calibration.clips}
     for number, axis in enumerate(AXES):
         content[axis] = {name: part[number]._asdict() for name, part in zip(_PARTS, by_part, strict=True)}
-    write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
+    return content
+
+
+def calibration_input(checkpoint: Path, calibration: Calibration) -> Input:
+    """Describes the calibration that a run uses, for its manifest. The hash depends on the parameters only."""
+    content = json.dumps(calibration_content(calibration), sort_keys=True)
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    return Input(role="calibration", path=str(checkpoint.parent / FILE_NAME), sha256=sha256)
 
 
 _PARTS: dict[str, Any] = {
@@ -195,6 +203,12 @@ _PARTS: dict[str, Any] = {
     "foreign_offset": ForeignOffset,
     "interval_widths": IntervalWidths,
 }
+
+
+def _calibration_from_content(content: dict[str, Any]) -> Calibration:
+    parts: list[Any] = list(zip(*(_read_axis(content[axis]) for axis in AXES), strict=True))
+    clips, source = int(content["clips"]), str(content["source"])
+    return Calibration(parts[0], parts[1], parts[2], parts[3], clips, source)
 
 
 def _read_axis(content: dict[str, dict[str, Any]]) -> list[Any]:

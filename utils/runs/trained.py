@@ -115,7 +115,8 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
     """Returns the settings for labelling, with the data and split that the network was trained with.
 
     The command line takes precedence over the checkpoint, and the checkpoint over the YAML file. If the command line
-    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint.
+    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint. A default
+    `checkpoint` is filled in.
 
     Args:
         layers: as `read_layers` returns them.
@@ -135,7 +136,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         file = _without_other_data(file, dataset)
     settings = merge_layers(LabelSettings, [file, layer, *command_line])
     refuse_known_people(settings, trained_settings, checkpoint)
-    return settings
+    return settings.model_copy(update={"checkpoint": checkpoint})
 
 
 def refuse_known_people(

@@ -14,6 +14,7 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.runs.manifest import check_inputs, finish_run, open_run, path_input
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, read_face_video
 from utils.videos.jobs import VideoJob
@@ -24,6 +25,7 @@ class VideoJobRunner(ABC):
 
     Attributes:
         script: name of the script, under which run folders are created.
+        inputs: what the results depend on, for the manifest; `run` adds the videos and their labels.
         run_folder: the run folder; None: no result so far.
         tables: the result tables of the videos processed so far.
     """
@@ -35,6 +37,7 @@ class VideoJobRunner(ABC):
     ):
         """Prepares the cache of face tracks and embeddings, which is kept beside the checkpoint."""
         self.model, self.settings = model, settings
+        self.inputs = [path_input("network", checkpoint)]
         self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
         self.run_folder: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
@@ -45,8 +48,13 @@ class VideoJobRunner(ABC):
         Several ranks share the reading of the videos. Rank 0 then processes all of them from the cache.
 
         Raises:
-            DataError: at the end, if a video was skipped; the message names each of them and its problem.
+            DataError: at the end, if a video was skipped; the message names each of them and its problem. If the run
+                repeats another one: an input has changed, or the results differ.
         """
+        for job in jobs:
+            self.inputs.append(path_input("video", job.video))
+            self.inputs += [path_input("labels", job.labels)] if job.labels else []
+        check_inputs(self.settings, self.inputs)
         self._fill_cache(jobs)
         if not ranks.is_rank_zero():
             return
@@ -62,6 +70,7 @@ class VideoJobRunner(ABC):
                 notes.append(f"{job.video}: {truncated.decoded} of {truncated.expected} frames could be decoded")
         if self.run_folder:
             print("", self.summary(), *notes, f"run folder  {self.run_folder.path}", sep="\n")
+            finish_run(self.settings, self.run_folder, self.cache.back_ends.used)
         if errors:
             raise DataError("\n".join(errors))
 
@@ -83,7 +92,7 @@ class VideoJobRunner(ABC):
 
     def open_run_folder(self) -> RunFolder:
         """Returns the run folder, which is created at the first call."""
-        self.run_folder = self.run_folder or RunFolder.create(self.settings, self.script)
+        self.run_folder = self.run_folder or open_run(self.settings, self.script, self.inputs)
         return self.run_folder
 
     def _read(self, job: VideoJob) -> FaceVideo:

@@ -13,6 +13,7 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES
 from utils.labelling.audit import contradiction_row
+from utils.labelling.calibration import calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
 from utils.labelling.types import EncodedClip, Labels
 from utils.labelling.validation import calibration_for_videos
@@ -32,6 +33,7 @@ class LabellingRunner(VideoJobRunner):
         self.support = settings.support_set
         self.tier, self.overlay = settings.tier, settings.overlay
         self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
+        self.inputs.append(calibration_input(checkpoint, self.labeller.calibration))
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
 
@@ -111,7 +113,9 @@ def label_video(
         labels |= {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
         _warn_if_misread(labels[rule], face_video, track)
         for method, method_labels in labels.items():
-            tables.setdefault(method, []).append(track_table(track, pd.DataFrame(method_labels.columns(anchors))))
+            tables.setdefault(method, []).append(
+                track_table(track, pd.DataFrame(method_labels.columns(anchors, method)))
+            )
         for contradiction in labeller.audit(clip, anchors):
             row = {"video": face_video.video.name, "track": track.number}
             contradictions.append(row | contradiction_row(contradiction, anchors))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from datasets.columns import EXPRESSIONS
+from datasets.columns import EXPRESSIONS, PREDICTED
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
 from utils.config.supervised import PredictSettings
@@ -68,6 +68,7 @@ class PredictionRunner(VideoJobRunner):
         if self.task == "expression":
             labels.insert(0, "expression", np.array(EXPRESSIONS)[predictions.argmax(1)])
         labels.insert(0, "support", False)
+        labels = labels.assign(source=PREDICTED, annotator="")
         return track_table(track, labels)
 
 

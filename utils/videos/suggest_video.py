@@ -16,6 +16,7 @@ from models.mtclar import MTCLAR
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.calibration import calibration_input
 from utils.labelling.labeller import Labeller
 from utils.labelling.validation import calibration_for_videos
 from utils.plots import frame_sheet
@@ -35,6 +36,7 @@ class SuggestionRunner(VideoJobRunner):
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
         self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
+        self.inputs.append(calibration_input(checkpoint, self.labeller.calibration))
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
         """Suggests frames of one video, given the labels in the file, if there is one."""
