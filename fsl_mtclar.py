@@ -72,12 +72,13 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
     from utils.labelling.labeller import Labeller
     from utils.labelling.report import report_labels
     from utils.labelling.validation import calibration_for_dataset
+    from utils.runs.find import embeddings_folder
     from utils.runs.manifest import check_inputs, finish_run, open_run
     from utils.runs.run_folder import shared_run
 
     splits = read_splits(settings)
     labeller = Labeller(model, runtime)
-    cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+    cache = EmbeddingCache(embeddings_folder(checkpoint, settings.runs), checkpoint, runtime)
     clips = ClipReader(labeller, CropReader(settings), cache, settings.data.workers)
 
     # The calibration says how far the rule `fused` can trust the network. It is fitted on validation clips, because

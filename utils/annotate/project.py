@@ -20,6 +20,7 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.labeller import Labeller
 from utils.labelling.validation import calibration_for_videos
+from utils.runs.find import embeddings_folder
 from utils.videos.face_video import read_face_video
 from utils.videos.jobs import VideoJob, find_jobs
 from utils.videos.label_video import LabellingRunner
@@ -61,7 +62,7 @@ class Project:
         """
         self.model, self.checkpoint, self.settings, self.runtime = model, checkpoint, settings, runtime
         self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+        self.cache = EmbeddingCache(embeddings_folder(checkpoint, settings.runs), checkpoint, runtime)
         assert settings.annotate is not None, "the page is opened by the setting annotate"
         jobs = find_jobs(settings.annotate, None, labels_required=False)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():

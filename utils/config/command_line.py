@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic_settings import CliSettingsSource
 
 from utils.base.errors import SettingsError
 from utils.config.common import ScriptSettings
-from utils.config.layers import SCRIPTS, Layer, setting_fields, unknown_setting
+from utils.config.layers import SCRIPTS, Layer, setting_fields, setting_names, unknown_setting, value_of
 from utils.config.manifest import read_manifest
 from utils.config.yaml_files import read_settings_file
 
@@ -69,6 +70,20 @@ def _settings_in_manifest(kind: type[ScriptSettings], path: Path) -> dict[str, A
             "--labels"
         )
     return manifest.settings
+
+
+def as_command(settings: ScriptSettings, script: str) -> str:
+    """Returns a command line that gives the settings that differ from the defaults, except where runs are written."""
+    defaults, words = type(settings)(), ["python", script]
+    for name in setting_names(type(settings)):
+        value = value_of(settings, name)
+        if name in ("runs", "name", "train.resume") or value == value_of(defaults, name):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", "null" if value is None else str(value)]
+    return shlex.join(words)
 
 
 class _Parser(argparse.ArgumentParser):

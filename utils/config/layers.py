@@ -13,11 +13,11 @@ from pydantic_core import ErrorDetails
 
 from utils.base.errors import SettingsError, did_you_mean
 from utils.config.labelling import LabelSettings
-from utils.config.mtclar import Settings
+from utils.config.mtclar import ExportSettings
 from utils.config.supervised import PredictSettings
 
 SCRIPTS: dict[str, type[BaseModel]] = {
-    "mtclar.py": Settings,
+    "mtclar.py": ExportSettings,
     "fsl_mtclar.py": LabelSettings,
     "mtclar_sl.py": PredictSettings,
 }

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from datasets.columns import AXES
+from models.pretrained import read_weights
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
 from utils.config.manifest import Input
@@ -154,8 +155,14 @@ DEFAULT_CALIBRATION = Calibration(
 )
 
 
+def calibration_path(checkpoint: Path) -> Path:
+    """The file that holds a network's calibration: an exported network, or calibration.json beside the network."""
+    exported = checkpoint.suffix == ".safetensors" and read_weights(checkpoint)[1].get("calibration")
+    return checkpoint if exported else checkpoint.parent / FILE_NAME
+
+
 def read_calibration(checkpoint: Path) -> Calibration | None:
-    """Reads the calibration beside a checkpoint.
+    """Reads the calibration of a network, from `calibration_path`.
 
     Returns:
         The calibration; None if the file is missing, belongs to other weights or has an older format.
@@ -163,12 +170,17 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = checkpoint.parent / FILE_NAME
+    path = calibration_path(checkpoint)
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["weights"], content["format"]) != (sha256_of_file(checkpoint), FORMAT):
+        if path == checkpoint:
+            content = read_weights(path)[1]["calibration"]
+        else:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["weights"] != sha256_of_file(checkpoint):
+                return None
+        if content["format"] != FORMAT:
             return None
         return _calibration_from_content(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -194,7 +206,7 @@ def calibration_input(checkpoint: Path, calibration: Calibration) -> Input:
     """Describes the calibration that a run uses, for its manifest. The hash depends on the parameters only."""
     content = json.dumps(calibration_content(calibration), sort_keys=True)
     sha256 = hashlib.sha256(content.encode()).hexdigest()
-    return Input(role="calibration", path=str(checkpoint.parent / FILE_NAME), sha256=sha256)
+    return Input(role="calibration", path=str(calibration_path(checkpoint)), sha256=sha256)
 
 
 _PARTS: dict[str, Any] = {

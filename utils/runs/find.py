@@ -17,6 +17,21 @@ def find_runs(folder: Path, name: str = "", file: str = "best.pt") -> list[Path]
     return sorted(runs, key=lambda run: run.name, reverse=True)
 
 
+def network_file(path: Path) -> Path:
+    """Returns the weights in a folder that `mtclar.py --export` wrote; any other path is returned as it is."""
+    file = path / "model.safetensors"
+    return file if file.is_file() else path
+
+
+def embeddings_folder(checkpoint: Path, runs: Path) -> Path:
+    """Returns the folder for the cached embeddings of a network: beside the checkpoint of a run.
+
+    For an exported network it is `<runs>/embeddings`: exported folders are shared, and embeddings of faces are personal
+    data.
+    """
+    return (runs if checkpoint.suffix == ".safetensors" else checkpoint.parent) / "embeddings"
+
+
 def find_checkpoints(run: Path, file: str) -> list[Path]:
     """Returns the files with this name in a run folder and in the subfolders of its folds."""
     return [path for path in (run / file, *sorted(run.glob(f"fold_*/{file}"))) if path.exists()]

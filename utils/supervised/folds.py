@@ -15,6 +15,7 @@ from utils.compute.runtime import Runtime
 from utils.compute.seeds import seed_step
 from utils.config.supervised import SupervisedSettings
 from utils.runs.checkpoint import read_checkpoint
+from utils.runs.find import embeddings_folder
 from utils.runs.run_folder import RunFolder
 from utils.supervised.baselines import baseline_predictions
 from utils.supervised.encoders import FrozenEncoder, load_encoder
@@ -75,7 +76,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
     runtime.to_device(model)
 
     # The encoder is frozen, so each image is encoded once, and the head is trained on the embeddings.
-    cache = EmbeddingCache(encoder.path.parent / "embeddings", encoder.path, runtime)
+    cache = EmbeddingCache(embeddings_folder(encoder.path, settings.runs), encoder.path, runtime)
     reader = FeatureReader(model, cache, CropReader(settings), settings.data.workers)
     train, validation, test = (reader(frames) for frames in splits)
     content = encoder.checkpoint_content()

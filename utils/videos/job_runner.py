@@ -14,6 +14,7 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.runs.find import embeddings_folder
 from utils.runs.manifest import check_inputs, finish_run, open_run, path_input
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, read_face_video
@@ -35,10 +36,10 @@ class VideoJobRunner(ABC):
     def __init__(
         self, model: EncodingNetwork, checkpoint: Path, settings: LabelSettings | PredictSettings, runtime: Runtime
     ):
-        """Prepares the cache of face tracks and embeddings, which is kept beside the checkpoint."""
+        """Prepares the cache of face tracks and embeddings, see `embeddings_folder`."""
         self.model, self.settings = model, settings
         self.inputs = [path_input("network", checkpoint)]
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+        self.cache = EmbeddingCache(embeddings_folder(checkpoint, settings.runs), checkpoint, runtime)
         self.run_folder: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
 
