@@ -1,7 +1,7 @@
 """The settings of mtclar.py."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,7 @@ class Settings(TrainingScriptSettings):
     """Settings of mtclar.py for training: the fields of config.yaml."""
 
     presets = {"paper": PAPER}
-    short_help: ClassVar[tuple[str, ...]] = (
+    short_help = (
         "dataset",
         "data.root",
         "preset",
@@ -75,8 +75,6 @@ class Settings(TrainingScriptSettings):
 
 class ExportSettings(Settings):
     """Settings of mtclar.py, including the one that exports a network."""
-
-    short_help = (*Settings.short_help, "export")
 
     export: Path | None = Field(None, exclude=True)
     """Run folder whose network is exported, in place of training. Writes the folder `export` in it: model.safetensors,
