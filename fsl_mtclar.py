@@ -62,21 +62,27 @@ def main() -> None:
 def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
     from utils.compute.data import read_splits
-    from utils.labelling.dataset import label_dataset
+    from utils.labelling.dataset import dataset_inputs, label_dataset
     from utils.labelling.report import report_labels
     from utils.labelling.validation import clips_for_dataset
-    from utils.runs.run_folder import RunFolder, shared_run
+    from utils.runs.manifest import check_inputs, finish_run, open_run
+    from utils.runs.run_folder import shared_run
 
-    run = shared_run(lambda: RunFolder.create(settings, "fsl_mtclar"))
     splits = read_splits(settings)
 
     # The calibration says how far the rule `fused` can trust each source of evidence. It is fitted on validation clips,
     # because predictions for people of the training set would look too accurate.
     clips = clips_for_dataset(sources, runtime, splits.validation, settings)
 
+    # The manifest records what the labels depend on. With --from_manifest, inputs that have changed are refused.
+    inputs = dataset_inputs(splits, sources, clips.labeller.calibration, settings)
+    check_inputs(settings, inputs)
+    run = shared_run(lambda: open_run(settings, "fsl_mtclar", inputs))
+
     # Contradictions are support labels that the other support labels of the clip contradict.
     tables, contradictions = label_dataset(clips, splits, settings)
     report_labels(tables, contradictions, settings.support_set, run)
+    finish_run(settings, run, clips.back_ends_used)
 
 
 def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:

@@ -5,6 +5,7 @@
     python mtclar.py --dataset affectnet --train.epochs 2 --data.image_size 128
     torchrun --nproc_per_node=4 mtclar.py                   on four GPUs
     python mtclar.py --train.resume runs/mtclar/<run>       resume an interrupted run
+    python mtclar.py --export runs/mtclar/<run>             export its network, to share it
 
 One encoder (EmoNet without its head) turns each face into an embedding. Three heads compare two embeddings: they
 predict whether the expressions are similar, and the differences in valence and in arousal, face 1 minus face 2.
@@ -12,8 +13,9 @@ Settings: config.yaml.
 """
 
 import logging
+from pathlib import Path
 
-from utils.config.mtclar import Settings
+from utils.config.mtclar import ExportSettings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
 
@@ -26,9 +28,14 @@ SYMMETRIC_FUSION = (
 
 
 def main() -> None:
-    settings = load_settings(Settings, "mtclar", "config.yaml", __doc__)
+    settings = load_settings(ExportSettings, "mtclar", "config.yaml", __doc__)
+
+    if settings.export:
+        export_network(settings.export)
+        return
 
     # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
+    from datasets.splits import describe_splits
     from models.mtclar import MTCLAR
     from utils.compute.data import CropReader, read_splits
     from utils.compute.embedding_cache import EmbeddingCache
@@ -50,6 +57,7 @@ def main() -> None:
     # Data: a frame table per split, with a row per frame. No subject occurs in two splits; AffectNet does not name
     # the people, so each of its images counts as a subject.
     splits = read_splits(settings)
+    run.save_json("splits.json", describe_splits(splits))
     read_crops = CropReader(settings)
 
     # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
@@ -78,6 +86,15 @@ def main() -> None:
         cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
         clips = ClipReader(Labeller(model, runtime), read_crops, cache, settings.data.workers)
         calibration_for_dataset(clips, splits.validation, run.best, settings)
+
+
+def export_network(run: Path) -> None:
+    """Exports the network of a run, with its calibration if there is one."""
+    from utils.labelling.calibration import calibration_content, read_calibration
+    from utils.training.export import export_run
+
+    calibration = read_calibration(run / "best.pt")
+    print(f"exported to {export_run(run, calibration and calibration_content(calibration))}")
 
 
 if __name__ == "__main__":

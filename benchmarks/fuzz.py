@@ -55,9 +55,15 @@ with instrumented_imports():
     from datasets.annotations.labels import read_labels
     from datasets.annotations.timeline import Timeline
     from datasets.faces import read_image
+    from models.mtclar import MTCLAR
+    from models.pretrained import read_weights, write_weights
     from utils.base.errors import UserError
+    from utils.config.command_line import read_layers
+    from utils.config.labelling import LabelSettings
+    from utils.config.layers import merge_layers
     from utils.config.mtclar import Settings
     from utils.config.yaml_files import resolved_yaml
+    from utils.labelling.calibration import DEFAULT_CALIBRATION, calibration_content, read_calibration
     from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised
     from utils.runs.resume import load_settings
 
@@ -147,6 +153,26 @@ def weights(content: bytes, folder: Path) -> None:
             pass
 
 
+def exported(content: bytes, folder: Path) -> None:
+    """Reads the content as an exported network, with its calibration."""
+    path = folder / "model.safetensors"
+    path.write_bytes(content)
+    (folder / "config.json").write_text('{"width": 16, "fusion": "concat", "dropout": 0}')
+    for read in (read_weights, read_calibration, load_mtclar, lambda _: MTCLAR.from_pretrained(folder)):
+        try:
+            read(path)
+        except UserError:
+            pass
+
+
+def manifest(content: bytes, folder: Path) -> None:
+    """Reads the content as a manifest, and the settings in it."""
+    path = folder / "manifest.json"
+    path.write_bytes(content)
+    layers = read_layers(LabelSettings, "missing.yaml", "", ["--from_manifest", str(path)])
+    merge_layers(LabelSettings, layers)
+
+
 def image(content: bytes, folder: Path) -> None:
     """Reads the content as an image."""
     (folder / "1.png").write_bytes(content)
@@ -169,6 +195,13 @@ def _checkpoint(content: object) -> bytes:
     file = BytesIO()
     torch.save(content, file)
     return file.getvalue()
+
+
+def _safetensors(content: dict[str, object]) -> bytes:
+    metadata = {name: value for name, value in content.items() if name != "model"}
+    with tempfile.TemporaryDirectory() as folder:
+        write_weights(Path(folder, "a"), {"a": torch.zeros(3)}, metadata)
+        return Path(folder, "a").read_bytes()
 
 
 def _png_of(width: int, height: int) -> bytes:
@@ -210,6 +243,17 @@ AFEWVA = json.dumps(
 ).encode()
 AFFECTNET = "\n".join([",".join(CSV_COLUMNS), _affectnet_row("a.jpg"), _affectnet_row("b.jpg"), ""]).encode()
 CHECKPOINT = {"kind": "mtclar", "settings": Settings().model_dump(mode="json"), "model": {"a": torch.zeros(3)}}
+MANIFEST = json.dumps(
+    {
+        "format": 1,
+        "script": "fsl_mtclar.py",
+        "command": "python fsl_mtclar.py",
+        "versions": {"numpy": "2.3.0", "commit": None},
+        "inputs": [{"role": "network", "path": "best.pt", "sha256": None}],
+        "settings": LabelSettings().model_dump(mode="json", exclude={"from_manifest"}),
+        "outputs": {"labels.csv": "0" * 64},
+    }
+)
 NOVA = {f"clip.{axis}.annotation": _nova(axis) for axis in ("valence", "arousal")} | {
     f"clip.{axis}.annotation~": b"0.5;1\nNAN;0\n-1;0.5\n" for axis in ("valence", "arousal")
 }
@@ -293,6 +337,16 @@ READERS = {
             b"settings",
         ],
         weights,
+    ),
+    "exported": Reader(
+        [_safetensors(CHECKPOINT | {"calibration": calibration_content(DEFAULT_CALIBRATION)})],
+        [b'{"a":{"dtype":"F32"', b"data_offsets", b"__metadata__", b"[0,4]", b"mtclar", b'\\"', b"\xff" * 8, *NUMBERS],
+        exported,
+    ),
+    "manifest": Reader(
+        [MANIFEST.encode()],
+        [b"settings", b"fsl_mtclar.py", b"inputs", b"sha256", b"runtime", b"[" * 500, b"{", b"}", b",", *NUMBERS],
+        manifest,
     ),
     "image": Reader(
         [cv2.imencode(ending, PICTURE)[1].tobytes() for ending in (".png", ".jpg", ".bmp", ".webp")]

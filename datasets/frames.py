@@ -17,6 +17,7 @@ pixel_aspect (optional)      float32  width / height of one pixel as shown; abse
 ===========================  =======  =====================================================================
 """
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from numpy.typing import ArrayLike
 
 from datasets.columns import AXES, BOX
 from utils.base.errors import DataError
+from utils.base.files import sha256_of_file
 from utils.base.text import quoted
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,14 @@ _TYPES: dict[str, type] = {
 }
 
 COLUMNS = tuple(_TYPES)
+
+
+def frames_sha256(frames: pd.DataFrame) -> str:
+    """Return a hash of a frame table and of its images' content, whatever folder the images are in."""
+    digest = hashlib.sha256(frames.drop(columns="path").to_csv(index=False).encode())
+    for path in frames["path"]:
+        digest.update(sha256_of_file(Path(path)).encode())
+    return digest.hexdigest()
 
 
 def frame_table(rows: Any) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Splits into training, validation and test set, with every subject in only one of them."""
 
-from typing import NamedTuple
+import hashlib
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,21 @@ class Splits(NamedTuple):
     train: pd.DataFrame
     validation: pd.DataFrame
     test: pd.DataFrame
+
+
+def describe_splits(splits: Splits) -> dict[str, Any]:
+    """Describe a split by numbers and a hash, without the names of people.
+
+    Returns:
+        images and people: part → number; people is None if the data set does not name them. sha256: hash of the clip,
+        frame and subject of each row of each part.
+    """
+    digest = hashlib.sha256()
+    for name, frames in zip(splits._fields, splits, strict=True):
+        digest.update(f"{name}\n{frames[['clip', 'frame', 'subject']].to_csv(index=False)}".encode())
+    counts = {name: frames["subject"].nunique() for name, frames in zip(splits._fields, splits, strict=True)}
+    images = {name: len(frames) for name, frames in zip(splits._fields, splits, strict=True)}
+    return {"images": images, "people": counts if counts != images else None, "sha256": digest.hexdigest()}
 
 
 def split_by_subject(

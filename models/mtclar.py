@@ -4,6 +4,7 @@ Parameshwara et al., "Efficient Labelling of Affective Video Datasets via Few-Sh
 Learning", ACM MM 2023 (arXiv 2308.02173).
 """
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from models.emonet import EMBEDDING, Encoder, EncodingNetwork
+from models.pretrained import WEIGHTS_FILE, read_config, read_weights
+from utils.base.errors import CheckpointError
 
 Fusion = Literal["concat", "absolute", "multiply"]
 HIDDEN = (2048, 1024, 512, 128)
@@ -65,6 +68,26 @@ class MTCLAR(EncodingNetwork):
         self.similarity = comparison_head(fused, hidden, 2, dropout)
         self.delta_valence = comparison_head(fused, hidden, 1, dropout)
         self.delta_arousal = comparison_head(fused, hidden, 1, dropout)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "MTCLAR":
+        """Load a network from a folder that `mtclar.py --export` wrote, in eval mode. Only local files are read.
+
+        Raises:
+            CheckpointError: a file is missing or broken, or the two files do not belong together.
+        """
+        folder = Path(folder)
+        config = read_config(folder)
+        state, _ = read_weights(folder / WEIGHTS_FILE)
+        try:
+            # On the device meta no memory is allocated, so a wrong width in the file costs none.
+            with torch.device("meta"):
+                model = cls(config["width"], config["fusion"], config["dropout"])
+            model.load_state_dict(state, assign=True)
+        except (LookupError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{folder}: config.json and weights do not fit ({reason}); export again") from None
+        return model.eval()
 
     @property
     def predicts_differences(self) -> bool:

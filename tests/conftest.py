@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
+from clips import face_images, write_video
 
 import utils.runs.script
 from datasets.demo.dataset import render_demo
+from datasets.demo.traces import label_trace
 from utils.config.mtclar import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +150,39 @@ def sl_arguments(sl_demo, demo_run, tmp_path_factory) -> list[str]:
         "--data.cache",
         str(sl_demo.parent / "cache"),
     ]
+
+
+def label(*argv) -> tuple[Path, str]:
+    """Runs fsl_mtclar.py, which must succeed; returns its run folder and its standard output."""
+    return finished("fsl_mtclar.py", *map(str, argv))
+
+
+def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n40,0.1,0.6\n") -> Path:
+    path.write_text(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def quick(demo_run, tmp_path_factory):
+    """Command line that labels with the tiny network, and writes to a folder of its own."""
+    checkpoint = shutil.copy(demo_run[0] / "best.pt", tmp_path_factory.mktemp("network"))
+    return [
+        "--checkpoint",
+        checkpoint,
+        "--runs",
+        tmp_path_factory.mktemp("labels"),
+        "--runtime.precision",
+        "float32",
+        "--runtime.device",
+        "cpu",
+    ]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """An MP4 of 60 frames at 20 frames per second: a rendered face in the first 48, then none."""
+    images = face_images(label_trace(np.random.default_rng(1), 60), gap=range(48, 60))
+    return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
 
 
 @pytest.fixture(autouse=True)

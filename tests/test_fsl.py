@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from clips import face_images, write_video
-from conftest import finished, run_script
+from conftest import label, labels_file, run_script
 from published import emonet_state
 
 from datasets.annotations.labels import read_labels
@@ -26,45 +26,12 @@ VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
 PREVIOUS = ("--support_set.rule", "previous")
 
 
-def label(*argv) -> tuple[Path, str]:
-    """Runs fsl_mtclar.py, which must succeed; returns its run folder and its standard output."""
-    return finished("fsl_mtclar.py", *map(str, argv))
-
-
-@pytest.fixture(scope="module")
-def quick(demo_run, tmp_path_factory):
-    """Command line that labels with the tiny network, and writes to a folder of its own."""
-    checkpoint = shutil.copy(demo_run[0] / "best.pt", tmp_path_factory.mktemp("network"))
-    return [
-        "--checkpoint",
-        checkpoint,
-        "--runs",
-        tmp_path_factory.mktemp("labels"),
-        "--runtime.precision",
-        "float32",
-        "--runtime.device",
-        "cpu",
-    ]
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    """An MP4 of 60 frames at 20 frames per second: a rendered face in the first 48, then none."""
-    images = face_images(label_trace(np.random.default_rng(1), 60), gap=range(48, 60))
-    return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
-
-
 @pytest.fixture(scope="module")
 def two_people(tmp_path_factory) -> Path:
     """An MP4 of 30 frames at 20 frames per second: two faces side by side."""
     people = (face_images([(0.1, 0.1)], Person(hair=hair), aspect=1) for hair in ("side", "bob"))
     images = [np.concatenate([next(person) for person in people], 1)] * 30
     return write_video(tmp_path_factory.mktemp("video") / "two.mp4", images, 20)
-
-
-def labels_file(path: Path, rows: str = "frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n40,0.1,0.6\n") -> Path:
-    path.write_text(rows)
-    return path
 
 
 @pytest.mark.parametrize(

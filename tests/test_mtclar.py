@@ -35,6 +35,7 @@ def test_demo_run_writes_all_files(demo_run):
         "tensorboard",
         "predictions.csv",
         "scores.json",
+        "splits.json",
         "similarity_confusion.png",
         "delta_scatter.png",
         "pairs.png",

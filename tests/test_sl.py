@@ -526,8 +526,10 @@ def test_video_gets_valence_and_arousal(folds_run, clip, tmp_path):
     assert re.search(r"clip +0 +40 +\d+", printed)
     again = read_labels(folder / "clip.eaf", Timeline(table["frame"].to_numpy(), table["time"].to_numpy()))
     np.testing.assert_allclose(again["valence"], table["valence"].dropna(), atol=1e-5)
-    second, _ = train(*argv)
+    assert (table["source"].eq("predicted") == table["valence"].notna()).all() and table["annotator"].isna().all()
+    second, printed = train("--from_manifest", folder / "manifest.json")
     assert (folder / "labels.csv").read_bytes() == (second / "labels.csv").read_bytes()
+    assert "files are equal to those of" in printed
 
 
 def test_video_gets_expressions(expression_run, clip, tmp_path):

@@ -156,6 +156,10 @@ class _Midpoints:
         return (parse_number(start, "time", where) + parse_number(end, "time", where)) / 2000
 
 
+DATE = "1970-01-01T00:00:00Z"
+"""ELAN requires a date of writing; a fixed one gives equal files for equal labels."""
+
+
 def write_elan(path: str | Path, table: pd.DataFrame, video: str | Path | None, annotator: str = "MT-CLAR") -> None:
     """Write the labels of one video as an ELAN file.
 
@@ -179,6 +183,7 @@ def write_elan(path: str | Path, table: pd.DataFrame, video: str | Path | None, 
     timeline, traces = split_traces(table)
     ends = _milliseconds(timeline)
     document = Eaf(author=xml_text(annotator))
+    document.adocument["DATE"] = DATE
     document.remove_tier("default")
     document.header = {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
     if video is not None:

@@ -147,7 +147,7 @@ class Session:
         rows = [(*key, label.valence, label.arousal) for key, label in sorted(self.labels.items())]
         table = pd.DataFrame(rows, columns=["track", "frame", *AXES])
         table[ERROR_COLUMNS] = self.annotator_error
-        return table
+        return table.assign(annotator=self.file.annotator)
 
     def _read(self) -> tuple[FrameLabels, FrameLabels]:
         """The labels of the chosen tracks, and those of other tracks, which are kept in the file as they are."""

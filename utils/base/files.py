@@ -55,7 +55,8 @@ def remove_unfinished(folder: Path) -> None:
 
 def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 hash of a file's content, as 64 hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -154,6 +154,9 @@ class BackEnds:
         folder: holds the networks converted for OpenVINO.
         weights_key: text that identifies the weights and their precision.
         runtime: names the backend, or leaves the choice open with `auto`.
+
+    Attributes:
+        used: names of the backends that encode, or have encoded, the images of this run.
     """
 
     def __init__(self, folder: Path, weights_key: str, runtime: Runtime):
@@ -162,6 +165,7 @@ class BackEnds:
         self.converted = set(folder.glob("*.xml"))
         self.created: dict[tuple[str, int], BackEnd] = {}
         self.failed: set[str] = set()
+        self.used: set[str] = set()
 
     def choose(self, model: EncodingNetwork, images: int, image_size: int) -> str:
         """Return the name of the backend for a job, to pass to `create`.
@@ -171,6 +175,11 @@ class BackEnds:
             images: number of images of the job.
             image_size: their side in pixels.
         """
+        name = self._choose(model, images, image_size)
+        self.used.add(name)
+        return name
+
+    def _choose(self, model: EncodingNetwork, images: int, image_size: int) -> str:
         runtime = self.runtime
         if runtime.backend != "auto":
             return runtime.backend
@@ -211,6 +220,7 @@ class BackEnds:
                 ) from error
             log.warning("encoding without %s, which does not work on this machine (%s)", name, reason)
             self.failed.add(name)
+            self.used = (self.used - {name}) | {"eager"}
             return Eager(model, self.runtime, image_size)
 
     def _path(self, image_size: int) -> Path:

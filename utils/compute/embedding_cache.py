@@ -39,6 +39,16 @@ class EmbeddingCache:
         self.weights_key = f"{sha256_of_file(checkpoint)} {runtime.precision}"
         self.back_ends = BackEnds(folder, self.weights_key, runtime)
 
+    @classmethod
+    def of_network(cls, checkpoint: Path, runs: Path, runtime: Runtime) -> "EmbeddingCache":
+        """The cache of a network: beside its checkpoint.
+
+        For an exported network it is `<runs>/embeddings`: exported folders are shared, and embeddings of faces are
+        personal data.
+        """
+        folder = runs if checkpoint.suffix == ".safetensors" else checkpoint.parent
+        return cls(folder / "embeddings", checkpoint, runtime)
+
     def path(self, crops: FaceCrops, back_end: str) -> Path:
         """Path of the embeddings of these crops, made by the backend of this name."""
         key = hashlib.sha256(f"{self.weights_key} {back_end}".encode())

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from pydantic_settings import CliSettingsSource
 
 from utils.base.errors import SettingsError
 from utils.config.common import ScriptSettings
-from utils.config.layers import Layer, setting_fields, unknown_setting
+from utils.config.layers import SCRIPTS, Layer, setting_fields, setting_names, unknown_setting, value_of
+from utils.config.manifest import read_manifest
 from utils.config.yaml_files import read_settings_file
 
 COMMAND_LINE = "command line"
@@ -29,7 +31,8 @@ def read_layers(
         argv: the command line; by default that of the process.
 
     Returns:
-        The layers of the YAML file, of `--preset` if given, and of the other settings on the command line.
+        The layers of the YAML file, of `--preset` and `--from_manifest` if given, and of the other settings on the
+        command line.
 
     Raises:
         SettingsError: names the file or option, and the remedy.
@@ -51,7 +54,36 @@ def read_layers(
     layers = [(str(path), read_settings_file(kind, path) if named or path.exists() else {})]
     if preset:
         layers.append((f"--preset {preset}", copy.deepcopy(kind.presets[preset])))
+    if manifest := given.get("from_manifest"):
+        layers.append((str(manifest), _settings_in_manifest(kind, Path(manifest))))
     return [*layers, (COMMAND_LINE, given)]
+
+
+def _settings_in_manifest(kind: type[ScriptSettings], path: Path) -> dict[str, Any]:
+    """Returns the settings of the run that wrote a manifest. Raises SettingsError if it cannot be run again."""
+    manifest = read_manifest(path)
+    if SCRIPTS.get(manifest.script) is not kind:
+        raise SettingsError(f"{path}: was written by {manifest.script[:40]}; run that script with --from_manifest")
+    if manifest.settings.get("annotate"):
+        raise SettingsError(
+            f"{path}: was written by the annotation page, which cannot be run again; label its videos by --video and "
+            "--labels"
+        )
+    return manifest.settings
+
+
+def as_command(settings: ScriptSettings, script: str) -> str:
+    """Returns a command line that gives the settings that differ from the defaults, except where runs are written."""
+    defaults, words = type(settings)(), ["python", script]
+    for name in setting_names(type(settings)):
+        value = value_of(settings, name)
+        if name in ("runs", "name", "train.resume") or value == value_of(defaults, name):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", "null" if value is None else str(value)]
+    return shlex.join(words)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -56,8 +56,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     port: int = Field(0, ge=0, le=65535)
     """annotate: port of the page. 0: any free port."""
     checkpoint: Path | None = None
-    """Trained network: best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run (of the run called
-    --name, if given)."""
+    """Trained network: best.pt or last.pt of a mtclar.py run, or a folder that mtclar.py --export wrote. Default:
+    best.pt of the newest run (of the run called --name, if given)."""
     evidence: list[str] = Field([MTCLAR_EVIDENCE], min_length=1)
     """What the rule fused follows between labelled frames; several are separated by commas. mtclar: the network named
     by checkpoint. Or a file: published EmoNet weights, best.pt of a mtclar_sl.py run, or a CSV of another tool's

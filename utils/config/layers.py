@@ -1,6 +1,6 @@
 """Merging of settings from several sources, and the errors of those that are invalid.
 
-Precedence: defaults < YAML file < preset < other settings on the command line.
+Precedence: defaults < YAML file < preset < manifest < other settings on the command line.
 """
 
 import reprlib
@@ -13,16 +13,18 @@ from pydantic_core import ErrorDetails
 
 from utils.base.errors import SettingsError, did_you_mean
 from utils.config.labelling import LabelSettings
-from utils.config.mtclar import Settings
+from utils.config.mtclar import ExportSettings
 from utils.config.supervised import PredictSettings
 
 SCRIPTS: dict[str, type[BaseModel]] = {
-    "mtclar.py": Settings,
+    "mtclar.py": ExportSettings,
     "fsl_mtclar.py": LabelSettings,
     "mtclar_sl.py": PredictSettings,
 }
 Layer = tuple[str, dict[str, Any]]
 """A source, as error messages name it, and the settings that it gives, as a nested dict."""
+LONGEST_NAME, MOST_ERRORS = 80, 20
+"""Characters of an unknown name, and errors of one source, that a message shows."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -55,7 +57,7 @@ def validate(kind: type[Model], content: dict[str, Any], layers: Sequence[Layer]
         return kind.model_validate(content)
     except ValidationError as error:
         messages = [_explain(kind, item, layers, prefix) for item in error.errors()]
-        raise SettingsError("\n".join(messages)) from None
+        raise SettingsError("\n".join(messages[:MOST_ERRORS])) from None
 
 
 def setting_fields(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -89,6 +91,7 @@ def unknown_setting(kind: type[BaseModel], name: str, prefix: str = "", extra: S
         prefix: name of the section with a dot, or empty.
         extra: other valid names.
     """
+    name = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
     known = [prefix + setting for setting in setting_names(kind)]
     for script, other in SCRIPTS.items():
         if _has_setting(setting_names(other), name) and not _has_setting(known, name):

@@ -1,8 +1,9 @@
 """The settings of mtclar.py."""
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from utils.config.common import TrainingScriptSettings
 from utils.config.sections import ModelSettings, PairSettings, SupportSettings, TrainSettings
@@ -28,7 +29,7 @@ PAPER: dict[str, dict[str, Any]] = {
 
 
 class Settings(TrainingScriptSettings):
-    """Settings of mtclar.py: training and evaluation of the Siamese network."""
+    """Settings of mtclar.py for training: the fields of config.yaml."""
 
     presets = {"paper": PAPER}
     short_help = (
@@ -70,3 +71,11 @@ class Settings(TrainingScriptSettings):
         if self.pairs.similar_by != "auto":
             return self.pairs.similar_by
         return "expression" if self.dataset == "affectnet" else "neighbourhood"
+
+
+class ExportSettings(Settings):
+    """Settings of mtclar.py, including the one that exports a network."""
+
+    export: Path | None = Field(None, exclude=True)
+    """Run folder whose network is exported, in place of training. Writes the folder `export` in it: model.safetensors,
+    config.json and a model card. Every script takes that folder as --checkpoint."""

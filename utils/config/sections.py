@@ -228,8 +228,11 @@ class RuntimeSettings(Section):
 
 
 class VideoSettings(Section):
-    """How your own video is read."""
+    """The settings that the scripts for labelling and predicting your own videos share."""
 
+    from_manifest: Path | None = None
+    """Repeat a run: its manifest.json, which holds all settings. Inputs that have changed are refused, and the results
+    are compared with those of that run."""
     track: str = Field("longest", pattern=r"^(longest|all|\d+)$")
     """Which face to use: longest (the track with the most frames), all, or the number of a track."""
     overlay: bool = False

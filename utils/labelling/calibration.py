@@ -6,6 +6,7 @@ estimated labels then depend on the given labels and on time alone. The calibrat
 the checkpoint.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from datasets.columns import AXES
+from models.pretrained import read_weights
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
+from utils.config.manifest import Input
 from utils.labelling.mixture import PRIOR_OF_TIME_ONLY, SCALE_PRIOR_LABELS, MixturePosterior, explanations
 from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import LabelObservations
@@ -170,8 +173,14 @@ def small_sample_factor(labels: int) -> float:
 DEFAULT_CALIBRATION = Calibration()
 
 
+def calibration_path(checkpoint: Path) -> Path:
+    """The file that holds a network's calibration: an exported network, or calibration.json beside the network."""
+    exported = checkpoint.suffix == ".safetensors" and read_weights(checkpoint)[1].get("calibration")
+    return checkpoint if exported else checkpoint.parent / FILE_NAME
+
+
 def read_calibration(checkpoint: Path) -> Calibration | None:
-    """Reads the calibration beside a checkpoint.
+    """Reads the calibration of a network, from `calibration_path`.
 
     Returns:
         The calibration; None if the file is missing, belongs to other weights or has an older format.
@@ -179,27 +188,32 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = checkpoint.parent / FILE_NAME
+    path = calibration_path(checkpoint)
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if (content["weights"], content["format"]) != (sha256_of_file(checkpoint), FORMAT):
+        if path == checkpoint:
+            content = read_weights(path)[1]["calibration"]
+        else:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["weights"] != sha256_of_file(checkpoint):
+                return None
+        if content["format"] != FORMAT:
             return None
-        valence, arousal = (_read_axis(content[axis]) for axis in AXES)
-        return Calibration(valence, arousal, int(content["clips"]), str(content["source"]))
+        return _calibration_from_content(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete the file, and it is fitted again") from None
 
 
 def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
     """Writes the calibration beside the checkpoint, with the hash of the weights that it belongs to."""
-    content: dict[str, object] = {
-        "weights": sha256_of_file(checkpoint),
-        "format": FORMAT,
-        "source": calibration.source,
-        "clips": calibration.clips,
-    }
+    content = {"weights": sha256_of_file(checkpoint)} | calibration_content(calibration)
+    write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
+
+
+def calibration_content(calibration: Calibration) -> dict[str, Any]:
+    """A calibration as plain values, as JSON stores it."""
+    content: dict[str, Any] = {"format": FORMAT, "source": calibration.source, "clips": calibration.clips}
     for axis, one in zip(AXES, calibration.axes, strict=True):
         content[axis] = {
             "parameters": _parameters_as_dict(one.parameters),
@@ -207,12 +221,30 @@ def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
             "foreign_offset": one.foreign_offset._asdict(),
             "interval_widths": one.interval_widths._asdict(),
         }
-    write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
+    return content
+
+
+def calibration_input(checkpoint: Path | None, calibration: Calibration) -> Input:
+    """Describes the calibration that a run uses, for its manifest. The hash depends on the parameters only.
+
+    Args:
+        checkpoint: the network beside which the calibration is kept; None: it belongs to several sources or a table.
+        calibration: the calibration.
+    """
+    content = json.dumps(calibration_content(calibration), sort_keys=True)
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    path = str(calibration_path(checkpoint)) if checkpoint else "calibration"
+    return Input(role="calibration", path=path, sha256=sha256)
 
 
 def _parameters_as_dict(parameters: GPParameters) -> dict[str, object]:
     evidence = [one._asdict() for one in parameters.evidence]
     return {"process": parameters.process._asdict(), "evidence": evidence}
+
+
+def _calibration_from_content(content: dict[str, Any]) -> Calibration:
+    valence, arousal = (_read_axis(content[axis]) for axis in AXES)
+    return Calibration(valence, arousal, int(content["clips"]), str(content["source"]))
 
 
 def _read_axis(content: dict[str, Any]) -> AxisCalibration:

@@ -13,7 +13,7 @@ from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.config.common import ScriptSettings
 from utils.labelling.labeller import Labeller
-from utils.labelling.sources import AbsoluteSource, EvidenceSources, clip_evidence
+from utils.labelling.sources import AbsoluteSource, EvidenceSources, NetworkSource, clip_evidence
 from utils.labelling.types import Anchors, EncodedClip
 
 FRAME_RATE = 25.0  # frames per second; it is assumed, since the tables of data sets do not contain the frame rate
@@ -77,8 +77,15 @@ class ClipReader:
         """A reader for all sources of evidence; the embeddings are cached beside the checkpoint."""
         cache = None
         if sources.checkpoint:
-            cache = EmbeddingCache(sources.checkpoint.parent / "embeddings", sources.checkpoint, labeller.runtime)
+            cache = EmbeddingCache.of_network(sources.checkpoint, settings.runs, labeller.runtime)
         return cls(labeller, CropReader(settings), cache, settings.data.workers, sources.absolute)
+
+    @property
+    def back_ends_used(self) -> set[str]:
+        """Names of the backends that have encoded faces."""
+        caches = [self.cache] if self.cache else []
+        caches += [source.cache for source in self.absolute if isinstance(source, NetworkSource)]
+        return set().union(*(cache.back_ends.used for cache in caches))
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
         """Encodes each clip of a frame table.

@@ -9,19 +9,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets.columns import AXES, BOX
+from datasets.columns import AXES, BOX, PREDICTED
 from datasets.csv_files import read_small_csv, require_columns
+from datasets.frames import frames_sha256
 from datasets.splits import Splits
 from utils.base.errors import DataError
 from utils.base.text import quoted
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
+from utils.config.manifest import Input
 from utils.config.sections import SupportSettings
 from utils.labelling.audit import contradiction_row
+from utils.labelling.calibration import Calibration, calibration_input
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
+from utils.labelling.sources import EvidenceSources
 from utils.labelling.support import SUPPORT_STRATEGIES, sample_valence_bins
 from utils.labelling.types import Anchors, Labels
+from utils.runs.manifest import path_input
 
 log = logging.getLogger(__name__)
 
@@ -70,17 +75,35 @@ def label_dataset(
     for clip_index, clip in enumerate(encoded):
         anchors = training_anchors or own_anchors[clip_index]
         for method, labels in labeller.label_by_all_methods(clip.encoded, anchors).items():
-            tables.setdefault(method, []).append(_clip_table(clip, anchors, labels))
+            tables.setdefault(method, []).append(_clip_table(clip, anchors, labels, method))
         found = labeller.audit(clip.encoded, anchors)
         contradictions += [{"clip": clip.name} | contradiction_row(one, anchors) for one in found]
     by_method = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
     relative = 1 if labeller.model else 0
     for column, source in enumerate(clips.absolute, relative):
-        # Only valence and arousal of the table of a baseline are replaced: it has the same frames and true labels, and
-        # no intervals.
+        # Only the values of the table of a baseline are replaced: it has the same frames and true labels, and no
+        # intervals.
         estimates = np.concatenate([clip.encoded.evidence[:, column] for clip in encoded])
-        by_method[source.name] = by_method["linear"].assign(valence=estimates[:, 0], arousal=estimates[:, 1])
+        by_method[source.name] = by_method["linear"].assign(
+            valence=estimates[:, 0], arousal=estimates[:, 1], source=PREDICTED, annotator=""
+        )
     return by_method, pd.DataFrame(contradictions)
+
+
+def dataset_inputs(
+    splits: Splits, sources: EvidenceSources, calibration: Calibration, settings: LabelSettings
+) -> list[Input]:
+    """What the labels of a data set depend on, for the manifest."""
+    frames = splits.test
+    if settings.support_set.strategy == "train_bins":
+        frames = pd.concat([splits.train, splits.test])
+    support = settings.support_set.csv
+    return [
+        *sources.inputs(),
+        *([path_input("support", support)] if support else []),
+        calibration_input(sources.checkpoints[0], calibration),
+        Input(role="data set", path=str(settings.data_root), sha256=frames_sha256(frames)),
+    ]
 
 
 def with_estimated_errors(labeller: Labeller, clips: list[DatasetClip], anchors: list[Anchors]) -> list[Anchors]:
@@ -151,7 +174,9 @@ def clip_anchors(
         labels = clip.labels[indices]
     else:
         indices, labels = _support_of_clip(clip, support_from_csv)
-    return clip.anchors(indices, labels, settings.support_set.known_error)
+    true = (labels == clip.labels[indices]).all(1)
+    annotators = np.where(true, settings.dataset, "")
+    return clip.anchors(indices, labels, settings.support_set.known_error)._replace(annotators=annotators)
 
 
 def choose_support(labeller: Labeller, clip: DatasetClip, clip_index: int, settings: LabelSettings) -> np.ndarray:
@@ -191,8 +216,8 @@ def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: L
     return Anchors(embeddings, labels[rows], exact, no_time, table["frame"].to_numpy(), not_in_clip, people)
 
 
-def _clip_table(clip: DatasetClip, anchors: Anchors, labels: Labels) -> pd.DataFrame:
+def _clip_table(clip: DatasetClip, anchors: Anchors, labels: Labels, method: str) -> pd.DataFrame:
     frames = clip.frames
-    table = frames[["clip", "frame"]].assign(**labels.columns(anchors))
+    table = frames[["clip", "frame"]].assign(**labels.columns(anchors, method))
     table = table.assign(valence_true=frames["valence"], arousal_true=frames["arousal"])
     return table.join(frames[BOX])

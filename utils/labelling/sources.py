@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from datasets.annotations.estimates import Estimates, read_estimates, without_frozen
 
+from datasets.annotations.estimates import Estimates, read_estimates, without_frozen
 from models.emonet import IMAGE_SIZE
 from models.estimator import AffectEstimator
 from models.mtclar import MTCLAR
@@ -21,9 +21,11 @@ from utils.compute.runtime import Runtime
 from utils.config.common import ScriptSettings
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
+from utils.config.manifest import Input
 from utils.config.mtclar import Settings
 from utils.config.supervised import SupervisedSettings
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
+from utils.runs.manifest import path_input
 from utils.runs.trained import log_network, refuse_known_people, trained_layer
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -46,6 +48,11 @@ class NetworkSource(NamedTuple):
     image_size: int
     cache: EmbeddingCache
 
+    @property
+    def path(self) -> Path:
+        """The file of the source."""
+        return self.checkpoint
+
 
 class TableSource(NamedTuple):
     """Estimates of another tool.
@@ -57,6 +64,11 @@ class TableSource(NamedTuple):
 
     name: str
     estimates: Estimates
+
+    @property
+    def path(self) -> Path:
+        """The file of the source."""
+        return self.estimates.path
 
 
 AbsoluteSource = NetworkSource | TableSource
@@ -85,6 +97,11 @@ class EvidenceSources(NamedTuple):
         """For each source, the file of its weights; None for a table."""
         own = [self.checkpoint] if self.model else []
         return own + [one.checkpoint if isinstance(one, NetworkSource) else None for one in self.absolute]
+
+    def inputs(self) -> list[Input]:
+        """The files of the sources, for the manifest."""
+        own = [path_input("network", self.checkpoint)] if self.checkpoint else []
+        return own + [path_input("evidence", one.path) for one in self.absolute]
 
     @property
     def names(self) -> list[str]:
@@ -153,7 +170,7 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
         estimator, image_size = AffectEstimator(checkpoint.model), checkpoint.settings["data"]["image_size"]
     else:
         name, estimator, image_size = "EmoNet", AffectEstimator(load_emonet(path)), IMAGE_SIZE
-    cache = EmbeddingCache(path.parent / "embeddings", path, runtime)
+    cache = EmbeddingCache.of_network(path, settings.runs, runtime)
     return NetworkSource(name, runtime.to_device(estimator), path, image_size, cache)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from datasets.columns import AXES
+from datasets.columns import AXES, PERSON
 
 
 class EncodedClip(NamedTuple):
@@ -41,6 +41,7 @@ class Anchors(NamedTuple):
         frames: (A,) frame numbers.
         indices: (A,) index of each anchor among the clip's N frames; -1 for anchors of other people or videos.
         people: number of people that the anchors show.
+        annotators: (A,) who gave each label, "" if that is not known; None: not known of any.
     """
 
     embeddings: Tensor
@@ -50,6 +51,7 @@ class Anchors(NamedTuple):
     frames: np.ndarray
     indices: np.ndarray
     people: int = 1
+    annotators: np.ndarray | None = None
 
     @property
     def all_have_times(self) -> bool:
@@ -107,19 +109,33 @@ class Labels(NamedTuple):
     half_widths: np.ndarray | None = None
     misread: tuple[str, ...] = ()
 
-    def columns(self, anchors: Anchors) -> dict[str, object]:
+    def columns(self, anchors: Anchors, method: str) -> dict[str, object]:
         """The columns of an output table.
+
+        Args:
+            anchors: the anchors of the clip.
+            method: name of the rule or baseline that estimated the labels.
 
         Returns:
             valence and arousal; support (bool: is a labelled frame of the clip); anchor (frame number of the anchor,
-            missing where `anchor` is -1); and valence_low, valence_high, arousal_low, arousal_high if the method gives
-            intervals.
+            missing where `anchor` is -1); source (PERSON where both values are a person's label as given, elsewhere
+            the method); annotator (who labelled the frame, "" elsewhere); and valence_low, valence_high, arousal_low,
+            arousal_high if the method gives intervals.
         """
+        own = anchors.indices >= 0
+        indices = anchors.indices[own]
         support = np.zeros(len(self.values), bool)
-        support[anchors.indices[anchors.indices >= 0]] = True
+        support[indices] = True
+        given = (self.values[indices] == anchors.labels[own]).all(1)
+        source = np.full(len(self.values), method, object)
+        source[indices[given]] = PERSON
+        annotator = np.full(len(self.values), "", object)
+        if anchors.annotators is not None:
+            annotator[indices] = anchors.annotators[own]
         frames = np.where(self.anchor < 0, None, anchors.frames[self.anchor])
         columns: dict[str, object] = {axis: self.values[:, column] for column, axis in enumerate(AXES)}
         columns |= {"support": support, "anchor": pd.array(frames, dtype="Int64")}
+        columns |= {"source": source, "annotator": annotator}
         if self.half_widths is not None:
             for column, axis in enumerate(AXES):
                 for name, sign in (("low", -1), ("high", 1)):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.emonet import EmoNet, Encoder, rename_published
 from models.mtclar import MTCLAR
+from models.pretrained import read_weights
 from models.supervised import Supervised, SupervisedHead
 from utils.base.errors import CheckpointError
 from utils.base.files import write_atomically
@@ -59,7 +60,7 @@ def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     """Returns the content of a checkpoint, with its tensors on the CPU.
 
     Args:
-        path: best.pt or last.pt of a run.
+        path: best.pt or last.pt of a run, or model.safetensors of an exported folder.
         kind: the network that it must hold, "mtclar" or "supervised".
 
     Raises:
@@ -215,6 +216,9 @@ def _incomplete_content_as_error(path: Path) -> Iterator[None]:
 
 def _load(path: Path) -> Any:
     """Returns the content of an untrusted file of weights, on the CPU. Raises CheckpointError."""
+    if path.suffix == ".safetensors":
+        tensors, metadata = read_weights(path)
+        return metadata | {"model": tensors}
     try:
         _refuse_compressed(path)
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -62,11 +62,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Creates a new run folder and writes settings.yaml to it; if its name is taken, appends -2, -3, ..."""
-        name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
-        path = _new_folder(settings.runs / script, name)
+        """Creates a new run folder and writes settings.yaml to it."""
+        path = cls.new(settings, script).path
         write_text(path / "settings.yaml", resolved_yaml(settings))
         return cls(path)
+
+    @classmethod
+    def new(cls, settings: ScriptSettings, script: str) -> "RunFolder":
+        """Creates a new, empty run folder; if its name is taken, appends -2, -3, ..."""
+        name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
+        return cls(_new_folder(settings.runs / script, name))
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":

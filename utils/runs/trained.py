@@ -13,7 +13,7 @@ from utils.config.common import ScriptSettings
 from utils.config.labelling import LabelSettings
 from utils.config.layers import Layer, merge_layers, value_of
 from utils.config.supervised import PredictSettings, SupervisedSettings
-from utils.runs.find import find_checkpoints, find_runs
+from utils.runs.find import find_checkpoints, find_runs, network_file
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = 
         SettingsError: there is no such run.
     """
     if settings.checkpoint:
-        return settings.checkpoint
+        return network_file(settings.checkpoint)
     folder = settings.runs / script
     found = [path for run in find_runs(folder, settings.name)[:1] for path in find_checkpoints(run, "best.pt")]
     if not found:
@@ -52,17 +52,17 @@ def with_checkpoint(settings: PredictSettings) -> PredictSettings:
 def newest_match(pattern: Path) -> Path:
     """Returns the newest file that matches a pattern with *, by the time in the name of its run folder.
 
-    A path without * is returned as it is.
+    A path without * stays as it is. If the path is an exported folder, its weights are returned.
     """
     if "*" not in str(pattern):
-        return pattern
+        return network_file(pattern)
     found = sorted(glob.glob(str(pattern)))
     if not found:
         raise SettingsError(
             f"{pattern}: no file matches; train one mtclar.py run per fold (--data.fold N --name foldN), "
             "or name another --checkpoint"
         )
-    return Path(found[-1])
+    return network_file(Path(found[-1]))
 
 
 def log_networks(settings: PredictSettings) -> None:
@@ -115,7 +115,8 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
     """Returns the settings for labelling, with the data and split that the network was trained with.
 
     The command line takes precedence over the checkpoint, and the checkpoint over the YAML file. If the command line
-    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint.
+    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint. A default
+    `checkpoint` is filled in.
 
     Args:
         layers: as `read_layers` returns them.
@@ -135,7 +136,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         file = _without_other_data(file, dataset)
     settings = merge_layers(LabelSettings, [file, layer, *command_line])
     refuse_known_people(settings, trained_settings, checkpoint)
-    return settings
+    return settings.model_copy(update={"checkpoint": checkpoint})
 
 
 def refuse_known_people(

@@ -75,7 +75,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
     runtime.to_device(model)
 
     # The encoder is frozen, so each image is encoded once, and the head is trained on the embeddings.
-    cache = EmbeddingCache(encoder.path.parent / "embeddings", encoder.path, runtime)
+    cache = EmbeddingCache.of_network(encoder.path, settings.runs, runtime)
     reader = FeatureReader(model, cache, CropReader(settings), settings.data.workers)
     train, validation, test = (reader(frames) for frames in splits)
     content = encoder.checkpoint_content()

@@ -7,4 +7,6 @@ pair_targets      true labels of pairs
 pair_evaluation   predictions and scores on fixed validation and test pairs
 pair_training     the training task of the Siamese network
 report            scores, tables and figures of the test pairs
+model_card        the model card of an exported network
+export            exports the network of a run as a folder
 """

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from datasets.annotations.estimates import without_frozen
 from torch import Tensor
 
+from datasets.annotations.estimates import without_frozen
 from datasets.annotations.timeline import Timeline
 from datasets.video.reading import Video, open_video
 from datasets.video.tracks import choose_tracks
@@ -97,10 +97,16 @@ class VideoReader:
             absolute: see above.
         """
         self.model, self.settings, self.absolute = model, settings, absolute
-        self.cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime) if checkpoint else None
-        caches = [self.cache, *(source.cache for source in absolute if isinstance(source, NetworkSource))]
+        self.cache = EmbeddingCache.of_network(checkpoint, settings.runs, runtime) if checkpoint else None
+        own = [self.cache] if self.cache else []
+        self._caches = own + [source.cache for source in absolute if isinstance(source, NetworkSource)]
         without_network = (settings.data.cache or settings.runs) / "tracks"
-        self.folder = next((cache.folder for cache in caches if cache), without_network)
+        self.folder = self._caches[0].folder if self._caches else without_network
+
+    @property
+    def back_ends_used(self) -> set[str]:
+        """Names of the backends that have encoded faces."""
+        return set().union(*(cache.back_ends.used for cache in self._caches))
 
     def read(self, path: Path) -> FaceVideo:
         """Reads a video file or a folder of frames.

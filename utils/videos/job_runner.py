@@ -10,7 +10,9 @@ import pandas as pd
 from utils.base.errors import DataError, message_with_path
 from utils.compute import ranks
 from utils.config.labelling import LabelSettings
+from utils.config.manifest import Input
 from utils.config.supervised import PredictSettings
+from utils.runs.manifest import check_inputs, finish_run, open_run, path_input
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, VideoReader
 from utils.videos.jobs import VideoJob
@@ -22,14 +24,22 @@ class VideoJobRunner(ABC):
     Attributes:
         reader: reads the videos.
         script: name of the script, under which run folders are created.
+        inputs: what the results depend on, for the manifest; `run` adds the videos and their labels.
         run_folder: the run folder; None: no result so far.
         tables: the result tables of the videos processed so far.
     """
 
     script: ClassVar[str] = "fsl_mtclar"
 
-    def __init__(self, reader: VideoReader, settings: LabelSettings | PredictSettings):
-        self.reader, self.settings = reader, settings
+    def __init__(self, reader: VideoReader, settings: LabelSettings | PredictSettings, inputs: list[Input]):
+        """Starts without results.
+
+        Args:
+            reader: reads the videos.
+            settings: the settings of the script.
+            inputs: what the results depend on besides the videos and their labels.
+        """
+        self.reader, self.settings, self.inputs = reader, settings, inputs
         self.run_folder: RunFolder | None = None
         self.tables: list[pd.DataFrame] = []
 
@@ -39,8 +49,13 @@ class VideoJobRunner(ABC):
         Several ranks share the reading of the videos. Rank 0 then processes all of them from the cache.
 
         Raises:
-            DataError: at the end, if a video was skipped; the message names each of them and its problem.
+            DataError: at the end, if a video was skipped; the message names each of them and its problem. If the run
+                repeats another one: an input has changed, or the results differ.
         """
+        for job in jobs:
+            self.inputs.append(path_input("video", job.video))
+            self.inputs += [path_input("labels", job.labels)] if job.labels else []
+        check_inputs(self.settings, self.inputs)
         self._fill_cache(jobs)
         if not ranks.is_rank_zero():
             return
@@ -57,6 +72,7 @@ class VideoJobRunner(ABC):
                 notes.append(f"{job.video}: {truncated.decoded} of {truncated.expected} frames could be decoded")
         if self.run_folder:
             print("", self.summary(), *notes, f"run folder  {self.run_folder.path}", sep="\n")
+            finish_run(self.settings, self.run_folder, self.reader.back_ends_used)
         if errors:
             raise DataError("\n".join(errors))
 
@@ -81,7 +97,7 @@ class VideoJobRunner(ABC):
 
     def open_run_folder(self) -> RunFolder:
         """Returns the run folder, which is created at the first call."""
-        self.run_folder = self.run_folder or RunFolder.create(self.settings, self.script)
+        self.run_folder = self.run_folder or open_run(self.settings, self.script, self.inputs)
         return self.run_folder
 
     def _fill_cache(self, jobs: list[VideoJob]) -> None:

@@ -15,6 +15,7 @@ from utils.labelling.adaptation import LabelledEvidence
 from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES
 from utils.labelling.audit import contradiction_row
+from utils.labelling.calibration import calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
 from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import EncodedClip, Labels
@@ -40,10 +41,11 @@ class LabellingRunner(VideoJobRunner):
     """Labels videos; writes labels.csv, plots and exports, and audit.csv and agreement.csv where they apply."""
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        super().__init__(reader_of_sources(sources, settings, runtime), settings)
+        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
         self.support = settings.support_set
         self.tier, self.overlay = settings.tier, settings.overlay
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
+        self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
 
@@ -140,7 +142,9 @@ def label_video(
         labels |= {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
         _warn_if_misread(labels[rule], face_video, track)
         for method, method_labels in labels.items():
-            tables.setdefault(method, []).append(track_table(track, pd.DataFrame(method_labels.columns(anchors))))
+            tables.setdefault(method, []).append(
+                track_table(track, pd.DataFrame(method_labels.columns(anchors, method)))
+            )
         for contradiction in labeller.audit(clip, anchors):
             row = {"video": face_video.video.name, "track": track.number}
             contradictions.append(row | contradiction_row(contradiction, anchors))

