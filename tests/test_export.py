@@ -124,7 +124,7 @@ def test_safetensors_files_of_other_programs_are_refused(tmp_path):
     write_weights(path, {"a": torch.zeros(1)}, {"kind": "mtclar"})
     with pytest.raises(CheckpointError, match="lacks the settings or weights of a run"):
         load_mtclar(path)
-    write_weights(path, {"a": torch.zeros(1)}, {"kind": "mtclar", "calibration": {"format": 4}})
+    write_weights(path, {"a": torch.zeros(1)}, {"kind": "mtclar", "calibration": {"format": FORMAT}})
     with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be used"):
         read_calibration(path)
 
