@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets.annotations import files, nova
+from datasets.annotations import csv_rows, files, nova_samples
 from datasets.annotations.cells import score_text
 from datasets.annotations.elan import write_elan
 from datasets.annotations.labels import read_labels
-from datasets.annotations.nova import write_nova
+from datasets.annotations.nova_export import write_nova
 from datasets.annotations.timeline import Timeline
 from datasets.annotations.traces import split_traces
 from utils.base.errors import DataError
@@ -131,7 +131,7 @@ HEADER = "frame,valence,arousal\n"
     "text, message",
     [
         ("", "is empty or lacks its header"),
-        ("\n1,0,0\n", "is empty or lacks its header"),
+        ("\n1,0,0\n", "column .valence. is missing: add it; its columns are .1., .0., .0."),
         (HEADER, "no rows; add a row"),
         (HEADER + "1,,\n", "contains no label; fill in"),
         (HEADER + "0,0,0\n1,1.5,0\n", r"row 3: valence 1.5 is outside \[-1, 1\]; correct it"),
@@ -196,6 +196,8 @@ def test_missing_unknown_and_large_files_are_refused(tmp_path, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
     refused("no such file", tmp_path / "folder.csv")
     refused("labels are read from .csv", write(tmp_path / "labels.xlsx", ""))
+    monkeypatch.setattr(csv_rows, "MAX_ROWS", 3)
+    refused("more than 3 rows; split it", write(tmp_path / "long.csv", HEADER + ",,\n" * 4))
     monkeypatch.setattr(files, "MAX_TEXT_BYTES", 10)
     refused("larger than", write(tmp_path / "large.csv", HEADER))
 
@@ -353,12 +355,15 @@ def test_nova_rate_may_differ_from_that_of_the_video(tmp_path, rate, frames, val
     [
         (["0;1"], {"type": "DISCRETE"}, "no continuous scheme"),
         (["0;1"], {"name": "joy"}, "its scheme is 'joy', not valence"),
-        (["0;1"], {"min": 0}, "runs from 0 to 1"),
+        (["0;1"], {"min": 1}, "scheme: its scale runs from 1 to 1; the minimum must be lower"),
+        (["0;1"], {"max": "inf"}, "scheme: maximum 'inf' is not a finite number"),
+        (["5;1"], {"min": 0, "max": 4}, "line 1: valence 5 is outside the scale of the file, 0 to 4; correct it"),
         (["0;1"], {"sr": None}, "scheme: sr '' is not a finite number"),
         (["0;1"], {"sr": 0}, "0 samples a second"),
         (["0;1"], {"sr": 50}, "valence has 50 samples a second, arousal 25"),
         (["0;1"], {"size": 7}, "has 1 samples where clip.valence.annotation says '7'"),
-        (["0;1"], {"ftype": "BINARY"}, "samples are 'BINARY'; save it as ASCII"),
+        (["0;1"], {"ftype": "BINARY"}, "its 4 bytes are no whole number of 8-byte samples"),
+        (["0;1"], {"ftype": "JPEG"}, "samples are 'JPEG'; save it as ASCII or BINARY"),
         (["0,5;1"], {}, "line 1: valence '0,5' has a decimal comma"),
         (["x;1"], {}, "line 1: valence 'x' is not"),
         ([";1"], {}, "line 1: has no score"),
@@ -371,6 +376,53 @@ def test_nova_rate_may_differ_from_that_of_the_video(tmp_path, rate, frames, val
 def test_nova_is_refused(tmp_path, lines, scheme, message):
     trace(tmp_path, "arousal", ["0;1"])
     refused(message, trace(tmp_path, "valence", lines, **scheme))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_nova_headers_as_nova_writes_them(tmp_path, encoding):
+    """NOVA declares no encoding and escapes nothing: `Jürgen`, `A & B` and `<` occur as they are."""
+    for axis in "valence", "arousal":
+        path = trace(tmp_path, axis, ["0.5;1", "NaN;0"])
+        header = path.read_text().replace('<?xml version="1.0" ?>', "").replace("Anna", "Jürgen & <b> &amp; C")
+        path.write_bytes(header.encode(encoding))
+    labels = read_labels(tmp_path / "clip.valence.annotation", TIMELINE)
+    assert labels["annotator"].tolist() == ["Jürgen & <b> & C"] and labels["valence"].tolist() == [0.5]
+
+
+def test_nova_samples_are_bounded(tmp_path, monkeypatch):
+    trace(tmp_path, "arousal", ["0;1"] * 3)
+    monkeypatch.setattr(nova_samples, "MAX_ROWS", 2)
+    refused("more than 2 samples", trace(tmp_path, "valence", ["0;1"] * 3))
+
+
+def test_nova_headers_of_other_encodings_are_refused(tmp_path):
+    trace(tmp_path, "arousal", ["0;1"])
+    path = trace(tmp_path, "valence", ["0;1"])
+    header = path.read_bytes().replace(b"Anna", b"\x81\xe4")
+    path.write_bytes(header)
+    refused("neither UTF-8 nor Windows-1252", path)
+    path.write_bytes(header.replace(b'version="1.0"', b'version="1.0" encoding="UTF-8"'))
+    refused("no intact XML", path)
+
+
+def test_nova_binary_samples(tmp_path):
+    for axis, scores in ("valence", [0.1, np.nan, -1, 0.3]), ("arousal", [1, np.nan, 0.7, 0.4]):
+        path = trace(tmp_path, axis, [""] * 4, ftype="BINARY")
+        samples = np.array([*((score, 1) for score in scores[:3]), (scores[3], 0)], "<f4,<f4")
+        path.with_name(path.name + "~").write_bytes(samples.tobytes())
+    labels = read_labels(path, TIMELINE)
+    assert labels["frame"].tolist() == [0, 2] and labels["where"][1].endswith("line 3")
+    assert labels["valence"].tolist() == np.float32([0.1, -1]).tolist()
+    assert labels["arousal"].tolist() == np.float32([1, 0.7]).tolist()
+    path.with_name(path.name + "~").write_bytes(np.array([(np.inf, 1)] * 4, "<f4,<f4").tobytes())
+    refused("sample 1: arousal is not finite", path)
+
+
+@pytest.mark.parametrize("low, high, scores, expected", [(0, 1, [0, 0.75], [-1, 0.5]), (-50, 150, [50, 150], [0, 1])])
+def test_nova_other_scales_are_rescaled(tmp_path, low, high, scores, expected):
+    for axis in "valence", "arousal":
+        path = trace(tmp_path, axis, [f"{score};1" for score in scores], min=low, max=high)
+    assert read_labels(path, TIMELINE)["valence"].tolist() == expected
 
 
 def test_nova_incomplete_annotations_are_refused(tmp_path):
@@ -541,8 +593,8 @@ def test_nova_files_follow_the_format(tmp_path):
     assert root.find("info").attrib == {"ftype": "ASCII", "size": "3"}
     assert root.find("meta").attrib == {"annotator": '"<&>"', "role": ""}
     assert root.find("scheme").attrib == {"name": "valence", "type": "CONTINUOUS", "sr": "25", "min": "-1", "max": "1"}
-    assert (tmp_path / "a.valence.annotation~").read_text() == "0.5;1\nNAN;0\n-1.0;0.25\n"
-    assert (tmp_path / "a.arousal.annotation~").read_text() == "0.00001;1\nNAN;0\n0.0;0.25\n"
+    assert (tmp_path / "a.valence.annotation~").read_text() == "0.5;1\nNaN;0\n-1.0;0.25\n"
+    assert (tmp_path / "a.arousal.annotation~").read_text() == "0.00001;1\nNaN;0\n0.0;0.25\n"
 
 
 def test_nova_resamples_to_a_constant_rate(tmp_path):
@@ -553,7 +605,7 @@ def test_nova_resamples_to_a_constant_rate(tmp_path):
     assert scores == ["0.0", "0.1", "0.1", "0.1", "0.5", "0.5", "0.6"]
     late = written.assign(time=written["time"] + 0.2)
     (header, _) = write_nova(tmp_path, "late", late, 10)
-    assert header.with_name(header.name + "~").read_text().startswith("NAN;0\nNAN;0\n0.0;1\n")
+    assert header.with_name(header.name + "~").read_text().startswith("NaN;0\nNaN;0\n0.0;1\n")
 
 
 def test_nova_file_names_stay_in_the_folder(tmp_path):
@@ -573,7 +625,7 @@ def test_exports_refuse_invalid_tables(tmp_path):
         with pytest.raises(DataError, match="rate must be above 0"):
             write_nova(tmp_path, "x", one, fps)
     with pytest.raises(DataError, match="too many for one file"):
-        write_nova(tmp_path, "x", one, 10 * nova.MAX_SAMPLES)
+        write_nova(tmp_path, "x", one, 10 * files.MAX_ROWS)
     with pytest.raises(DataError, match="one time per frame"):
         split_traces(one[:0])
     assert not list(tmp_path.iterdir())

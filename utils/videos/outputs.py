@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from datasets.annotations.elan import write_elan
-from datasets.annotations.nova import write_nova
+from datasets.annotations.nova_export import write_nova
 from datasets.columns import AXES, BOX
 from utils.base.files import write_atomically
 from utils.plots import plane_figure, trace_figure
