@@ -185,7 +185,11 @@ def test_own_video_from_end_to_end(quick, clip, tmp_path):
     capture = cv2.VideoCapture(str(folder / "clip_overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 60 and capture.get(cv2.CAP_PROP_FRAME_HEIGHT) == 360
     timeline = Timeline(table["frame"].to_numpy(), table["time"].to_numpy())
-    for export in ("clip.eaf", next(folder.glob("clip*valence.annotation")).name):
+    given = read_labels(folder / "clip.eaf", timeline)
+    assert given[["frame", "valence", "arousal"]].to_numpy().tolist() == pytest.approx(
+        table.loc[table["support"], ["frame", "valence", "arousal"]].to_numpy()
+    )
+    for export in ("clip_track0_trace.csv", next(folder.glob("clip*valence.annotation")).name, "labels.csv"):
         again = read_labels(folder / export, timeline).set_index("frame")
         expected = table.dropna(subset="valence").set_index("frame")
         assert list(again.index) == list(expected.index)

@@ -1,7 +1,7 @@
 """The table of annotation formats: how a file is recognised, what it holds, and who reads and writes it.
 
 A new format needs a file with its reader or writer, and a line in ``FORMATS``. Labels are labels of single frames; a
-rating is one person's continuous rating of a video.
+rating is one person's continuous rating of a video. An export holds the labels that were estimated for a video.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,11 +12,16 @@ from datasets.annotations import carma, darma, pagan
 from datasets.annotations.csv_labels import read_csv
 from datasets.annotations.csv_ratings import read_csv_rating
 from datasets.annotations.elan import read_elan
+from datasets.annotations.elan_export import export_elan
+from datasets.annotations.huggingface import export_huggingface
 from datasets.annotations.nova import read_nova, read_nova_rating
+from datasets.annotations.nova_export import export_nova
 from datasets.annotations.rating_files import Rating
 from datasets.annotations.timeline import Label, Timeline
+from datasets.annotations.traces import VideoExport
 from utils.base.errors import DataError
 
+NOVA_SUFFIXES = (".annotation", ".annotation~")
 HEAD_BYTES = 4096
 """Bytes at the beginning of a file by which its format is recognised."""
 
@@ -36,6 +41,7 @@ class AnnotationFormat(NamedTuple):
         marks: beginnings of rows, in lower case, that tell it from other formats with the same suffix; none = any file.
         read_labels: reader of labels; None = the format holds none.
         read_rating: reader of a rating; None = the format holds none.
+        export: writer of a video's labels into a folder; None = the format is only read.
         beside: endings of names under which labels of ``clip.mp4`` are found beside it, such as ``_labels.csv``.
     """
 
@@ -44,6 +50,7 @@ class AnnotationFormat(NamedTuple):
     marks: tuple[str, ...] = ()
     read_labels: LabelReader | None = None
     read_rating: Callable[[Path], Rating] | None = None
+    export: Callable[[Path, VideoExport], None] | None = None
     beside: tuple[str, ...] = ()
 
 
@@ -51,13 +58,19 @@ FORMATS = (
     AnnotationFormat("CARMA", (".csv",), carma.MARKS, read_rating=carma.read_carma),
     AnnotationFormat("DARMA", (".csv",), darma.MARKS, read_rating=darma.read_darma),
     AnnotationFormat("PAGAN", (".csv",), pagan.MARKS, read_rating=pagan.read_pagan),
-    AnnotationFormat("CSV", (".csv", ".tsv"), (), read_csv, read_csv_rating, ("_labels.csv", ".csv", "_labels.tsv")),
-    AnnotationFormat("ELAN", (".eaf",), (), read_elan, beside=(".eaf",)),
     AnnotationFormat(
-        "NOVA", (".annotation", ".annotation~"), (), read_nova, read_nova_rating, (".valence.annotation",)
+        "CSV", (".csv", ".tsv"), (), read_csv, read_csv_rating, beside=("_labels.csv", ".csv", "_labels.tsv")
     ),
+    AnnotationFormat("ELAN", (".eaf",), (), read_elan, export=export_elan, beside=(".eaf",)),
+    AnnotationFormat(
+        "NOVA", NOVA_SUFFIXES, (), read_nova, read_nova_rating, export_nova, beside=(".valence.annotation",)
+    ),
+    AnnotationFormat("huggingface", (), export=export_huggingface),
 )
 """A file has the first format with its suffix whose marks it bears."""
+
+EXPORTS = {entry.name.lower(): entry.export for entry in FORMATS if entry.export is not None}
+"""Name in settings -> exporter."""
 
 LABEL_ENDINGS = tuple(ending for entry in FORMATS for ending in entry.beside)
 

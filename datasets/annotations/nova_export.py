@@ -11,12 +11,17 @@ import pandas as pd
 from datasets.annotations.cells import score_text
 from datasets.annotations.files import MAX_ROWS, xml_text
 from datasets.annotations.nova_samples import ENDING
-from datasets.annotations.traces import split_traces
+from datasets.annotations.traces import VideoExport, split_traces
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.base.files import write_text
 
 _UNSAFE_IN_NAME = re.compile(r"[^\w-]+")
+
+
+def export_nova(folder: Path, export: VideoExport) -> None:
+    """Write the NOVA annotations of a video; see ``write_nova``."""
+    write_nova(folder, export.name, export.table, export.fps)
 
 
 def write_nova(

@@ -158,7 +158,8 @@ def _binary_scores(data: Path, axis: str, scale: Scale) -> np.ndarray:
         raise DataError(f"{data}: its {len(content)} bytes are no whole number of 8-byte samples; restore the file")
     samples = np.frombuffer(content, _SAMPLE)
     _check_count(len(samples), data)
-    scores = np.where(samples["confidence"] == 0, np.nan, samples["score"]).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # some patterns of NaN raise a warning when they are converted
+        scores = np.where(samples["confidence"] == 0, np.nan, samples["score"]).astype(np.float64)
     if np.isinf(scores).any():
         raise DataError(f"{data} sample {np.flatnonzero(np.isinf(scores))[0] + 1}: {axis} is not finite; correct it")
     return np.array(

@@ -30,7 +30,7 @@ class LabellingRunner(VideoJobRunner):
     def __init__(self, model: MTCLAR, checkpoint: Path, settings: LabelSettings, runtime: Runtime):
         super().__init__(model, checkpoint, settings, runtime)
         self.support = settings.support_set
-        self.tier, self.overlay = settings.tier, settings.overlay
+        self.tier = settings.tier
         self.labeller = Labeller(model, runtime, calibration_for_videos(checkpoint))
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
@@ -48,7 +48,9 @@ class LabellingRunner(VideoJobRunner):
                 log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
         result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
         self._save_tables(face_video, resolved, result)
-        write_affect_outputs(self.open_run_folder(), face_video, result.tables, self.support.rule, self.overlay)
+        write_affect_outputs(
+            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
+        )
 
     def summary(self) -> str:
         """Agreement of annotators, contradicted labels, and one line per video and track."""
