@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets.annotations import csv_rows, files, nova_samples
+from datasets.annotations import csv_rows, elan_export, files, nova_samples
 from datasets.annotations.cells import score_text
 from datasets.annotations.elan_export import write_elan
 from datasets.annotations.labels import read_labels
@@ -602,6 +602,7 @@ def test_elan_export_is_read_back_unchanged(tmp_path, fps):
             for axis in "valence", "arousal":
                 assert read[axis].astype(np.float32).tolist() == trace[axis].astype(np.float32).tolist()
         assert read_labels(path, timeline)["frame"].tolist() == trace["frame"].tolist()
+        assert set(read_labels(path, timeline)["track"]) == {track}
 
 
 def test_elan_export_can_be_read_by_pympi(tmp_path):
@@ -654,7 +655,17 @@ def test_elan_links_its_traces_as_lines(tmp_path):
         for track in source.findall("track"):
             column = track.find("sample-position/pos").get("col")
             assert track.get("name").split()[-1] == header[int(column)]
-    refused("contains no label", path)
+    refused("contains no label, but links 'out_track0_trace.csv', 'out_track3_trace.csv'; pass one", path)
+
+
+def test_elan_export_of_too_many_labels_for_annotations(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(elan_export, "MAX_ANNOTATED", 3)
+    written = table()
+    *_, given = write_elan(tmp_path / "out.eaf", written, given_labels(written), None)
+    assert given.name == "out_given_labels.csv" and "8 labels are too many for annotations" in caplog.text
+    read = read_labels(given, TIMELINE)
+    assert_same_labels(read, given_labels(written))
+    assert set(read["annotator"]) == {"Ada", ""}
 
 
 def test_elan_export_without_tracks_leaves_no_temporary_files(tmp_path):

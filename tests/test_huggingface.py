@@ -8,11 +8,9 @@ import pytest
 from pyarrow import parquet
 from test_annotations import NO_LABELS, given_labels, table
 
-from datasets.annotations.formats import EXPORTS
 from datasets.annotations.huggingface import export_huggingface
 from datasets.annotations.traces import VideoExport
 from utils.base.errors import DataError
-from utils.config.sections import VideoSettings
 
 
 @pytest.fixture
@@ -72,11 +70,3 @@ def test_invalid_exports_are_refused(tmp_path, export):
     (tmp_path / "huggingface" / "metadata.parquet").write_bytes(b"PAR1 broken")
     with pytest.raises(DataError, match=r"metadata\.parquet: cannot be extended .*delete the folder"):
         export_huggingface(tmp_path, export("b"))
-
-
-def test_exports_of_the_settings_are_those_of_the_registry():
-    assert VideoSettings(exports=",".join(EXPORTS)).export_names == list(EXPORTS)
-    assert VideoSettings().export_names == ["elan", "nova"] and VideoSettings(exports="none").export_names == []
-    assert str("|".join(EXPORTS)) in VideoSettings.model_json_schema()["properties"]["exports"]["pattern"]
-    with pytest.raises(ValueError, match="exports"):
-        VideoSettings(exports="elan,csv")

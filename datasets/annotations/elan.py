@@ -61,8 +61,15 @@ def read_elan(path: Path, timeline: Timeline, tier: str | None = None) -> Iterat
     """
     document = read_xml(path, "ANNOTATION_DOCUMENT")
     times = AnnotationTimes(document, _time_origin(document, path))
+    empty = True
     for group in _group_tiers(document, path, tier):
-        yield from _read_group(group, times, timeline, path)
+        for label in _read_group(group, times, timeline, path):
+            empty = False
+            yield label
+    links = [link.get("LINK_URL", "") for link in document.iterfind("HEADER/LINKED_FILE_DESCRIPTOR")]
+    tables = [link.rpartition("/")[2] for link in links if link.lower().endswith(".csv")]
+    if empty and tables:
+        raise DataError(f"{path}: contains no label, but links {listed(tables)}; pass one of these files instead")
 
 
 def _time_origin(document: Element, path: Path) -> float:

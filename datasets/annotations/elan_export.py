@@ -1,12 +1,13 @@
 """Writer of ELAN annotations: labelled frames as annotations, traces as linked files.
 
 For ``clip.eaf``, a trace is ``clip_trace.csv``, or ``clip_track3_trace.csv`` for track 3, with columns time (seconds),
-valence and arousal. ``clip_tsconf.xml`` tells ELAN's time series viewer to draw it as lines. A trace is not written as
+valence, arousal and track. ``clip_tsconf.xml`` tells ELAN's time series viewer to draw it as lines. A trace is not written as
 annotations, because each annotation takes ten XML elements.
 
 Format: ELAN Annotation Format 3.0, https://archive.mpi.nl/tla/elan
 """
 
+import logging
 import mimetypes
 import os
 from collections.abc import Mapping
@@ -24,16 +25,22 @@ from datasets.annotations.files import xml_text
 from datasets.annotations.timeline import Timeline
 from datasets.annotations.traces import TrackTrace, VideoExport, split_traces
 from datasets.columns import AXES
-from utils.base.files import write_text
+from utils.base.files import write_atomically, write_text
+from utils.base.text import safe_text
 
 if TYPE_CHECKING:
     from pympi import Eaf
+
+log = logging.getLogger(__name__)
 
 SCHEMA = {
     "FORMAT": "3.0",
     "VERSION": "3.0",
     "xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd",
 }
+MAX_ANNOTATED = 20_000
+"""Labels that are written as annotations, about 640 bytes each."""
+
 COLOURS = {"valence": "0,0,255", "arousal": "255,0,0"}
 """Red, green and blue of the lines of the axes."""
 
@@ -52,7 +59,7 @@ def write_elan(path: Path, table: pd.DataFrame, labels: pd.DataFrame, video: Pat
         table: the traces, with columns frame, time (seconds), track, valence, arousal (NaN = no label); see
             ``split_traces``.
         labels: one row per given label: frame, valence, arousal, and optionally track and annotator. Each becomes an
-            annotation that lasts as long as the frame is shown.
+            annotation that lasts as long as the frame is shown. More than MAX_ANNOTATED labels are written as CSV.
         video: the media file to link; None = no file, for a folder of frames.
 
     Returns:
@@ -69,6 +76,10 @@ def write_elan(path: Path, table: pd.DataFrame, labels: pd.DataFrame, video: Pat
     timeline, traces = split_traces(table)
     configuration = path.with_name(f"{path.stem}_tsconf.xml")
     trace_files = {_trace_path(path, trace): trace for trace in traces}
+    files = []
+    if len(labels) > MAX_ANNOTATED:
+        files.append(_write_given(path, labels))
+        labels = labels[:0]
     document = Eaf(author="MT-CLAR")
     document.adocument.update(SCHEMA)
     document.remove_tier("default")
@@ -84,7 +95,19 @@ def write_elan(path: Path, table: pd.DataFrame, labels: pd.DataFrame, video: Pat
         write_text(file, _trace_text(trace, timeline))
     write_text(configuration, _time_series(trace_files))
     write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{to_string(document)}\n')
-    return [path, configuration, *trace_files]
+    return [path, configuration, *trace_files, *files]
+
+
+def _write_given(path: Path, labels: pd.DataFrame) -> Path:
+    """Write the given labels as CSV beside the ELAN file, and return its path."""
+    given = path.with_name(f"{path.stem}_given_labels.csv")
+    log.warning("%s: %s labels are too many for annotations; they are in %s", path, f"{len(labels):,}", given.name)
+    columns = [column for column in ("track", "frame", *AXES, "annotator") if column in labels]
+    values = labels[columns].assign(**{axis: labels[axis].map(lambda x: score_text(np.float32(x))) for axis in AXES})
+    if "annotator" in labels:
+        values["annotator"] = labels["annotator"].map(safe_text)
+    write_atomically(given, lambda temporary: values.to_csv(temporary, index=False))
+    return given
 
 
 def _add_annotations(document: "Eaf", labels: pd.DataFrame, timeline: Timeline, prefixes: list[str]) -> int:
@@ -144,11 +167,12 @@ def _trace_text(trace: TrackTrace, timeline: Timeline) -> str:
     """CSV of the frames of a trace that have a label."""
     rows = np.flatnonzero(~np.isnan(trace.scores["valence"]) & ~np.isnan(trace.scores["arousal"]))
     scores = zip(*(trace.scores[axis][rows] for axis in AXES), strict=True)
+    header, end = ("track", f",{trace.track}") if trace.track is not None else ("", "")
     lines = [
-        f"{seconds:.6f},{score_text(valence)},{score_text(arousal)}\n"
+        f"{seconds:.6f},{score_text(valence)},{score_text(arousal)}{end}\n"
         for seconds, (valence, arousal) in zip(timeline.times[rows].tolist(), scores, strict=True)
     ]
-    return f"time,{','.join(AXES)}\n" + "".join(lines)
+    return ",".join(filter(None, ("time", *AXES, header))) + "\n" + "".join(lines)
 
 
 def _time_series(trace_files: Mapping[Path, TrackTrace]) -> str:
