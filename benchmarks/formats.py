@@ -1,13 +1,14 @@
 """Every annotation format with a video of three hours: written, read back, compared.
 
     python benchmarks/formats.py                        270,000 frames, 2 to 3 minutes
-    python benchmarks/formats.py --frames 2160000       24 hours
+    python benchmarks/formats.py --formats ELAN NOVA --frames 2160000       24 hours
     python benchmarks/formats.py --tools /tmp/tools     also read by pympi-ling, discover-utils and datasets, which are
                                                         installed into this new virtual environment
 
 One face, 25 frames per second, random labels in float32, no label in 1 of 50 frames, and a label by a person every
 second. Formats that the project only reads are written here as their tools write them, with a bin or sample per frame.
-Each row is measured in a process of its own; its peak memory includes Python and libraries: BASELINE.
+Each row is measured in a process of its own; its peak memory includes about 110 MB of Python
+and libraries.
 """
 
 import argparse
@@ -213,11 +214,12 @@ def difference(values: np.ndarray, expected: np.ndarray) -> str:
     return f"within {np.nanmax(np.abs(values - expected)):.1g}"
 
 
-def measure(frames: int, folder: Path) -> None:
+def measure(names: list[str], frames: int, folder: Path) -> None:
     """Print one row per format and reader."""
     print("| format | read as | MB | seconds to write, read | peak MB to write, read | values |")
     print("|---|---|---|---|---|---|")
-    for name, trial in TRIALS.items():
+    for name in names:
+        trial = TRIALS[name]
         place = folder / name.replace(", ", "_").replace(" ", "_")
         place.mkdir()
         written = measure_alone(timed_write, name, place, frames)
@@ -293,10 +295,11 @@ report(f"{len(data)} video, columns {', '.join(data.column_names[:6])}, ...", st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=270_000, help="length of the video (default: 270000)")
+    parser.add_argument("--formats", nargs="+", choices=TRIALS, default=list(TRIALS), help="default: all")
     parser.add_argument("--tools", type=Path, help="virtual environment for the readers of the tools; made if missing")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        measure(arguments.frames, Path(name))
+        measure(arguments.formats, arguments.frames, Path(name))
         if arguments.tools:
             read_by_tools(arguments.tools, arguments.frames, Path(name))
 

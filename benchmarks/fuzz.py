@@ -217,6 +217,14 @@ def _elan() -> bytes:
     ).encode()
 
 
+def _subdivided() -> bytes:
+    """An ELAN file whose inner time slots have no time, and whose media start later."""
+    text = _elan().decode()
+    for milliseconds in (40, 80, 120):
+        text = text.replace(f' TIME_VALUE="{milliseconds}"', "")
+    return text.replace("/><TIME_ORDER>", '><MEDIA_DESCRIPTOR TIME_ORIGIN="40"/></HEADER><TIME_ORDER>').encode()
+
+
 def _affectnet_row(name: str) -> str:
     return f"1/{name},1,2,30,40,{';'.join(f'{x:.1f}' for x in POINTS.ravel())},1,0.5,0.25"
 
@@ -287,7 +295,11 @@ READERS = {
         TABLE,
         labels("labels.csv"),
     ),
-    "elan": Reader([_elan()], [*XML, b"TIME_VALUE", b"ANNOTATION_REF", *NUMBERS], labels("labels.eaf")),
+    "elan": Reader(
+        [_elan(), _subdivided()],
+        [*XML, b"TIME_VALUE", b"TIME_ORIGIN", b"ANNOTATION_REF", *NUMBERS],
+        labels("labels.eaf"),
+    ),
     "nova": Reader([_nova("valence")], [*XML, b"sr=", b"size=", *NUMBERS], labels("clip.valence.annotation")),
     "samples": Reader([NOVA["clip.valence.annotation~"]], TABLE, labels("clip.valence.annotation~")),
     "binary": Reader(

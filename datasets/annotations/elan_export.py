@@ -1,8 +1,8 @@
 """Writer of ELAN annotations: labelled frames as annotations, traces as linked files.
 
 For ``clip.eaf``, a trace is ``clip_trace.csv``, or ``clip_track3_trace.csv`` for track 3, with columns time (seconds),
-valence, arousal and track. ``clip_tsconf.xml`` tells ELAN's time series viewer to draw it as lines. A trace is not written as
-annotations, because each annotation takes ten XML elements.
+valence, arousal and track. ``clip_tsconf.xml`` tells ELAN's time series viewer to draw it as lines. A trace is not
+written as annotations, because those of one frame take ten XML elements.
 
 Format: ELAN Annotation Format 3.0, https://archive.mpi.nl/tla/elan
 """
