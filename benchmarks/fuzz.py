@@ -53,6 +53,7 @@ with instrumented_imports():
     from datasets.afewva import read_afewva
     from datasets.affectnet import CSV_COLUMNS, read_affectnet
     from datasets.annotations.labels import read_labels
+    from datasets.annotations.ratings import read_rating
     from datasets.annotations.timeline import Timeline
     from datasets.faces import read_image
     from models.mtclar import MTCLAR
@@ -133,6 +134,21 @@ def labels(name: str) -> Callable[[bytes, Path], None]:
             (folder / other).write_bytes(valid)
         (folder / name).write_bytes(content)
         _check(read_labels(folder / name.removesuffix("~"), TIMELINE))
+
+    return read
+
+
+def ratings(name: str, binary: bool = False) -> Callable[[bytes, Path], None]:
+    """A function that reads the content as the rating of this name, beside valid NOVA files (of binary samples)."""
+
+    def read(content: bytes, folder: Path) -> None:
+        for other, valid in NOVA.items():
+            samples = SAMPLES if other.endswith("~") else valid.replace(b"ASCII", b"BINARY")
+            (folder / other).write_bytes(samples if binary else valid)
+        (folder / name).write_bytes(content)
+        rating = read_rating(folder / name)
+        assert (np.diff(rating.times) > 0).all() and rating.values.shape == (len(rating.times), 2)
+        assert (np.isnan(rating.values) | (np.abs(rating.values) <= 1)).all()
 
     return read
 
@@ -234,6 +250,14 @@ def _elan() -> bytes:
     ).encode()
 
 
+def _subdivided() -> bytes:
+    """An ELAN file whose inner time slots have no time, and whose media start later."""
+    text = _elan().decode()
+    for milliseconds in (40, 80, 120):
+        text = text.replace(f' TIME_VALUE="{milliseconds}"', "")
+    return text.replace("/><TIME_ORDER>", '><MEDIA_DESCRIPTOR TIME_ORIGIN="40"/></HEADER><TIME_ORDER>').encode()
+
+
 def _affectnet_row(name: str) -> str:
     return f"1/{name},1,2,30,40,{';'.join(f'{x:.1f}' for x in POINTS.ravel())},1,0.5,0.25"
 
@@ -257,6 +281,31 @@ MANIFEST = json.dumps(
 NOVA = {f"clip.{axis}.annotation": _nova(axis) for axis in ("valence", "arousal")} | {
     f"clip.{axis}.annotation~": b"0.5;1\nNAN;0\n-1;0.5\n" for axis in ("valence", "arousal")
 }
+SAMPLES = np.array([(0.5, 1), (np.nan, 0), (-1, 0.5)], "<f4,<f4").tobytes()
+CARMA = b"""Time of Rating,2026
+Multimedia File,clip.mp4
+Lower Label,very negative
+Upper Label,very positive
+Minimum Value,-100
+Maximum Value,100
+Number of Steps,9
+Second,Rating
+%%%%%%,%%%%%%
+1,12.5
+2,NaN
+"""
+DARMA = b"""Time of Rating,2026,,
+Multimedia File,clip.mp4,60.2,
+Magnitude,1000,,
+Second,Valence,Arousal,Button
+%%%%%%,%%%%%%,%%%%%%,%%%%%%
+1,120.3,-44.1,0
+2,NaN,NaN,NaN
+"""
+PAGAN = b"""OriginalName,DatabaseName,Participant,SessionID,Timestamp,VideoTime,Value
+clip.mp4,a.mp4,Ada,1,2026,0,0
+clip.mp4,a.mp4,Ada,1,2026,1500,-50
+"""
 XML = [
     b"<",
     b"</",
@@ -290,9 +339,27 @@ READERS = {
         TABLE,
         labels("labels.csv"),
     ),
-    "elan": Reader([_elan()], [*XML, b"TIME_VALUE", b"ANNOTATION_REF", *NUMBERS], labels("labels.eaf")),
+    "elan": Reader(
+        [_elan(), _subdivided()],
+        [*XML, b"TIME_VALUE", b"TIME_ORIGIN", b"ANNOTATION_REF", *NUMBERS],
+        labels("labels.eaf"),
+    ),
     "nova": Reader([_nova("valence")], [*XML, b"sr=", b"size=", *NUMBERS], labels("clip.valence.annotation")),
     "samples": Reader([NOVA["clip.valence.annotation~"]], TABLE, labels("clip.valence.annotation~")),
+    "binary": Reader(
+        [SAMPLES],
+        [b"\xff" * 4, b"\0\0\x80\x7f", b"\0" * 8],
+        ratings("clip.valence.annotation~", binary=True),
+    ),
+    "rating": Reader(
+        [b"time,valence,arousal,annotator\n0,0.5,0.5,a\n0.2,,1,a\n", b"time;arousal_rating\n0.1;0.5\n"],
+        TABLE,
+        ratings("rating.csv"),
+    ),
+    "nova rating": Reader([_nova("valence")], [*XML, b"sr=", b"size=", *NUMBERS], ratings("clip.valence.annotation")),
+    "carma": Reader([CARMA], [*TABLE, b"Second", b"Minimum Value"], ratings("valence.csv")),
+    "darma": Reader([DARMA], [*TABLE, b"Second", b"Magnitude"], ratings("rating.csv")),
+    "pagan": Reader([PAGAN], [*TABLE, b"VideoTime"], ratings("valence_gtrace.csv")),
     "settings": Reader(
         [resolved_yaml(Settings()).encode(), (ROOT / "config.yaml").read_bytes()],
         [

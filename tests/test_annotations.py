@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datasets.annotations import files, nova
+from datasets.annotations import csv_rows, elan_export, files, nova_samples
 from datasets.annotations.cells import score_text
-from datasets.annotations.elan import write_elan
+from datasets.annotations.elan_export import write_elan
 from datasets.annotations.labels import read_labels
-from datasets.annotations.nova import write_nova
+from datasets.annotations.nova_export import write_nova
+from datasets.annotations.ratings import read_rating
 from datasets.annotations.timeline import Timeline
 from datasets.annotations.traces import split_traces
 from utils.base.errors import DataError
@@ -131,7 +132,7 @@ HEADER = "frame,valence,arousal\n"
     "text, message",
     [
         ("", "is empty or lacks its header"),
-        ("\n1,0,0\n", "is empty or lacks its header"),
+        ("\n1,0,0\n", "column .valence. is missing: add it; its columns are .1., .0., .0."),
         (HEADER, "no rows; add a row"),
         (HEADER + "1,,\n", "contains no label; fill in"),
         (HEADER + "0,0,0\n1,1.5,0\n", r"row 3: valence 1.5 is outside \[-1, 1\]; correct it"),
@@ -196,6 +197,8 @@ def test_missing_unknown_and_large_files_are_refused(tmp_path, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
     refused("no such file", tmp_path / "folder.csv")
     refused("labels are read from .csv", write(tmp_path / "labels.xlsx", ""))
+    monkeypatch.setattr(csv_rows, "MAX_ROWS", 3)
+    refused("more than 3 rows; split it", write(tmp_path / "long.csv", HEADER + ",,\n" * 4))
     monkeypatch.setattr(files, "MAX_TEXT_BYTES", 10)
     refused("larger than", write(tmp_path / "large.csv", HEADER))
 
@@ -255,6 +258,12 @@ def test_elan_tiers_of_annotators_and_tracks(eaf):
     refused("no tier is named valence or arousal with 'Ben' before it.*'track3_valence'", path, tier="Ben")
 
 
+def test_elan_tier_may_name_track_and_annotator(eaf):
+    path = eaf({f"track3_Anna B_{axis}": [(0, 40, 0)] for axis in ("valence", "arousal")})
+    labels = read_labels(path, TIMELINE)
+    assert labels["track"].tolist() == [3] and labels["annotator"].tolist() == ["Anna B"]
+
+
 def test_elan_template_may_be_half_filled(eaf):
     marks = [(0, 40, ""), (40, 80, 0.5)]
     assert read_labels(eaf({"valence": marks, "arousal": marks}), TIMELINE)["frame"].tolist() == [1]
@@ -287,6 +296,7 @@ def test_elan_dependent_annotations_have_the_time_of_their_parent(tmp_path):
         ({"valence": [(0, 40, 1), (0, 60, 1)], "arousal": [(0, 40, 1)]}, "falls on frame 0, which has its valence"),
         ({"valence": [(4000, 4100, 1)], "arousal": [(4000, 4100, 1)]}, "time 4.05 s is beyond the end"),
         ({"valence": [(None, 40, 1)], "arousal": [(0, 40, 1)]}, "has no time; align it in ELAN"),
+        ({"valence": [(40, 0, 1)], "arousal": [(0, 40, 1)]}, "ends at 0 s, before it starts at 0.04 s"),
         ({"valence": [("soon", 40, 1)], "arousal": [(0, 40, 1)]}, "time 'soon' is not a finite number"),
         ({"a_valence": [(0, 40, 1)], "A-valence": [(0, 40, 1)]}, "tier 'A-valence' occurs twice"),
     ],
@@ -295,11 +305,51 @@ def test_elan_is_refused(eaf, tiers, message):
     refused(message, eaf(tiers))
 
 
-def test_elan_times_must_be_milliseconds_from_the_start_of_the_video(tmp_path, eaf):
+def test_elan_times_must_be_milliseconds(tmp_path):
     marks = {"valence": [(0, 40, 1)], "arousal": [(0, 40, 1)]}
-    refused("has an offset", eaf(marks, header='<MEDIA_DESCRIPTOR TIME_ORIGIN="500"/>'))
     frames = elan(marks).replace("milliseconds", "PAL-frames")
     refused("times are in 'PAL-frames', not milliseconds", write(tmp_path / "pal.eaf", frames))
+
+
+def test_elan_time_origin_is_the_time_of_the_video_at_time_0(eaf):
+    marks = {"valence": [(0, 40, 1)], "arousal": [(0, 40, 1)]}
+    path = eaf(marks, header='<MEDIA_DESCRIPTOR TIME_ORIGIN="400"/><MEDIA_DESCRIPTOR TIME_ORIGIN="999"/>')
+    assert read_labels(path, TIMELINE)["frame"].tolist() == [10]
+    refused("time -0.48 s is negative", eaf(marks, header='<MEDIA_DESCRIPTOR TIME_ORIGIN="-500"/>'))
+    refused("TIME_ORIGIN 'soon' is not a finite", eaf(marks, header='<MEDIA_DESCRIPTOR TIME_ORIGIN="soon"/>'))
+
+
+def test_elan_interval_is_one_label_of_its_middle_frame(eaf):
+    path = eaf({axis: [(400, 1400, 0.5), (1400, 1440, 0)] for axis in ("valence", "arousal")})
+    labels = read_labels(path, TIMELINE)
+    assert labels["frame"].tolist() == [22, 35] and labels["note"].tolist() == ["frames 10 to 34", ""]
+
+
+def test_elan_time_slots_without_time_divide_their_span_evenly(tmp_path):
+    """Annotations that subdivide 0 to 400 ms into four, of which only the second border has a time."""
+    for inner in [(None, 200, None), (None, None, None)]:
+        slots = [0, *inner, 400]
+        order = "".join(
+            f'<TIME_SLOT TIME_SLOT_ID="s{i}"' + (f' TIME_VALUE="{time}"' if time is not None else "") + "/>"
+            for i, time in enumerate(slots)
+        )
+        tiers = "".join(
+            f'<TIER TIER_ID="{axis}">'
+            + "".join(
+                f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{axis}{i}" TIME_SLOT_REF1="s{i}" '
+                f'TIME_SLOT_REF2="s{i + 1}"><ANNOTATION_VALUE>{i / 10}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION>'
+                "</ANNOTATION>"
+                for i in range(4)
+            )
+            + "</TIER>"
+            for axis in ("valence", "arousal")
+        )
+        text = f"<ANNOTATION_DOCUMENT><HEADER/><TIME_ORDER>{order}</TIME_ORDER>{tiers}</ANNOTATION_DOCUMENT>"
+        labels = read_labels(write(tmp_path / "labels.eaf", text), TIMELINE)
+        assert labels["frame"].tolist() == [1, 3, 6, 8]
+        assert labels["valence"].tolist() == np.float32([0, 0.1, 0.2, 0.3]).tolist()
+    circle = text.replace('TIME_SLOT_REF2="s4"', 'TIME_SLOT_REF2="s1"')
+    refused("has no time; align it in ELAN", write(tmp_path / "labels.eaf", circle))
 
 
 # NOVA
@@ -353,12 +403,15 @@ def test_nova_rate_may_differ_from_that_of_the_video(tmp_path, rate, frames, val
     [
         (["0;1"], {"type": "DISCRETE"}, "no continuous scheme"),
         (["0;1"], {"name": "joy"}, "its scheme is 'joy', not valence"),
-        (["0;1"], {"min": 0}, "runs from 0 to 1"),
+        (["0;1"], {"min": 1}, "scheme: its scale runs from 1 to 1; the minimum must be lower"),
+        (["0;1"], {"max": "inf"}, "scheme: maximum 'inf' is not a finite number"),
+        (["5;1"], {"min": 0, "max": 4}, "line 1: valence 5 is outside the scale of the file, 0 to 4; correct it"),
         (["0;1"], {"sr": None}, "scheme: sr '' is not a finite number"),
         (["0;1"], {"sr": 0}, "0 samples a second"),
         (["0;1"], {"sr": 50}, "valence has 50 samples a second, arousal 25"),
         (["0;1"], {"size": 7}, "has 1 samples where clip.valence.annotation says '7'"),
-        (["0;1"], {"ftype": "BINARY"}, "samples are 'BINARY'; save it as ASCII"),
+        (["0;1"], {"ftype": "BINARY"}, "its 4 bytes are no whole number of 8-byte samples"),
+        (["0;1"], {"ftype": "JPEG"}, "samples are 'JPEG'; save it as ASCII or BINARY"),
         (["0,5;1"], {}, "line 1: valence '0,5' has a decimal comma"),
         (["x;1"], {}, "line 1: valence 'x' is not"),
         ([";1"], {}, "line 1: has no score"),
@@ -371,6 +424,53 @@ def test_nova_rate_may_differ_from_that_of_the_video(tmp_path, rate, frames, val
 def test_nova_is_refused(tmp_path, lines, scheme, message):
     trace(tmp_path, "arousal", ["0;1"])
     refused(message, trace(tmp_path, "valence", lines, **scheme))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_nova_headers_as_nova_writes_them(tmp_path, encoding):
+    """NOVA declares no encoding and escapes nothing: `Jürgen`, `A & B` and `<` occur as they are."""
+    for axis in "valence", "arousal":
+        path = trace(tmp_path, axis, ["0.5;1", "NaN;0"])
+        header = path.read_text().replace('<?xml version="1.0" ?>', "").replace("Anna", "Jürgen & <b> &amp; C")
+        path.write_bytes(header.encode(encoding))
+    labels = read_labels(tmp_path / "clip.valence.annotation", TIMELINE)
+    assert labels["annotator"].tolist() == ["Jürgen & <b> & C"] and labels["valence"].tolist() == [0.5]
+
+
+def test_nova_samples_are_bounded(tmp_path, monkeypatch):
+    trace(tmp_path, "arousal", ["0;1"] * 3)
+    monkeypatch.setattr(nova_samples, "MAX_ROWS", 2)
+    refused("more than 2 samples", trace(tmp_path, "valence", ["0;1"] * 3))
+
+
+def test_nova_headers_of_other_encodings_are_refused(tmp_path):
+    trace(tmp_path, "arousal", ["0;1"])
+    path = trace(tmp_path, "valence", ["0;1"])
+    header = path.read_bytes().replace(b"Anna", b"\x81\xe4")
+    path.write_bytes(header)
+    refused("neither UTF-8 nor Windows-1252", path)
+    path.write_bytes(header.replace(b'version="1.0"', b'version="1.0" encoding="UTF-8"'))
+    refused("no intact XML", path)
+
+
+def test_nova_binary_samples(tmp_path):
+    for axis, scores in ("valence", [0.1, np.nan, -1, 0.3]), ("arousal", [1, np.nan, 0.7, 0.4]):
+        path = trace(tmp_path, axis, [""] * 4, ftype="BINARY")
+        samples = np.array([*((score, 1) for score in scores[:3]), (scores[3], 0)], "<f4,<f4")
+        path.with_name(path.name + "~").write_bytes(samples.tobytes())
+    labels = read_labels(path, TIMELINE)
+    assert labels["frame"].tolist() == [0, 2] and labels["where"][1].endswith("line 3")
+    assert labels["valence"].tolist() == np.float32([0.1, -1]).tolist()
+    assert labels["arousal"].tolist() == np.float32([1, 0.7]).tolist()
+    path.with_name(path.name + "~").write_bytes(np.array([(np.inf, 1)] * 4, "<f4,<f4").tobytes())
+    refused("sample 1: arousal is not finite", path)
+
+
+@pytest.mark.parametrize("low, high, scores, expected", [(0, 1, [0, 0.75], [-1, 0.5]), (-50, 150, [50, 150], [0, 1])])
+def test_nova_other_scales_are_rescaled(tmp_path, low, high, scores, expected):
+    for axis in "valence", "arousal":
+        path = trace(tmp_path, axis, [f"{score};1" for score in scores], min=low, max=high)
+    assert read_labels(path, TIMELINE)["valence"].tolist() == expected
 
 
 def test_nova_incomplete_annotations_are_refused(tmp_path):
@@ -471,11 +571,38 @@ def assert_same_labels(read, written):
         assert read[axis].tolist() == written[axis].astype(np.float32).tolist()
 
 
+NO_LABELS = pd.DataFrame(columns=["track", "frame", "annotator", "valence", "arousal"])
+
+
+def given_labels(written):
+    """The even frames of the table as labels of two annotators."""
+    rows = written[written["valence"].notna() & (written["frame"] % 2 == 0)]
+    return rows.assign(track=rows["track"].astype(int), annotator=np.where(rows["frame"] % 4 == 0, "Ada", ""))
+
+
 @pytest.mark.parametrize("fps", [25.0, 30000 / 1001, 12.5, 240.0])
 def test_elan_export_is_read_back_unchanged(tmp_path, fps):
-    written = table(fps=fps)
-    write_elan(tmp_path / "out.eaf", written, tmp_path / "clip.mp4")
-    assert_same_labels(read_labels(tmp_path / "out.eaf", Timeline.at_rate(12, fps)), written)
+    written, timeline = table(fps=fps), Timeline.at_rate(12, fps)
+    labels = given_labels(written)
+    paths = write_elan(tmp_path / "out.eaf", written, labels, tmp_path / "clip.mp4")
+    names = ["out.eaf", "out_tsconf.xml", "out_track0_trace.csv", "out_track3_trace.csv"]
+    assert [path.name for path in paths] == names
+    assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
+    read = read_labels(paths[0], timeline)
+    assert_same_labels(read, labels)
+    order = labels.sort_values(["frame", "track"])
+    assert read.sort_values(["frame", "track"])["annotator"].tolist() == order["annotator"].tolist()
+    assert (read["note"] == "").all()
+    for track, path in zip((0, 3), paths[2:], strict=True):
+        trace = written[written["track"] == track].dropna(subset="valence")
+        for read in (
+            read_labels(path, timeline),
+            pd.DataFrame(read_rating(path).values, columns=["valence", "arousal"]),
+        ):
+            for axis in "valence", "arousal":
+                assert read[axis].astype(np.float32).tolist() == trace[axis].astype(np.float32).tolist()
+        assert read_labels(path, timeline)["frame"].tolist() == trace["frame"].tolist()
+        assert set(read_labels(path, timeline)["track"]) == {track}
 
 
 def test_elan_export_can_be_read_by_pympi(tmp_path):
@@ -483,15 +610,16 @@ def test_elan_export_can_be_read_by_pympi(tmp_path):
 
     written = table()
     video = tmp_path / "films" / "clip & <1>.mp4"
-    write_elan(tmp_path / "out.eaf", written, video, annotator="Ö & <b>\0")
+    labels = given_labels(written).assign(annotator="Ö & <b>\0")
+    write_elan(tmp_path / "out.eaf", written, labels, video)
     document = pympi.Eaf(str(tmp_path / "out.eaf"))
-    names = [f"track{track}_{axis}" for track in (0, 3) for axis in ("valence", "arousal")]
-    assert list(document.get_tier_names()) == names
+    names = [f"track{track}_Ö & <b>\ufffd_{axis}" for track in (0, 3) for axis in ("valence", "arousal")]
+    assert list(document.get_tier_names()) == names and document.adocument["FORMAT"] == "3.0"
     assert document.get_parameters_for_tier(names[0])["ANNOTATOR"] == "Ö & <b>\ufffd"
     for name in names:
-        track, axis = name.removeprefix("track").split("_")
+        track, axis = name[5], name.split("_")[-1]
         marks = sorted(document.get_annotation_data_for_tier(name))
-        rows = written[(written["track"] == int(track)) & written[axis].notna()]
+        rows = labels[labels["track"] == int(track)]
         assert [start for start, _, _ in marks] == (rows["frame"] * 40).tolist()
         assert [np.float32(value) for _, _, value in marks] == rows[axis].astype(np.float32).tolist()
         assert all(end <= start for (_, end, _), (start, _, _) in zip(marks, marks[1:], strict=False))
@@ -500,20 +628,61 @@ def test_elan_export_can_be_read_by_pympi(tmp_path):
     assert media["RELATIVE_MEDIA_URL"] == "./films/clip & <1>.mp4"
 
 
-def test_elan_export_in_milliseconds_leaves_no_temporary_files(tmp_path):
+def test_elan_export_of_annotators_with_similar_names(tmp_path):
+    written = table(tracks=(0,))
+    names = ["Ada", "ada", " ada.", "", "valence"]
+    labels = pd.concat([written[:1].assign(annotator=name) for name in names])
+    write_elan(tmp_path / "out.eaf", written, labels, None)
+    read = read_labels(tmp_path / "out.eaf", TIMELINE)
+    assert sorted(read["annotator"]) == sorted(name.strip() for name in names) and set(read["track"]) == {0}
+
+
+def test_elan_links_its_traces_as_lines(tmp_path):
+    import pympi
+
+    path, configuration, *traces = write_elan(tmp_path / "out.eaf", table(), NO_LABELS, None)
+    links = pympi.Eaf(str(path)).get_secondary_linked_files()
+    assert [(link["RELATIVE_LINK_URL"], link["MIME_TYPE"]) for link in links] == [
+        ("./out_track0_trace.csv", "unknown"),
+        ("./out_track3_trace.csv", "unknown"),
+        ("./out_tsconf.xml", "text/xml"),
+    ]
+    sources = ElementTree.parse(configuration).getroot().findall("tracksource")
+    assert [source.get("source-url") for source in sources] == [trace.as_uri() for trace in traces]
+    header = traces[0].read_text().splitlines()[0].split(",")
+    for source in sources:
+        assert source.get("sample-type") == "Discontinuous Rate" and header[int(source.get("time-column"))] == "time"
+        for track in source.findall("track"):
+            column = track.find("sample-position/pos").get("col")
+            assert track.get("name").split()[-1] == header[int(column)]
+    refused("contains no label, but links 'out_track0_trace.csv', 'out_track3_trace.csv'; pass one", path)
+
+
+def test_elan_export_of_too_many_labels_for_annotations(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(elan_export, "MAX_ANNOTATED", 3)
+    written = table()
+    *_, given = write_elan(tmp_path / "out.eaf", written, given_labels(written), None)
+    assert given.name == "out_given_labels.csv" and "8 labels are too many for annotations" in caplog.text
+    read = read_labels(given, TIMELINE)
+    assert_same_labels(read, given_labels(written))
+    assert set(read["annotator"]) == {"Ada", ""}
+
+
+def test_elan_export_without_tracks_leaves_no_temporary_files(tmp_path):
     path = tmp_path / "out.eaf"
+    one = table(tracks=(0,)).drop(columns="track")
     for _ in range(2):
-        write_elan(path, table(tracks=(0,)).drop(columns="track"), video=None)
-    assert [file.name for file in tmp_path.iterdir()] == ["out.eaf"]
+        write_elan(path, one, one[:3], video=None)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out.eaf", "out_trace.csv", "out_tsconf.xml"]
     root = ElementTree.parse(path).getroot()
     assert root.find("HEADER").get("TIME_UNITS") == "milliseconds" and root.find("HEADER/MEDIA_DESCRIPTOR") is None
     assert [tier.get("TIER_ID") for tier in root.iter("TIER")] == ["valence", "arousal"]
-    assert read_labels(path, TIMELINE)["annotator"].unique().tolist() == ["MT-CLAR"]
+    assert read_labels(path, TIMELINE)["annotator"].unique().tolist() == [""]
 
 
 def test_elan_frames_closer_than_a_millisecond_do_not_overlap(tmp_path):
     written = table(fps=5000.0, tracks=(0,))
-    write_elan(tmp_path / "out.eaf", written, None)
+    write_elan(tmp_path / "out.eaf", written, written.dropna(subset="valence"), None)
     order = ElementTree.parse(tmp_path / "out.eaf").getroot().iter("TIME_SLOT")
     times = [int(slot.get("TIME_VALUE")) for slot in order][:20]
     assert times == sorted(times) and all(start < end for start, end in zip(times[::2], times[1::2], strict=True))
@@ -541,8 +710,8 @@ def test_nova_files_follow_the_format(tmp_path):
     assert root.find("info").attrib == {"ftype": "ASCII", "size": "3"}
     assert root.find("meta").attrib == {"annotator": '"<&>"', "role": ""}
     assert root.find("scheme").attrib == {"name": "valence", "type": "CONTINUOUS", "sr": "25", "min": "-1", "max": "1"}
-    assert (tmp_path / "a.valence.annotation~").read_text() == "0.5;1\nNAN;0\n-1.0;0.25\n"
-    assert (tmp_path / "a.arousal.annotation~").read_text() == "0.00001;1\nNAN;0\n0.0;0.25\n"
+    assert (tmp_path / "a.valence.annotation~").read_text() == "0.5;1\nNaN;0\n-1.0;0.25\n"
+    assert (tmp_path / "a.arousal.annotation~").read_text() == "0.00001;1\nNaN;0\n0.0;0.25\n"
 
 
 def test_nova_resamples_to_a_constant_rate(tmp_path):
@@ -553,7 +722,7 @@ def test_nova_resamples_to_a_constant_rate(tmp_path):
     assert scores == ["0.0", "0.1", "0.1", "0.1", "0.5", "0.5", "0.6"]
     late = written.assign(time=written["time"] + 0.2)
     (header, _) = write_nova(tmp_path, "late", late, 10)
-    assert header.with_name(header.name + "~").read_text().startswith("NAN;0\nNAN;0\n0.0;1\n")
+    assert header.with_name(header.name + "~").read_text().startswith("NaN;0\nNaN;0\n0.0;1\n")
 
 
 def test_nova_file_names_stay_in_the_folder(tmp_path):
@@ -565,7 +734,9 @@ def test_nova_file_names_stay_in_the_folder(tmp_path):
 def test_exports_refuse_invalid_tables(tmp_path):
     one = table(tracks=(0,))
     with pytest.raises(DataError, match="in the table twice; export one video"):
-        write_elan(tmp_path / "x.eaf", pd.concat([one, one]), None)
+        write_elan(tmp_path / "x.eaf", pd.concat([one, one]), NO_LABELS, None)
+    with pytest.raises(DataError, match="label of frame 99: frame 99 is beyond the end"):
+        write_elan(tmp_path / "x.eaf", one, one[:1].assign(frame=99), None)
     for confidence in (1.5, np.nan):
         with pytest.raises(DataError, match="confidence of track 0"):
             write_nova(tmp_path, "x", one.assign(confidence=confidence), 25)
@@ -573,7 +744,7 @@ def test_exports_refuse_invalid_tables(tmp_path):
         with pytest.raises(DataError, match="rate must be above 0"):
             write_nova(tmp_path, "x", one, fps)
     with pytest.raises(DataError, match="too many for one file"):
-        write_nova(tmp_path, "x", one, 10 * nova.MAX_SAMPLES)
+        write_nova(tmp_path, "x", one, 10 * files.MAX_ROWS)
     with pytest.raises(DataError, match="one time per frame"):
         split_traces(one[:0])
     assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ import pytest
 import torch
 from clips import write_video
 from test_annotations import TIMELINE, elan, trace
+from test_ratings import CARMA, DARMA, PAGAN
 from test_readers import HEADER, affectnet_row, landmarks, write_affectnet, write_affectnet8, write_clip
 from test_video import shade, write_folder
 
@@ -28,6 +29,7 @@ import utils.runs.script
 from datasets.afewva import read_afewva
 from datasets.affectnet import read_affectnet
 from datasets.annotations.labels import read_labels
+from datasets.annotations.ratings import read_rating
 from datasets.faces import crop_face, read_image
 from datasets.images import CropCache
 from datasets.video.reading import open_video
@@ -125,6 +127,14 @@ def labels(text: str, name: str = "labels.csv"):
     def read(folder: Path, strict: bool):
         (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_labels(folder / name, TIMELINE)
+
+    return read
+
+
+def rating(text: str, name: str = "valence.csv"):
+    def read(folder: Path, strict: bool):
+        (folder / name).write_text(text)
+        return read_rating(folder / name)
 
     return read
 
@@ -447,7 +457,7 @@ TABLE = [
         labels(HEAD.encode("utf-16")),
     ),
     Case("labels: 10^6 columns", REFUSED, r"labels\.csv: more than 200 columns", labels("a," * 10**6)),
-    Case("labels: 10^7 columns", REFUSED, r"labels\.csv: larger than 16 MB", labels("a," * 10**7)),
+    Case("labels: 10^7 columns", REFUSED, r"labels\.csv: more than 200 columns", labels("a," * 10**7)),
     Case(
         "ELAN: entities that expand",
         REFUSED,
@@ -463,7 +473,43 @@ TABLE = [
     ),
     Case("NOVA: lines missing", REFUSED, r"annotation~: has 1 samples where .* says '7'", nova("0;1", size=7)),
     Case(
-        "NOVA: another scale", REFUSED, r"valence\.annotation: its scheme runs from 0 to 1.*rescale", nova("0;1", min=0)
+        "NOVA: outside its scale",
+        REFUSED,
+        r"annotation~ line 1: valence 4 is outside the scale.*0 to 3",
+        nova("4;1", min=0, max=3),
+    ),
+    Case(
+        "NOVA: scale without extent",
+        REFUSED,
+        r"valence\.annotation scheme: its scale runs from 1 to 1",
+        nova("0;1", min=1),
+    ),
+    Case("NOVA: binary cut off", REFUSED, r"no whole number of 8-byte samples; restore", nova("0;1", ftype="BINARY")),
+    Case(
+        "rating: outside the scale",
+        REFUSED,
+        r"row 10: Rating 900 is outside.*correct",
+        rating(CARMA.replace("12.5", "900")),
+    ),
+    Case("rating: no scale", REFUSED, r"valence\.csv: a PAGAN log does not state its scale; put", rating(PAGAN)),
+    Case("rating: order only", REFUSED, r"RankTrace has no scale.*rescale", rating(PAGAN, "valence_ranktrace.csv")),
+    Case(
+        "rating: no axis", REFUSED, r"does not say whether it rates valence or arousal; put", rating(CARMA, "anna.csv")
+    ),
+    Case("rating: other axes", REFUSED, r"column 'valence' is missing", rating(DARMA.replace("Valence", "Warmth"))),
+    Case("rating: times go back", REFUSED, r"must ascend.*sort or correct", rating("time,valence\n1,0\n0,0\n")),
+    Case(
+        "rating: several raters",
+        REFUSED,
+        r"ratings by 'a', 'b'; save",
+        rating("time,valence,annotator\n0,0,a\n1,0,b\n"),
+    ),
+    Case("rating passed as labels", REFUSED, r"is a CARMA file.*pass it by --ratings", labels(CARMA)),
+    Case(
+        "labels passed as a rating",
+        REFUSED,
+        r"holds labels of frames \(ELAN\).*pass it by --labels",
+        rating("", "labels.eaf"),
     ),
     # Videos
     Case(

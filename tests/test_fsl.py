@@ -135,9 +135,12 @@ def test_estimates_of_emonet_are_scored_and_are_evidence_besides_mtclar(quick, t
     assert {"EmoNet", "fused", "previous", "linear"} <= set(pd.read_csv(folder / "scores.csv")["method"])
 
 
+RULE, EXPORTS = ("--support_set.rule", "nearest"), "elan,nova,huggingface"
+
+
 def test_own_video_from_end_to_end(quick, clip, tmp_path):
     labels = labels_file(tmp_path / "labels.csv")
-    folder, printed = label(*quick, "--video", clip, "--labels", labels, "--overlay", "--support_set.rule", "nearest")
+    folder, printed = label(*quick, "--video", clip, "--labels", labels, "--overlay", *RULE, "--exports", EXPORTS)
     table = pd.read_csv(folder / "labels.csv")
     assert list(table["frame"]) == list(range(60)) and (table["video"] == "clip").all()
     assert table["valence"].notna().sum() >= 45 and table.loc[table["frame"] >= 50, "valence"].isna().all()
@@ -152,7 +155,14 @@ def test_own_video_from_end_to_end(quick, clip, tmp_path):
     capture = cv2.VideoCapture(str(folder / "clip_overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 60 and capture.get(cv2.CAP_PROP_FRAME_HEIGHT) == 360
     timeline = Timeline(table["frame"].to_numpy(), table["time"].to_numpy())
-    for export in ("clip.eaf", next(folder.glob("clip*valence.annotation")).name):
+    (row,) = pd.read_parquet(folder / "huggingface" / "metadata.parquet").to_dict("records")
+    assert (folder / "huggingface" / row["file_name"]).read_bytes() == clip.read_bytes()
+    assert row["frame"].tolist() == table.dropna(subset="valence")["frame"].tolist()
+    given = read_labels(folder / "clip.eaf", timeline)
+    assert given[["frame", "valence", "arousal"]].to_numpy().tolist() == pytest.approx(
+        table.loc[table["support"], ["frame", "valence", "arousal"]].to_numpy()
+    )
+    for export in ("clip_track0_trace.csv", next(folder.glob("clip*valence.annotation")).name, "labels.csv"):
         again = read_labels(folder / export, timeline).set_index("frame")
         expected = table.dropna(subset="valence").set_index("frame")
         assert list(again.index) == list(expected.index)

@@ -524,7 +524,7 @@ def test_video_gets_valence_and_arousal(folds_run, clip, tmp_path):
     assert {"clip_overlay.mp4", "clip_track0.png", "clip_plane.png", "clip.eaf"} <= names
     assert len(list(folder.glob("clip*.annotation"))) == 2
     assert re.search(r"clip +0 +40 +\d+", printed)
-    again = read_labels(folder / "clip.eaf", Timeline(table["frame"].to_numpy(), table["time"].to_numpy()))
+    again = read_labels(folder / "clip_track0_trace.csv", Timeline(table["frame"].to_numpy(), table["time"].to_numpy()))
     np.testing.assert_allclose(again["valence"], table["valence"].dropna(), atol=1e-5)
     assert (table["source"].eq("predicted") == table["valence"].notna()).all() and table["annotator"].isna().all()
     second, printed = train("--from_manifest", folder / "manifest.json")

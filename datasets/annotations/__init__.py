@@ -1,12 +1,17 @@
-"""A person's labels of one video, read from and written to annotation files.
+"""Labels and ratings of one video, read from and written to annotation files.
 
-timeline     the frames of a video and when each is shown; one label
-cells        parsing and checking a single value
-files        reading text and XML files of bounded size
-csv_labels   reader of CSV and TSV
-elan, nova   reader and writer of ELAN and NOVA files
-traces       predicted labels as one trace per track, which both writers export
-labels       `read_labels`, which picks the reader by the file's suffix
+timeline                    the frames of a video and when each is shown; one label
+cells                       parsing and checking a single value
+files, csv_rows             reading text, XML and CSV files of bounded size
+rating_files                one person's continuous rating of a video, and the scales of ratings
+csv_labels, elan, nova      readers of labels; `nova` also reads ratings
+csv_ratings, carma, darma,  readers of ratings
+pagan
+traces                      predicted labels as one trace per track, which is what is exported
+elan_export, nova_export,   writers
+huggingface
+formats                     the table of formats
+labels, ratings             `read_labels` and `read_rating`, which pick the reader of a file
 
 These files come from anywhere. A label is never guessed, clipped or moved silently: what cannot be used raises a
 DataError that names the file, the row and the remedy.

@@ -70,13 +70,12 @@ def parse_scores(cells: Mapping[str, str], where: str) -> tuple[float, float] | 
     if missing:
         given = next(axis for axis in AXES if axis not in missing)
         raise DataError(f"{where}: {given} has no {missing[0]} beside it; give both, or neither")
-    valence, arousal = (_parse_score(cells[axis], axis, where) for axis in AXES)
+    valence, arousal = (check_score(parse_number(cells[axis], axis, where), axis, where) for axis in AXES)
     return valence, arousal
 
 
-def _parse_score(text: str, axis: str, where: str) -> float:
-    """Parse a number in [-1, 1]."""
-    value = parse_number(text, axis, where)
+def check_score(value: float, axis: str, where: str) -> float:
+    """Return a number in [-1, 1]; DataError if it is outside."""
     if abs(value) <= 1:
         return value
     remedy = "correct it"

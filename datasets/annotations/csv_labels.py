@@ -11,17 +11,15 @@ column                     meaning
 =========================  ==========================================================================
 """
 
-import csv
 import difflib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from datasets.annotations.cells import parse_number, parse_scores, parse_track, parse_whole_number
-from datasets.annotations.files import read_text
+from datasets.annotations.csv_rows import cells_by_column, csv_rows
 from datasets.annotations.timeline import TIME_TOLERANCE, Label, Timeline
 from datasets.columns import AXES
-from datasets.csv_files import MAX_COLUMNS, require_columns
+from datasets.csv_files import require_columns
 from utils.base.errors import DataError
 from utils.base.text import listed, plain_text, quoted
 
@@ -42,14 +40,14 @@ def read_csv(path: Path, timeline: Timeline, tier: str | None = None) -> Iterato
             continue
         valence, arousal = scores
         frame = int(timeline.frames[_row_in_timeline(cells, timeline, where)])
-        track = parse_track(cells.get("track", "").strip(), where)
-        annotator, note = cells.get("annotator", "").strip(), plain_text(cells.get("note", "").strip())
+        track = parse_track(cells.get("track", ""), where)
+        annotator, note = cells.get("annotator", ""), plain_text(cells.get("note", ""))
         yield Label(frame, valence, arousal, annotator, track, where, note)
 
 
 def _row_in_timeline(cells: Mapping[str, str], timeline: Timeline, where: str) -> int:
     """Row of the timeline that ``frame``, ``time`` or both refer to."""
-    frame, time = (cells.get(name, "").strip() for name in ("frame", "time"))
+    frame, time = (cells.get(name, "") for name in ("frame", "time"))
     if not frame and not time:
         raise DataError(f"{where}: has labels but neither frame nor time; give one")
     if not time:
@@ -69,29 +67,18 @@ def _row_in_timeline(cells: Mapping[str, str], timeline: Timeline, where: str) -
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Read the rows that are not blank: file and row for messages, and the cells by column name."""
-    text = read_text(path, "save it as CSV in UTF-8")
-    first_line = next(io.StringIO(text, newline=""), "")
-    separator = max(",;\t", key=first_line.count)
-    if first_line.count(separator) >= MAX_COLUMNS:
-        raise DataError(f"{path}: more than {MAX_COLUMNS} columns; give frame, valence, arousal")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        names = _column_names(next(rows, []), path)
-        count = 0
-        for row in rows:
-            if any(cell.strip() for cell in row):
-                count += 1
-                where = f"{path} row {rows.line_num}"
-                yield where, _cells_by_column(names, row, where)
-    except csv.Error as error:
-        raise DataError(f"{path} row {rows.line_num}: cannot be read as CSV ({error}); restore the file") from error
-    if not count:
+    rows = csv_rows(path)
+    names = _column_names(next(rows, ("", []))[1], path)
+    row = None
+    for row in rows:
+        yield row[0], cells_by_column(names, row[1], row[0])
+    if row is None:
         raise DataError(f"{path}: has a header but no rows; add a row per labelled frame")
 
 
 def _column_names(header: list[str], path: Path) -> list[str]:
     """Column names in lower case; DataError unless the required ones are there, each known one once."""
-    names = [name.strip().lower()[:40] for name in header]
+    names = [name.lower()[:40] for name in header]
     if not any(names):
         raise DataError(f"{path}: is empty or lacks its header; the first line must be frame,valence,arousal")
     require_columns(names, AXES, path)
@@ -103,11 +90,3 @@ def _column_names(header: list[str], path: Path) -> list[str]:
         if names.count(name) > 1:
             raise DataError(f"{path}: column {name!r} occurs twice; delete or rename one")
     return names
-
-
-def _cells_by_column(names: list[str], row: list[str], where: str) -> dict[str, str]:
-    """Map column names to the cells of a row; a row may be shorter than the header, its missing cells are empty."""
-    if any(cell.strip() for cell in row[len(names) :]):
-        raise DataError(f"{where}: {len(row)} cells under {len(names)} columns; a decimal comma? Write 0.5, not 0,5")
-    row = row[: len(names)]
-    return dict(zip(names, row + [""] * (len(names) - len(row)), strict=True))

@@ -11,7 +11,10 @@ from defusedxml.ElementTree import DefusedXMLParser
 from utils.base.errors import DataError
 from utils.base.text import quoted
 
-MAX_TEXT_BYTES = 16 << 20
+MAX_TEXT_BYTES = 512 << 20
+MAX_ROWS = 5_000_000
+"""Rows or samples of a text file: 55 hours at 25 frames per second."""
+
 MAX_XML_BYTES = 32 << 20
 MAX_XML_ELEMENTS = 500_000
 MAX_XML_DEPTH = 32
@@ -19,20 +22,26 @@ MAX_XML_DEPTH = 32
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def read_text(path: Path, remedy: str) -> str:
+def read_text(path: Path, remedy: str, fallback_encoding: str | None = None) -> str:
     """Read a file of at most MAX_TEXT_BYTES as UTF-8 text, without byte order mark.
 
     Args:
         path: the file.
         remedy: what the user can do if it is not UTF-8, for the error message.
+        fallback_encoding: encoding of files that are not UTF-8; None = such files are refused.
 
     Raises:
         DataError: the file cannot be read, is too large, or is not UTF-8.
     """
-    data = _read_bytes(path, MAX_TEXT_BYTES)
+    data = read_bytes(path, MAX_TEXT_BYTES)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if fallback_encoding is not None:
+            try:
+                return data.decode(fallback_encoding)
+            except UnicodeDecodeError:
+                pass
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); {remedy}") from error
 
 
@@ -49,9 +58,14 @@ def read_xml(path: Path, root: str) -> Element:
     Raises:
         DataError: the file cannot be read, is too large, is not well-formed, or has another root.
     """
+    return parse_xml(read_bytes(path, MAX_XML_BYTES), path, root)
+
+
+def parse_xml(content: bytes | str, path: Path, root: str) -> Element:
+    """Parse the content of an XML file like `read_xml`; text is parsed as such, whatever encoding it declares."""
     parser = DefusedXMLParser(target=_BoundedTree(path), forbid_dtd=True)
     try:
-        parser.feed(_read_bytes(path, MAX_XML_BYTES))
+        parser.feed(content)
         tree = parser.close()
     except DataError:
         raise
@@ -84,8 +98,8 @@ class _BoundedTree(TreeBuilder):
         return super().end(tag)
 
 
-def _read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes."""
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes; DataError if it is larger or cannot be read."""
     if not os.path.isfile(path):
         raise DataError(f"{path}: no such file; check the path of the labels")
     try:

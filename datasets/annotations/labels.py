@@ -5,44 +5,20 @@
     timeline = Timeline.at_rate(count=250, fps=25.0)
     labels = read_labels("clip_labels.csv", timeline)
 
-A new format needs a file with its reader, and a line in ``FORMATS``.
+``formats.FORMATS`` lists the formats.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 
-from datasets.annotations.csv_labels import read_csv
-from datasets.annotations.elan import read_elan
-from datasets.annotations.nova import read_nova
+from datasets.annotations.formats import format_of
 from datasets.annotations.timeline import Label, Timeline
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.base.text import quoted
-
-
-class LabelReader(Protocol):
-    """Reads the labels of one video from a file; `tier` is for formats whose files may hold several sets of labels."""
-
-    def __call__(self, path: Path, timeline: Timeline, tier: str | None = None) -> Iterable[Label]: ...
-
-
-class LabelFormat(NamedTuple):
-    """A file format: its name, its suffixes in lower case, and its reader."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    read: LabelReader
-
-
-FORMATS = (
-    LabelFormat("CSV", (".csv", ".tsv"), read_csv),
-    LabelFormat("ELAN", (".eaf",), read_elan),
-    LabelFormat("NOVA", (".annotation", ".annotation~"), read_nova),
-)
 
 
 def read_labels(path: str | Path, timeline: Timeline, tier: str | None = None) -> pd.DataFrame:
@@ -52,7 +28,7 @@ def read_labels(path: str | Path, timeline: Timeline, tier: str | None = None) -
     nearest frame.
 
     Args:
-        path: a file in one of ``FORMATS``, recognised by its suffix.
+        path: a file in one of the formats that hold labels.
         timeline: the frames of the video, to map times to frames and to know its end.
         tier: ELAN only: what precedes ``valence`` and ``arousal`` in the names of the tiers to read; None = all.
 
@@ -66,11 +42,13 @@ def read_labels(path: str | Path, timeline: Timeline, tier: str | None = None) -
             outside the video, or the same annotator labels a frame twice.
     """
     path = Path(path).expanduser()
-    for label_format in FORMATS:
-        if path.suffix.lower() in label_format.suffixes:
-            return _label_table(label_format.read(path, timeline, tier), path)
-    known = ", ".join(f"{' '.join(entry.suffixes)} ({entry.name})" for entry in FORMATS)
-    raise DataError(f"{path}: labels are read from {known}; export one of these")
+    label_format = format_of(path, "labels")
+    if label_format.read_labels is None:
+        raise DataError(
+            f"{path}: is a {label_format.name} file, a continuous rating rather than labels of frames; "
+            "pass it by --ratings"
+        )
+    return _label_table(label_format.read_labels(path, timeline, tier), path)
 
 
 def _label_table(labels: Iterable[Label], path: Path) -> pd.DataFrame:

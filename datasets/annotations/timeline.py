@@ -92,9 +92,12 @@ class Timeline:
                 f"{where}: time {time:g} s is beyond the end, the last frame is {self.frames[-1]} at "
                 f"{self.times[-1]:.3f} s; correct or delete it"
             )
-        if shown:
-            return max(int(np.searchsorted(self.times, time + TIME_TOLERANCE, side="right")) - 1, 0)
-        return int(self.nearest(time))
+        return int(self.rows_shown(time)) if shown else int(self.nearest(time))
+
+    def rows_shown(self, times: ArrayLike) -> np.ndarray:
+        """Rows (…) of the frames on screen at ``times`` (…) in seconds."""
+        seconds = np.asarray(times) + TIME_TOLERANCE
+        return np.maximum(np.searchsorted(self.times, seconds, side="right") - 1, 0)
 
 
 class Label(NamedTuple):

@@ -1,5 +1,6 @@
-"""Predicted labels of a video as one trace per track, which the writers of ELAN and NOVA files export."""
+"""What is exported of a video, and its predicted labels as one trace per track."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,24 @@ import pandas as pd
 from datasets.annotations.timeline import Timeline
 from datasets.columns import AXES
 from utils.base.errors import DataError
+
+
+class VideoExport(NamedTuple):
+    """What is exported of one video.
+
+    Attributes:
+        name: beginning of the names of the files.
+        video: the video file, or the folder of its frames.
+        fps: nominal frames per second.
+        table: estimated labels, with columns frame, time (seconds), track, valence and arousal (NaN = no label).
+        labels: given labels, one row per frame and annotator: track, frame, annotator, valence, arousal; may be empty.
+    """
+
+    name: str
+    video: Path
+    fps: float
+    table: pd.DataFrame
+    labels: pd.DataFrame
 
 
 class TrackTrace(NamedTuple):

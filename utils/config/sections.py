@@ -235,6 +235,9 @@ class VideoSettings(Section):
     are compared with those of that run."""
     track: str = Field("longest", pattern=r"^(longest|all|\d+)$")
     """Which face to use: longest (the track with the most frames), all, or the number of a track."""
+    exports: str = Field("elan,nova", pattern=r"^(none|(elan|nova|huggingface)(,(elan|nova|huggingface))*)$")
+    """Which files to write for other programs: any of elan, nova and huggingface, separated by commas, or none.
+    huggingface copies the videos."""
     overlay: bool = False
     """Also write an MP4 of the video with the face box, the labels over time and the point in the valence-arousal
     plane."""
@@ -242,3 +245,8 @@ class VideoSettings(Section):
     """Run the face detector on every n-th frame; boxes in between are interpolated."""
     fps: float = Field(25.0, gt=0, le=1000)
     """Frames per second of a folder of frames."""
+
+    @property
+    def export_names(self) -> list[str]:
+        """Names of the exports to write."""
+        return [] if self.exports == "none" else list(dict.fromkeys(self.exports.split(",")))

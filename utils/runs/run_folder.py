@@ -131,8 +131,14 @@ class RunFolder:
             self.events.flush()
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
-        """Writes a table as CSV and returns its path. Text cells are made safe for spreadsheets."""
+        """Writes a table as CSV and returns its path.
+
+        Text cells are made safe for spreadsheets. Numbers have six significant digits, except that the column `time` is
+        in microseconds, so that it still tells frames apart after hours.
+        """
         path = self.path / name
+        if "time" in table:
+            table = table.assign(time=table["time"].map(_microseconds, na_action="ignore"))
         texts = table.select_dtypes(["object", "string"])
         safe = table.assign(**{column: texts[column].map(safe_text, na_action="ignore") for column in texts})
         write_atomically(path, lambda temporary: safe.to_csv(temporary, index=False, float_format="%.6g"))
@@ -197,6 +203,11 @@ def _epoch_of(line: str) -> float:
         return json.loads(line)["epoch"]
     except (ValueError, LookupError, TypeError):
         return math.inf
+
+
+def _microseconds(seconds: float) -> str:
+    """Seconds with up to six decimals."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
 def _new_folder(parent: Path, name: str) -> Path:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.annotations.formats import LABEL_ENDINGS
 from utils.base.errors import DataError
 from utils.base.text import safe_name
 
-LABEL_ENDINGS = ("_labels.csv", ".csv", "_labels.tsv", ".eaf", ".valence.annotation")
 VIDEO_ENDINGS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
 

@@ -43,7 +43,7 @@ class LabellingRunner(VideoJobRunner):
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
         self.support = settings.support_set
-        self.tier, self.overlay = settings.tier, settings.overlay
+        self.tier = settings.tier
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
         self.contradictions: list[pd.DataFrame] = []
@@ -79,7 +79,9 @@ class LabellingRunner(VideoJobRunner):
                 log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
         result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
         self._save_tables(face_video, resolved, result)
-        write_affect_outputs(self.open_run_folder(), face_video, result.tables, self.support.rule, self.overlay)
+        write_affect_outputs(
+            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
+        )
 
     def summary(self) -> str:
         """Agreement of annotators, contradicted labels, and one line per video and track."""

@@ -1,13 +1,14 @@
-"""What is written for a video: its table of labels, plots, exports for ELAN and NOVA, the overlay and a summary."""
+"""What is written for a video: its table of labels, plots, exports for other programs, the overlay and a summary."""
 
 from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from datasets.annotations.elan import write_elan
-from datasets.annotations.nova import write_nova
+from datasets.annotations.formats import EXPORTS
+from datasets.annotations.traces import VideoExport
 from datasets.columns import AXES, BOX
 from utils.base.files import write_atomically
+from utils.config.sections import VideoSettings
 from utils.plots import plane_figure, trace_figure
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, Track
@@ -36,25 +37,32 @@ def video_table(track_tables: Iterable[pd.DataFrame], face_video: FaceVideo) -> 
 
 
 def write_affect_outputs(
-    run: RunFolder, face_video: FaceVideo, tables: dict[str, pd.DataFrame], method: str, overlay: bool
+    run: RunFolder,
+    face_video: FaceVideo,
+    tables: dict[str, pd.DataFrame],
+    method: str,
+    labels: pd.DataFrame,
+    settings: VideoSettings,
 ) -> None:
-    """Writes plots, exports for ELAN and NOVA, and the overlay of a video.
+    """Writes plots, the exports for other programs, and the overlay of a video.
 
     Args:
         run: folder to write to.
         face_video: the video.
         tables: method → table of the video with valence and arousal, as `video_table` returns it.
         method: the method whose labels are exported; a plot shows them beside those of the baselines.
-        overlay: whether to write the overlay video.
+        labels: the given labels, as `support.ResolvedLabels.labels`; empty if there are none.
+        settings: which exports to write, and whether to write the overlay.
     """
     video, chosen = face_video.video, tables[method]
     run.save_figure(f"{video.name}_plane.png", plane_figure(chosen.dropna(subset="track")))
     for track in face_video.tracks:
         rows = {name: table[table["track"] == track.number] for name, table in tables.items()}
         run.save_figure(f"{video.name}_track{track.number}.png", trace_figure(video.name, method, rows))
-    write_elan(run.path / f"{video.name}.eaf", chosen, video.path if video.path.is_file() else None)
-    write_nova(run.path, video.name, chosen, video.fps)
-    if overlay:
+    export = VideoExport(video.name, video.path, video.fps, chosen, labels)
+    for name in settings.export_names:
+        EXPORTS[name](run.path, export)
+    if settings.overlay:
         write_atomically(run.path / f"{video.name}_overlay.mp4", lambda path: write_overlay(path, video, chosen))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from datasets.columns import EXPRESSIONS, PREDICTED
+from datasets.columns import AXES, EXPRESSIONS, PREDICTED
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
 from utils.config.supervised import PredictSettings
@@ -19,6 +19,7 @@ from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
 
 METHOD = "MT-CLAR + SL"
+NO_LABELS = pd.DataFrame(columns=["track", "frame", "annotator", *AXES])
 
 
 class PredictionRunner(VideoJobRunner):
@@ -51,7 +52,7 @@ class PredictionRunner(VideoJobRunner):
         run = self.open_run_folder()
         run.save_table("labels.csv", pd.concat(self.tables).drop(columns="support"))
         if self.task != "expression":
-            write_affect_outputs(run, face_video, {METHOD: table}, METHOD, self.settings.overlay)
+            write_affect_outputs(run, face_video, {METHOD: table}, METHOD, NO_LABELS, self.settings)
             return
         name = face_video.video.name
         for track in face_video.tracks:
