@@ -96,7 +96,7 @@ def label_own_videos(
 
     With --suggest it only lists frames to label next.
     """
-    from utils.videos.jobs import find_jobs
+    from datasets.video.jobs import find_jobs
     from utils.videos.label_video import LabellingRunner
     from utils.videos.suggest_video import SuggestionRunner
 

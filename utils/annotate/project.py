@@ -21,7 +21,7 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.labeller import Labeller
 from utils.labelling.validation import calibration_for_videos
 from utils.videos.face_video import read_face_video
-from utils.videos.jobs import VideoJob, find_jobs
+from datasets.video.jobs import VideoJob, find_jobs
 from utils.videos.label_video import LabellingRunner
 
 log = logging.getLogger(__name__)

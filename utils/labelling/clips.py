@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from datasets.columns import AXES
+from datasets.frames import TIME
 from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.labelling.labeller import Labeller
 from utils.labelling.types import Anchors, EncodedClip
 
-FRAME_RATE = 25.0  # frames per second; it is assumed, since the tables of data sets do not contain the frame rate
+FRAME_RATE = 25.0  # frames per second, assumed for data sets whose tables do not contain times
 
 
 class DatasetClip(NamedTuple):
@@ -68,7 +69,7 @@ class ClipReader:
         parts = [(name, part.reset_index(drop=True)) for name, part in frames.groupby("clip", sort=False)]
         embeddings = self.embed([part for _, part in parts])
         return [
-            DatasetClip(name, part, self.labeller.encode_clip(embedded, part["frame"].to_numpy() / FRAME_RATE))
+            DatasetClip(name, part, self.labeller.encode_clip(embedded, _times(part)))
             for (name, part), embedded in zip(parts, embeddings, strict=True)
         ]
 
@@ -76,3 +77,8 @@ class ClipReader:
         """The embeddings (N, 256) of each frame table's rows."""
         crops, labeller = [self.crops(table) for table in tables], self.labeller
         return encode_clips(labeller.model, crops, self.cache, self.workers)
+
+
+def _times(frames: pd.DataFrame) -> np.ndarray:
+    """(N,) seconds of the rows of a clip."""
+    return frames[TIME].to_numpy() if TIME in frames else frames["frame"].to_numpy() / FRAME_RATE

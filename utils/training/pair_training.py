@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from datasets.frames import is_labelled
 from datasets.images import TrainingImages
 from datasets.pairs import draw_batches, draw_pairs
 from datasets.splits import Splits
@@ -91,7 +92,7 @@ class PairTraining:
 
     Attributes:
         model: the network.
-        frames: frame table of the training set.
+        frames: the labelled rows of the frame table of the training set.
         criterion: defines which training images are similar.
         loader: loads the images of the planned batches.
         network: the model in the form that training calls: wrapped in DistributedDataParallel if there are several
@@ -104,9 +105,11 @@ class PairTraining:
 
     def __init__(self, model: MTCLAR, splits: Splits, read_crops: CropReader, settings: Settings, runtime: Runtime):
         self.model, self.settings, self.runtime = model, settings, runtime
-        self.frames = splits.train
-        self.criterion = similarity_criterion(splits.train, settings)
-        images = TrainingImages(read_crops(splits.train), settings.train.augment, settings.seed)
+        # In the user's own videos, most frames have no label.
+        has_label = is_labelled(splits.train) | (splits.train["expression"].to_numpy() >= 0)
+        self.frames = splits.train[has_label].reset_index(drop=True)
+        self.criterion = similarity_criterion(self.frames, settings)
+        images = TrainingImages(read_crops(self.frames), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
         # The backends in `utils.compute.backends` encode without gradients, so training compiles the encoder itself.
         if runtime.backend == "compile":

@@ -18,7 +18,7 @@ from models.emonet import EncodingNetwork
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
-from utils.videos.face_tracks import cached_face_tracks, short_hash, tracks_key
+from datasets.video.cached_tracks import cached_face_tracks, short_hash, tracks_key
 from utils.videos.track_embeddings import track_embeddings
 
 

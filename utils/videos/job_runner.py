@@ -16,7 +16,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, read_face_video
-from utils.videos.jobs import VideoJob
+from datasets.video.jobs import VideoJob
 
 
 class VideoJobRunner(ABC):
