@@ -6,6 +6,7 @@
     python fsl_mtclar.py --video folder_of_videos --overlay
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
+    python fsl_mtclar.py --calibrate folder_of_videos       fit the intervals to your own labelled videos
 
 Each frame is encoded once. The network then predicts how much a frame differs in valence and arousal from an anchor,
 which is a labelled frame: label = label of the anchor + predicted difference. The rule `fused` combines all anchors in
@@ -15,14 +16,21 @@ interpolation. By default, data set and split are those of the training run.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.base.errors import CheckpointError
 from utils.config.command_line import read_layers
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.runs.script import run_script
-from utils.runs.trained import checkpoint_path, label_settings, log_network
+from utils.runs.trained import (
+    checkpoint_path,
+    label_settings,
+    log_network,
+    refuse_seen_people,
+    refuse_trained_folder,
+)
+from utils.runs.trainings import trainings_of
 
 if TYPE_CHECKING:
     from models.mtclar import MTCLAR
@@ -57,13 +65,17 @@ def main() -> None:
 
     if settings.annotate:
         annotate_videos(model, checkpoint, settings, runtime)
+    elif settings.calibrate:
+        calibrate_on_own_videos(settings.calibrate, model, trained, checkpoint, settings, runtime)
     elif settings.video:
         label_own_videos(settings.video, model, checkpoint, settings, runtime)
     else:
-        label_test_clips(model, checkpoint, settings, runtime)
+        label_test_clips(model, trained, checkpoint, settings, runtime)
 
 
-def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings, runtime: "Runtime") -> None:
+def label_test_clips(
+    model: "MTCLAR", trained: dict[str, Any], checkpoint: Path, settings: LabelSettings, runtime: "Runtime"
+) -> None:
     """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
     from utils.compute.data import CropReader, read_splits
     from utils.compute.embedding_cache import EmbeddingCache
@@ -76,6 +88,7 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
 
     run = shared_run(lambda: RunFolder.create(settings, "fsl_mtclar"))
     splits = read_splits(settings)
+    refuse_seen_people(settings, splits.test, trainings_of(trained), checkpoint)
     labeller = Labeller(model, runtime)
     cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
     clips = ClipReader(labeller, CropReader(settings), cache, settings.data.workers)
@@ -87,6 +100,29 @@ def label_test_clips(model: "MTCLAR", checkpoint: Path, settings: LabelSettings,
     # Contradictions are support labels that the other support labels of the clip contradict.
     tables, contradictions = label_dataset(clips, splits, settings)
     report_labels(tables, contradictions, settings.support_set, run)
+
+
+def calibrate_on_own_videos(
+    folder: Path,
+    model: "MTCLAR",
+    trained: dict[str, Any],
+    checkpoint: Path,
+    settings: LabelSettings,
+    runtime: "Runtime",
+) -> None:
+    """Fits the calibration on the user's own labelled videos, of people that the network was not trained on."""
+    from utils.compute.data import CropReader, read_videos
+    from utils.compute.embedding_cache import EmbeddingCache
+    from utils.labelling.clips import ClipReader
+    from utils.labelling.labeller import Labeller
+    from utils.labelling.report import report_calibration
+    from utils.labelling.validation import calibrate_on_videos
+
+    refuse_trained_folder(folder, trainings_of(trained), checkpoint)
+    frames = read_videos(folder, settings.data)
+    cache = EmbeddingCache(checkpoint.parent / "embeddings", checkpoint, runtime)
+    clips = ClipReader(Labeller(model, runtime), CropReader(settings), cache, settings.data.workers)
+    report_calibration(calibrate_on_videos(clips, frames, checkpoint, folder), checkpoint)
 
 
 def label_own_videos(

@@ -145,8 +145,8 @@ def _track_of_label(label: Any, shown: list[int], longest: int | None) -> int:
         if label.track in shown:
             return int(label.track)
         raise DataError(
-            f"{label.where}: frame {label.frame} shows track {tracks}, not {label.track}; correct the column `track`, or "
-            "label another frame"
+            f"{label.where}: frame {label.frame} shows track {tracks}, not {label.track}; correct the column `track`, "
+            "or label another frame"
         )
     if len(shown) == 1:
         return shown[0]

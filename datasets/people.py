@@ -127,6 +127,6 @@ def _refuse_overlap(named: dict[int, PersonRow], tracks: dict[int, set[int]], vi
             common = tracks[track] & tracks[other] if track < other and row.person == other_row.person else set()
             if common:
                 raise DataError(
-                    f"{other_row.where}: {quoted(row.person)} is in tracks {track} and {other} of {video.name}, but both "
-                    f"are in frame {min(common)}; correct one of the two people"
+                    f"{other_row.where}: {quoted(row.person)} is in tracks {track} and {other} of {video.name}, but "
+                    f"frame {min(common)} shows both tracks; correct one of the two rows"
                 )

@@ -19,7 +19,7 @@ from utils.base.errors import StorageError
 from utils.base.files import write_atomically
 
 CUT_MARGIN = 1.25 * MARGIN
-"""Factor on the side of EmoNet's square in the images that are cut out. Resampling needs a little more than `MARGIN`."""
+"""Factor on the side of EmoNet's square in the images that are cut out: resampling needs more than `MARGIN`."""
 
 LARGEST_SIDE = 512
 """Longest side in pixels of the images that are cut out; larger ones are shrunk."""

@@ -139,4 +139,4 @@ def _is_of_annotator(path: Path, video: Path) -> bool:
 
 def _label_files(video: Path, files: list[Path]) -> list[Path]:
     main = _find_labels(video, video.parent, required=False)
-    return [main] * (main is not None) + [path for path in files if _is_of_annotator(path, video)]
+    return [*([main] if main else []), *(path for path in files if _is_of_annotator(path, video))]

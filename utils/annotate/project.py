@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from datasets.annotations.labels import read_labels
+from datasets.video.jobs import VideoJob, find_jobs
 from datasets.video.random_access import VideoFrames
 from models.mtclar import MTCLAR
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
@@ -21,7 +22,6 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.labeller import Labeller
 from utils.labelling.validation import calibration_for_videos
 from utils.videos.face_video import read_face_video
-from datasets.video.jobs import VideoJob, find_jobs
 from utils.videos.label_video import LabellingRunner
 
 log = logging.getLogger(__name__)

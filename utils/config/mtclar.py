@@ -42,7 +42,6 @@ class Settings(TrainingScriptSettings):
         "name",
         "train.epochs",
         "train.batch",
-        "train.lr",
         "train.resume",
         "model.emonet",
         "model.init",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datasets.columns import AXES
-from datasets.frames import TIME
+from datasets.frames import TIME, is_labelled
 from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
@@ -35,6 +35,11 @@ class DatasetClip(NamedTuple):
     def labels(self) -> np.ndarray:
         """(N, 2) true labels, from the data set; NaN = not labelled."""
         return self.frames[list(AXES)].to_numpy(np.float64)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Ascending indices of the frames that have a true label."""
+        return np.flatnonzero(is_labelled(self.frames))
 
     def anchors(self, indices: np.ndarray, labels: np.ndarray, error: float = 0.0) -> Anchors:
         """Anchors at frames of this clip.

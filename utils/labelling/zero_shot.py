@@ -15,11 +15,11 @@ from utils.compute.data import CropReader
 from utils.compute.loading import batches_of, evaluation_loader
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.config.layers import merge_layers
 from utils.config.mtclar import Settings
 from utils.config.supervised import SupervisedSettings
 from utils.runs.checkpoint import holds_supervised, load_emonet, load_supervised
-from utils.runs.trained import refuse_known_people, trained_layer
+from utils.runs.trained import refuse_known_splits, refuse_seen_people
+from utils.runs.trainings import trainings_of
 
 
 class Estimator(NamedTuple):
@@ -36,12 +36,17 @@ class Estimator(NamedTuple):
     image_size: int
 
 
-def load_estimator(path: Path, settings: LabelSettings) -> Estimator:
+def load_estimator(path: Path, settings: LabelSettings, test: pd.DataFrame) -> Estimator:
     """Loads published EmoNet weights, or best.pt of a mtclar_sl.py run for valence and arousal.
+
+    Args:
+        path: the file of weights.
+        settings: the settings of this run.
+        test: frame table of the clips to label.
 
     Raises:
         CheckpointError: the file is neither.
-        SettingsError: the network was trained on people whose clips are to be labelled.
+        SettingsError, DataError: the network was trained on people whose clips are to be labelled.
     """
     if not holds_supervised(path):
         return Estimator(load_emonet(path), "EmoNet", IMAGE_SIZE)
@@ -50,7 +55,8 @@ def load_estimator(path: Path, settings: LabelSettings) -> Estimator:
         raise CheckpointError(f"{path}: was trained for expressions; name a head for valence and arousal")
     for kind, trained in ((SupervisedSettings, checkpoint.settings), (Settings, checkpoint.encoder_settings)):
         if trained:
-            refuse_known_people(settings, merge_layers(kind, [trained_layer(path, trained)]), path)
+            refuse_known_splits(settings, trainings_of(trained), path, kind=kind)
+            refuse_seen_people(settings, test, trainings_of(trained), path, kind)
     return Estimator(checkpoint.model, "MT-CLAR + SL", checkpoint.settings["data"]["image_size"])
 
 

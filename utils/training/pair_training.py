@@ -1,6 +1,6 @@
 """MT-CLAR's training task: whether two faces show a similar expression, and how much valence and arousal differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from utils.compute.loading import PlannedLoader
 from utils.compute.runtime import Runtime
 from utils.config.mtclar import Settings
 from utils.plots import pair_sheet, similarity_figure
+from utils.runs.trainings import training_history
 from utils.training.losses import PairTargets, mse_weight_at, pair_losses, random_weights
 from utils.training.pair_evaluation import VALIDATION_SEED_STREAM, PairEvaluator
 from utils.training.pair_targets import pair_targets, similarity_criterion
@@ -89,9 +90,11 @@ class PairTraining:
         read_crops: opens the face crops.
         settings: the settings of mtclar.py.
         runtime: device and precision.
+        earlier: earlier trainings of the network, see `utils.runs.trainings`.
 
     Attributes:
         model: the network.
+        history: who is trained on, and the earlier trainings.
         frames: the labelled rows of the frame table of the training set.
         criterion: defines which training images are similar.
         loader: loads the images of the planned batches.
@@ -103,8 +106,17 @@ class PairTraining:
     kind = "mtclar"
     extra_content: dict[str, Any] = {}
 
-    def __init__(self, model: MTCLAR, splits: Splits, read_crops: CropReader, settings: Settings, runtime: Runtime):
+    def __init__(
+        self,
+        model: MTCLAR,
+        splits: Splits,
+        read_crops: CropReader,
+        settings: Settings,
+        runtime: Runtime,
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ):
         self.model, self.settings, self.runtime = model, settings, runtime
+        self.history = training_history(settings, [splits.train, splits.validation], earlier)
         # In the user's own videos, most frames have no label.
         has_label = is_labelled(splits.train) | (splits.train["expression"].to_numpy() >= 0)
         self.frames = splits.train[has_label].reset_index(drop=True)

@@ -12,13 +12,13 @@ import pandas as pd
 from torch import Tensor
 
 from datasets.annotations.timeline import Timeline
+from datasets.video.cached_tracks import cached_face_tracks, short_hash, tracks_key
 from datasets.video.reading import Video, open_video
 from datasets.video.tracks import choose_tracks
 from models.emonet import EncodingNetwork
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
-from datasets.video.cached_tracks import cached_face_tracks, short_hash, tracks_key
 from utils.videos.track_embeddings import track_embeddings
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from datasets.video.jobs import VideoJob
 from models.emonet import EncodingNetwork
 from utils.base.errors import DataError, message_with_path
 from utils.compute import ranks
@@ -16,7 +17,6 @@ from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, read_face_video
-from datasets.video.jobs import VideoJob
 
 
 class VideoJobRunner(ABC):
