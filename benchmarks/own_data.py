@@ -121,7 +121,7 @@ def run_script(script: str, folder: Path, *argv: object) -> None:
 
 
 def errors(checkpoint: Path, videos: Path, folder: Path) -> pd.DataFrame:
-    """RMSE and CCC of fused labels, coverage and width of the intervals: one row per number of given labels."""
+    """RMSE of fused labels over both axes, and the scores of each axis: one row per number of given labels."""
     model, settings = load_mtclar(checkpoint)
     data = DataSettings(cache=folder / "cache", image_size=settings["data"]["image_size"])
     label_settings = LabelSettings(dataset="videos", data=data)
@@ -145,9 +145,9 @@ def errors(checkpoint: Path, videos: Path, folder: Path) -> pd.DataFrame:
 
 def _scores(table: pd.DataFrame) -> dict[str, float]:
     scores = score_methods({FUSED: table}, score_support=False).set_index("average").loc["pooled"]
-    return {
-        f"{axis} {name}": scores[f"{axis}_{name}"] for axis in AXES for name in ("RMSE", "CCC", "coverage", "width")
-    }
+    names = ("RMSE", "CCC", "coverage", "width")
+    both = np.sqrt(np.mean([scores[f"{axis}_RMSE"] ** 2 for axis in AXES]))
+    return {"RMSE": both} | {f"{axis} {name}": scores[f"{axis}_{name}"] for axis in AXES for name in names}
 
 
 if __name__ == "__main__":

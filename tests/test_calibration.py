@@ -57,6 +57,19 @@ def test_long_clips_and_missing_labels_can_be_fitted(rng):
     assert min(calibration.interval_widths[0].widths) > 0
 
 
+def test_sparse_labels_are_fitted_with_the_evidence_of_all_frames(rng):
+    fitted = []
+    for std in (0, 0.5):  # noise of the evidence in the frames without a label only
+        clips = simulate_clips(rng, 10, 60, 0.05)
+        for clip in clips:
+            clip.labels[np.arange(60) % 10 != 4] = np.nan
+            clip.evidence[np.isnan(clip.labels)] += rng.normal(0, std, np.isnan(clip.labels).sum())
+        fitted.append(fit_calibration(clips))
+    noise, more_noise = (calibration.parameters[0].observation_noise for calibration in fitted)
+    assert noise < 0.15 < more_noise
+    assert fitted[0].interval_widths[0].widths != (NORMAL_WIDTH,)
+
+
 def test_axis_without_labels_keeps_the_default_calibration(rng):
     clips = [clip._replace(labels=clip.labels * (1, np.nan)) for clip in simulate_clips(rng, 4, 30, 0.1)]
     calibration = fit_calibration(clips)

@@ -41,12 +41,12 @@ def stub_detector(monkeypatch):
     monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", SideBySide)
 
 
-def pictures(two_faces=False, black=()):
-    """FRAMES noisy images, BGR: one face for the detector, or two; none in the black ones."""
+def pictures(two_faces=(), black=()):
+    """FRAMES noisy images, BGR: one face for the detector, two in some of them, and none in the black ones."""
     rng = np.random.default_rng(0)
     for frame in range(FRAMES):
         image = rng.integers(30, 150, (HEIGHT, WIDTH, 3), np.uint8)
-        image[-24:, -24:] = 255 if two_faces else 60
+        image[-24:, -24:] = 255 if frame in two_faces else 60
         yield image * np.uint8(frame not in black)
 
 
@@ -94,7 +94,7 @@ def test_a_second_reading_finds_and_cuts_out_nothing(tmp_path, monkeypatch):
 
 def test_a_track_that_is_labelled_later_is_cut_out_then(tmp_path):
     root = tmp_path / "set"
-    write_clip(root, "a", "2,0.1,0.2,0\n", two_faces=True)
+    write_clip(root, "a", "2,0.1,0.2,0\n", two_faces=range(FRAMES))
     labels = root / "a_labels.csv"
     labels.write_text("frame,valence,arousal,track\n2,0.1,0.2,0\n")
     assert read(root)["clip"].unique().tolist() == ["a"]
@@ -154,10 +154,9 @@ def test_labels_of_frames_without_a_face_are_left_out(tmp_path, caplog):
 
 def test_a_label_without_a_track_means_the_only_face_or_the_longest_track(tmp_path):
     root = tmp_path / "set"
-    write_clip(root, "a", two_faces=True)
+    write_clip(root, "a", two_faces=range(9))
     assert read(root)["clip"].unique().tolist() == ["a"]
-    left_edges = set(pd.DataFrame(np.load(next((tmp_path / "cache/videos").glob("*.faces.npz")))["track"])[0])
-    assert left_edges == {0, 1}
+    assert (read(root)["left"] < 40).all()  # that of the left face, which is shown in more frames
     (root / "a_labels.csv").write_text("frame,valence,arousal,track\n2,0.1,0.2,7\n")
     with pytest.raises(DataError, match=r"a_labels.csv row 2: frame 2 shows track 0, 1, not 7"):
         read(root)
@@ -197,7 +196,7 @@ def people(tmp_path):
     """Function that reads two videos, "one" of one face and "two" of two, with this content of people.csv."""
     root = tmp_path / "set"
     write_clip(root, "one")
-    write_clip(root, "two", two_faces=True)
+    write_clip(root, "two", two_faces=range(FRAMES))
     (root / "two_labels.csv").write_text("frame,valence,arousal,track\n2,0.1,0.2,0\n5,0.3,0.4,1\n")
 
     def read_with(rows: str, header: str = "video,track,person\n") -> pd.DataFrame:
@@ -313,8 +312,9 @@ def test_a_fine_tuned_network_records_all_trainings(own, demo_run):
     assert [training["dataset"] for training in earlier] == ["demo"]
     assert torch.load(own[2] / "last.pt", weights_only=True)["history"] == content["history"]
     before = torch.load(demo_run[0] / "best.pt", weights_only=True)["model"]
-    changes = [(content["model"][name] - value).abs().max() for name, value in before.items() if "running" not in name]
-    assert 0 < max(changes[:-1]) < 0.1  # from scratch, weights would differ by more
+    weights = [name for name in before if name.endswith((".weight", ".bias"))]
+    changes = [(content["model"][name] - before[name]).abs().max() for name in weights]
+    assert 0 < max(changes) < 0.05  # weights of a new network would differ by more
 
 
 def test_pairs_are_of_labelled_frames_within_and_across_videos(own):
