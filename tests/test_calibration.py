@@ -66,7 +66,8 @@ def test_sparse_labels_are_fitted_with_the_evidence_of_all_frames(rng):
 
     sparse = (np.arange(60) % 10 == 4)[:, None]
     accurate, inaccurate = fit(0.05), fit(1.0)
-    assert accurate.parameters[0].observation_noise < 0.1 < 0.3 < inaccurate.parameters[0].observation_noise
+    errors = [np.hypot(one.parameters[0].ou, one.parameters[0].observation_noise) for one in (accurate, inaccurate)]
+    assert errors[0] < 0.1 < 0.3 < errors[1]
     (clip,) = simulate_clips(rng, 1, 60, 0.05)
     labels = np.where(sparse, clip.labels, np.nan)
     problem = next(_simulate_support(clip._replace(labels=labels), 0, ((every_n, 2),)))
