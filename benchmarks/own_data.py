@@ -49,7 +49,6 @@ from utils.runs.find import find_runs
 from utils.runs.trainings import trainings_of
 
 TRAINING_VIDEOS, TEST_VIDEOS, FRAMES, LABELS = 30, 15, 60, 6
-TRAINING_SEED, TEST_SEED = 301, 302  # demo seeds
 BUDGETS = (1, 3, 6)  # given labels of each test video
 
 
@@ -57,25 +56,37 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.pt of a mtclar.py run on the demo set")
+    parser.add_argument("--seeds", type=int, nargs=2, default=[301, 302], help="demo seeds: to train, to test")
     parser.add_argument("--folder", type=Path, default=Path("data/own_data"), help="for videos, caches and runs")
     arguments = parser.parse_args()
-    refuse_known_seeds(arguments.checkpoint)
-    own, test = arguments.folder / "own", arguments.folder / "test"
-    render_videos(own, TRAINING_SEED, TRAINING_VIDEOS, LABELS)
-    render_videos(test, TEST_SEED, TEST_VIDEOS, FRAMES)
-    networks = {"before": arguments.checkpoint}
-    networks["fine-tuned"] = fine_tune(arguments.checkpoint, own, arguments.folder)
-    networks["calibrated"] = calibrate(arguments.checkpoint, own, arguments.folder)
-    tables = [errors(checkpoint, test, arguments.folder).assign(network=name) for name, checkpoint in networks.items()]
-    table = pd.concat(tables).set_index(["network", "labels"])
-    print(table.to_string(float_format="{:.3f}".format))
+    refuse_known_seeds(arguments.checkpoint, arguments.seeds)
+    compare_networks(arguments.checkpoint, arguments.folder, *arguments.seeds)
 
 
-def refuse_known_seeds(checkpoint: Path) -> None:
+def compare_networks(checkpoint: Path, folder: Path, training_seed: int, test_seed: int) -> None:
+    """Prints the errors of the network before and after fine-tuning, and after calibration, on videos of other people.
+
+    Args:
+        checkpoint: best.pt of a mtclar.py run.
+        folder: for videos, caches and runs.
+        training_seed: demo seed of the people in the videos to train and calibrate on.
+        test_seed: demo seed of the people in the videos to test on.
+    """
+    own, test = folder / f"videos_{training_seed}", folder / f"videos_{test_seed}"
+    render_videos(own, training_seed, TRAINING_VIDEOS, LABELS)
+    render_videos(test, test_seed, TEST_VIDEOS, FRAMES)
+    networks = {"before": checkpoint}
+    networks["fine-tuned"] = fine_tune(checkpoint, own, folder)
+    networks["calibrated"] = calibrate(checkpoint, own, folder)
+    tables = [errors(network, test, folder).assign(network=name) for name, network in networks.items()]
+    print(pd.concat(tables).set_index(["network", "labels"]).to_string(float_format="{:.3f}".format))
+
+
+def refuse_known_seeds(checkpoint: Path, seeds: list[int]) -> None:
     """Checks that the network was not trained on the people whom this benchmark renders."""
     _, settings = load_mtclar(checkpoint)
     known = {training["demo"]["seed"] for training in trainings_of(settings) if training["dataset"] == "demo"}
-    assert not known & {TRAINING_SEED, TEST_SEED}, f"{checkpoint} was trained on people of demo seeds {known}"
+    assert len(set(seeds)) == 2 and not known & set(seeds), f"{checkpoint} was trained on people of demo seeds {known}"
 
 
 def render_videos(folder: Path, seed: int, people: int, labels: int) -> None:

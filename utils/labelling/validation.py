@@ -118,7 +118,9 @@ def calibrate_on_videos(clips: ClipReader, frames: pd.DataFrame, checkpoint: Pat
             f"frames, {FEWEST_LABELS} of them labelled, but a calibration needs {FEWEST_CLIPS} such clips; label more"
         )
     labels = is_labelled(usable).sum()
-    fitted = calibrate(clips.labeller, clips.read(usable))._replace(source=f"videos {folder.name}, {labels} labels")
+    fitted = calibrate(clips.labeller, clips.read(usable))._replace(
+        source=f"videos {folder.absolute().name}, {labels} labels"
+    )
     if fitted.clips < RELIABLE_CLIPS:
         log.warning("fewer than %d clips: the intervals may be too narrow or too wide", RELIABLE_CLIPS)
     if ranks.is_rank_zero():
