@@ -7,6 +7,7 @@
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
     python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
+    python fsl_mtclar.py --calibrate folder_of_videos       fit the intervals to your own labelled videos
 
 Each frame is encoded once. The network then predicts how much a frame differs in valence and arousal from an anchor,
 which is a labelled frame: label = label of the anchor + predicted difference. The rule `fused` combines all anchors in
@@ -22,7 +23,7 @@ from utils.config.command_line import read_layers
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
 from utils.runs.script import run_script
-from utils.runs.trained import checkpoint_path, label_settings
+from utils.runs.trained import checkpoint_path, label_settings, refuse_trained_folder
 
 if TYPE_CHECKING:
     from utils.compute.runtime import Runtime
@@ -45,14 +46,17 @@ def main() -> None:
     # training set into the test set is refused.
     model, trained = load_siamese(checkpoint) if checkpoint else (None, trained_settings(first.evidence))
     settings = label_settings(layers, *trained) if trained else first
+    settings = settings.model_copy(update={"checkpoint": checkpoint})
     runtime = make_runtime(settings.runtime)
 
     # The sources of evidence are what the rule `fused` follows between labelled frames.
     model = runtime.to_device(model) if model else None
-    sources = EvidenceSources(model, checkpoint, load_absolute_sources(settings, runtime))
+    sources = EvidenceSources(model, checkpoint, load_absolute_sources(settings, runtime), trained and trained[1])
 
     if settings.annotate:
         annotate_videos(sources, settings, runtime)
+    elif settings.calibrate:
+        calibrate_on_own_videos(settings.calibrate, sources, settings, runtime)
     elif settings.video:
         label_own_videos(settings.video, sources, settings, runtime)
     else:
@@ -69,6 +73,7 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     from utils.runs.run_folder import shared_run
 
     splits = read_splits(settings)
+    sources.refuse_seen_people(settings, splits.test)
 
     # The calibration says how far the rule `fused` can trust each source of evidence. It is fitted on validation clips,
     # because predictions for people of the training set would look too accurate.
@@ -85,12 +90,30 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     finish_run(settings, run, clips.back_ends_used)
 
 
+def calibrate_on_own_videos(
+    folder: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime"
+) -> None:
+    """Fits the calibration on the user's own labelled videos, of people that the network was not trained on."""
+    from utils.compute.data import read_videos
+    from utils.labelling.clips import ClipReader
+    from utils.labelling.labeller import Labeller
+    from utils.labelling.report import report_calibration
+    from utils.labelling.validation import calibrate_on_videos
+
+    checkpoint = sources.only_network()
+    for path, trainings in sources.trainings().items():
+        refuse_trained_folder(folder, trainings, path)
+    frames = read_videos(folder, settings.data)
+    clips = ClipReader.of_sources(Labeller(sources.model, runtime), sources, settings)
+    report_calibration(calibrate_on_videos(clips, frames, checkpoint, folder), checkpoint)
+
+
 def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Finds and tracks faces and encodes each face image once. Then labels all frames of each face.
 
     With --suggest it only lists frames to label next.
     """
-    from utils.videos.jobs import find_jobs
+    from datasets.video.jobs import find_jobs
     from utils.videos.label_video import LabellingRunner
     from utils.videos.suggest_video import SuggestionRunner
 

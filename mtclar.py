@@ -5,6 +5,7 @@
     python mtclar.py --dataset affectnet --train.epochs 2 --data.image_size 128
     torchrun --nproc_per_node=4 mtclar.py                   on four GPUs
     python mtclar.py --train.resume runs/mtclar/<run>       resume an interrupted run
+    python mtclar.py --preset finetune --dataset videos --data.root my_videos --model.init runs/mtclar/<run>/best.pt
     python mtclar.py --export runs/mtclar/<run>             export its network, to share it
 
 One encoder (EmoNet without its head) turns each face into an embedding. Three heads compare two embeddings: they
@@ -14,6 +15,7 @@ Settings: config.yaml.
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from utils.config.mtclar import ExportSettings
 from utils.runs.resume import load_settings
@@ -44,37 +46,44 @@ def main() -> None:
     from utils.labelling.clips import ClipReader
     from utils.labelling.labeller import Labeller
     from utils.labelling.validation import calibration_for_dataset
-    from utils.runs.checkpoint import start_from_emonet
+    from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
     from utils.runs.run_folder import RunFolder, shared_run
+    from utils.runs.trained import refuse_known_splits, refuse_seen_people
     from utils.training.loop import fit
     from utils.training.pair_evaluation import TEST_SEED_STREAM, PairEvaluator
     from utils.training.pair_training import PairTraining
     from utils.training.report import report_pairs
 
     runtime = make_runtime(settings.runtime)
+
+    # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
+    seed_step(settings.seed)
+    model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
+    earlier: list[dict[str, Any]] = []  # earlier trainings of the weights
+    if settings.model.emonet:
+        start_from_emonet(model.encoder, settings.model.emonet)
+    if settings.model.init:
+        earlier = start_from_mtclar(model, settings.model.init, settings.data.image_size)
+        refuse_known_splits(settings, earlier, settings.model.init)
+    model = runtime.to_device(model)
+    if not model.predicts_differences:
+        log.warning(SYMMETRIC_FUSION, model.fusion)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar"))
 
     # Data: a frame table per split, with a row per frame. No subject occurs in two splits; AffectNet does not name
     # the people, so each of its images counts as a subject.
     splits = read_splits(settings)
     run.save_json("splits.json", describe_splits(splits))
+    if settings.model.init:
+        refuse_seen_people(settings, splits.test, earlier, settings.model.init)
     read_crops = CropReader(settings)
-
-    # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
-    seed_step(settings.seed)
-    model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
-    if settings.model.emonet:
-        start_from_emonet(model.encoder, settings.model.emonet)
-    model = runtime.to_device(model)
-    if not model.predicts_differences:
-        log.warning(SYMMETRIC_FUSION, model.fusion)
 
     # Test pairs: drawn before training, so that the script stops before training if the test set is unusable.
     test_evaluator = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, read_crops, settings)
 
     # Training: the loss is the weighted mean of four terms: cross-entropy on similarity, the cosine-embedding loss,
     # and w·MSE + (1 - w)·(1 - CCC) for Δvalence and for Δarousal. fit() ends with the weights of best.pt in `model`.
-    training = PairTraining(model, splits, read_crops, settings, runtime)
+    training = PairTraining(model, splits, read_crops, settings, runtime, earlier)
     fit(training, run, settings)
 
     # Report: scores on pairs of test images, whose subjects are in neither the training nor the validation set.
@@ -82,10 +91,11 @@ def main() -> None:
 
     # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. Its parameters are
     # fitted here on the validation clips, if there are at least six, and saved as calibration.json beside best.pt.
+    # With fewer, a fine-tuned network keeps the calibration of the network that it started from.
     if model.predicts_differences:
         cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
         clips = ClipReader(Labeller(model, runtime), read_crops, cache, settings.data.workers)
-        calibration_for_dataset(clips, splits.validation, run.best, settings)
+        calibration_for_dataset(clips, splits.validation, run.best, settings, settings.model.init)
 
 
 def export_network(run: Path) -> None:

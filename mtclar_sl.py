@@ -54,8 +54,8 @@ def train_and_test(settings: PredictSettings) -> None:
 
 def predict_videos(videos: Path, settings: PredictSettings) -> None:
     """Finds and tracks the faces in a video or a folder of videos, encodes each once, and writes predictions."""
+    from datasets.video.jobs import find_jobs
     from utils.compute.runtime import make_runtime
-    from utils.videos.jobs import find_jobs
     from utils.videos.predict_video import PredictionRunner
 
     jobs = find_jobs(videos, None, labels_required=False)

@@ -56,6 +56,7 @@ with instrumented_imports():
     from datasets.annotations.ratings import read_rating
     from datasets.annotations.timeline import Timeline
     from datasets.faces import read_image
+    from datasets.people import people_of_tracks, read_people
     from models.mtclar import MTCLAR
     from models.pretrained import read_weights, write_weights
     from utils.base.errors import UserError
@@ -100,6 +101,14 @@ def expressions(content: bytes, folder: Path) -> None:
     """Reads the content as AFEW-VA's expressions.csv."""
     (folder / "expressions.csv").write_bytes(content)
     afewva(AFEWVA, folder)
+
+
+def people(content: bytes, folder: Path) -> None:
+    """Reads the content as people.csv of two videos, the second one with two tracks that are shown in turn."""
+    (folder / "people.csv").write_bytes(content)
+    rows = read_people(folder / "people.csv", [folder / "a.mp4", folder / "b.mp4"])
+    faces = pd.DataFrame({"track": [0, 0, 1, 1], "frame": [0, 1, 1, 2]})
+    people_of_tracks(rows["b"], faces, [0, 1], folder / "b.mp4")
 
 
 def affectnet(content: bytes, folder: Path) -> None:
@@ -325,6 +334,7 @@ TABLE = [b",", b";", b"\t", b"\n", b"\r", b'"', b"\0", b"\xff", b"," * 300, b"..
 READERS = {
     "afewva": Reader([AFEWVA], [b"[" * 3000, b'{"a":', b"\xff", b'"frames"', b'"0"', b"\\ud800", *NUMBERS], afewva),
     "expressions": Reader([b"clip,frame,expression\n001,0,1\n"], TABLE, expressions),
+    "people": Reader([b"video,track,person\na,,Ada\nb.mp4,0,Bob\nb,1,Ada\n"], TABLE, people),
     "affectnet": Reader([AFFECTNET], TABLE, affectnet),
     "npy": Reader(
         [_npy(np.array(1)), _npy(np.array("0.5")), _npy(POINTS.ravel()), _npy(np.zeros((2, 3), complex))],

@@ -1,7 +1,7 @@
 """The frame table: one pandas row per frame. Readers make it, splits divide it, samplers draw from it.
 
-A frame table has the columns of ``COLUMNS`` in this order, and, where a film's pixels are not square, one
-more column ``pixel_aspect``. Its rows are sorted by clip, then by frame number.
+A frame table has the columns of ``COLUMNS`` in this order, and those of ``OPTIONAL_COLUMNS`` that its reader gives.
+Its rows are sorted by clip, then by frame number.
 
 ===========================  =======  =====================================================================
 column                       type     meaning
@@ -14,6 +14,7 @@ valence, arousal             float32  in [-1, 1]; NaN = not labelled
 expression                   int64    index into ``EXPRESSIONS``; -1 = none
 left, top, right, bottom     float32  landmark box, in pixels of the image as stored (see ``datasets.faces``)
 pixel_aspect (optional)      float32  width / height of one pixel as shown; absent or NaN = 1
+time (optional)              float64  seconds from the start of the video; absent = not known
 ===========================  =======  =====================================================================
 """
 
@@ -35,7 +36,7 @@ from utils.base.text import quoted
 
 logger = logging.getLogger(__name__)
 
-PIXEL_ASPECT = "pixel_aspect"
+PIXEL_ASPECT, TIME = "pixel_aspect", "time"
 
 _TYPES: dict[str, type] = {
     "path": str,
@@ -47,7 +48,10 @@ _TYPES: dict[str, type] = {
     **dict.fromkeys(BOX, np.float32),
 }
 
+_OPTIONAL_TYPES: dict[str, type] = {PIXEL_ASPECT: np.float32, TIME: np.float64}
+
 COLUMNS = tuple(_TYPES)
+OPTIONAL_COLUMNS = tuple(_OPTIONAL_TYPES)
 
 
 def frames_sha256(frames: pd.DataFrame) -> str:
@@ -62,14 +66,14 @@ def frame_table(rows: Any) -> pd.DataFrame:
     """Make a frame table: order the columns, convert their types, sort the rows, and refuse duplicates.
 
     Args:
-        rows: anything that `pandas.DataFrame` accepts, with the columns of ``COLUMNS`` and optionally
-            ``pixel_aspect``. Other columns are dropped.
+        rows: anything that `pandas.DataFrame` accepts, with the columns of ``COLUMNS`` and optionally those of
+            ``OPTIONAL_COLUMNS``. Other columns are dropped.
 
     Raises:
         DataError: a (clip, frame) occurs more than once.
     """
     frames = pd.DataFrame(rows)
-    types = _TYPES | ({PIXEL_ASPECT: np.float32} if PIXEL_ASPECT in frames else {})
+    types = _TYPES | {name: kind for name, kind in _OPTIONAL_TYPES.items() if name in frames}
     frames = frames[list(types)].astype(types)
     duplicated = frames.duplicated(["clip", "frame"])
     if duplicated.any():
@@ -79,6 +83,11 @@ def frame_table(rows: Any) -> pd.DataFrame:
             f"{first['path']}; keep one of its rows"
         )
     return frames.sort_values(["clip", "frame"], kind="stable", ignore_index=True)
+
+
+def is_labelled(frames: pd.DataFrame) -> np.ndarray:
+    """Whether each row (N,) of a frame table has valence and arousal."""
+    return frames[list(AXES)].notna().all(axis=1).to_numpy()
 
 
 @dataclass

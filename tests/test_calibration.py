@@ -18,7 +18,8 @@ from utils.labelling.calibration import (
     read_calibration,
     save_calibration,
 )
-from utils.labelling.fitting import CalibrationClip, fit_calibration
+from utils.labelling.fitting import CalibrationClip, _simulate_support, fit_calibration
+from utils.labelling.support import every_n
 from utils.labelling.types import LabelObservations
 
 
@@ -57,6 +58,26 @@ def test_long_clips_and_missing_labels_can_be_fitted(rng):
     for one in calibration.axes:
         assert np.isfinite([*one.parameters.process, *one.parameters.evidence[0]]).all()
     assert min(calibration.valence.interval_widths.widths) > 0
+
+
+def test_sparse_labels_are_fitted_with_the_evidence_of_all_frames(rng):
+    def fit(noise: float) -> Calibration:
+        """Fits clips with every tenth frame labelled, whose evidence has this noise in all other frames as well."""
+        clips = simulate_clips(np.random.default_rng(3), 10, 60, noise)
+        return fit_calibration([clip._replace(labels=np.where(sparse, clip.labels, np.nan)) for clip in clips])
+
+    sparse = (np.arange(60) % 10 == 4)[:, None]
+    accurate, inaccurate = fit(0.05), fit(1.0)
+    fitted = [one.valence.parameters.evidence[0] for one in (accurate, inaccurate)]
+    errors = [np.hypot(one.ou, one.observation_noise) for one in fitted]
+    assert errors[0] < 0.1 < 0.3 < errors[1]
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    labels = np.where(sparse, clip.labels, np.nan)
+    problem = next(_simulate_support(clip._replace(labels=labels), 0, ((every_n, 2),)))
+    labelled = np.flatnonzero(sparse)
+    np.testing.assert_array_equal(problem.evidence, clip.evidence[labelled[0] : labelled[-1] + 1, :, 0])
+    np.testing.assert_array_equal(problem.support + labelled[0], labelled[::2])
+    np.testing.assert_array_equal(problem.targets + labelled[0], labelled[1::2])
 
 
 def test_axis_without_labels_keeps_the_default_calibration(rng):

@@ -41,8 +41,8 @@ class CountingDetector:
 def read(tmp_path, monkeypatch):
     """Reads a video with tiny parts and batches; the folder is that of the cache."""
     CountingDetector.calls, CountingDetector.stop = 0, None
-    monkeypatch.setattr("utils.videos.face_tracks.FaceDetector", CountingDetector)
-    monkeypatch.setattr("utils.videos.face_tracks.IMAGES_PER_FILE", PART)
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", CountingDetector)
+    monkeypatch.setattr("datasets.video.cached_tracks.IMAGES_PER_FILE", PART)
     monkeypatch.setattr("utils.videos.track_embeddings.FACES_PER_PART", PART)
     monkeypatch.setattr("utils.compute.backends.MAX_BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))

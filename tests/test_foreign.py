@@ -42,7 +42,7 @@ def test_both_standard_deviations_are_recovered():
         rng = np.random.default_rng(seed)
         comparer = Comparer(rng.normal(0, SHARED, (32, 2)), rng.normal(0, PER_PERSON, (32, 2)))
         clips = clips_of(rng, 32)
-        clips[5].frames.loc[3, "arousal"] = np.nan  # A clip with unlabelled frames is not used.
+        clips[5].frames.loc[3, "arousal"] = np.nan  # An unlabelled frame is left out.
         fitted.append(fit_foreign_offsets(comparer, clips))
     means = np.mean(fitted, 0)  # (axis, standard deviation)
     np.testing.assert_allclose(means[:, 0], SHARED, rtol=0.2)

@@ -71,7 +71,7 @@ def test_second_run_encodes_nothing_and_writes_the_same_labels(quick, clip, tmp_
     first = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
     for name in (
         "utils.compute.embedding_cache.encode_crops",
-        "utils.videos.face_tracks.track_faces",
+        "datasets.video.cached_tracks.track_faces",
         "utils.videos.track_embeddings.face_crops",
     ):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("computed again"))

@@ -26,6 +26,15 @@ def test_support_frames_are_scored_only_on_request_and_clips_are_averaged():
     assert with_support.loc["pooled", "valence_RMSE"] == pytest.approx(np.sqrt((81 + 1 + 1 + 9) / 4))
 
 
+def test_frames_without_a_true_label_are_not_scored():
+    columns = {"valence": [0.1, 0.5, 0.9], "valence_true": [0.2, np.nan, 0.9]}
+    columns |= {name.replace("valence", "arousal"): values for name, values in columns.items()}
+    table = pd.DataFrame({"clip": list("aab"), "support": False} | columns)
+    scores = score_methods({"m": table}, False).set_index("average")
+    assert scores["frames"].tolist() == [2, 2]
+    assert scores.loc["pooled", "valence_RMSE"] == pytest.approx(np.sqrt(0.01 / 2))
+
+
 def test_clip_of_support_frames_alone_has_no_scores():
     columns = ["valence", "arousal", "valence_true", "arousal_true"]
     table = pd.DataFrame({"clip": ["a"], "support": [True]} | {column: [0.1] for column in columns})

@@ -225,6 +225,7 @@ class FailingTask:
 
     kind = "mtclar"
     extra_content = {}
+    history = {"people": [], "earlier": []}
 
     def __init__(self, nan_epoch: int):
         self.model, self.nan_epoch, self.validations = OneWeight(), nan_epoch, 0

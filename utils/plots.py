@@ -145,7 +145,9 @@ def _plot_trace(axes: Axes, axis: str, method: str, tables: dict[str, pd.DataFra
     table = tables[method]
     frame, support = table["frame"], table["support"]
     if f"{axis}_true" in table:
-        axes.plot(frame, table[f"{axis}_true"], color="black", linewidth=1.2, label="truth")
+        true = table[f"{axis}_true"]
+        marker = "." if true.isna().any() else ""  # A line does not show single labelled frames.
+        axes.plot(frame, true, color="black", linewidth=1.2, marker=marker, label="truth")
     for baseline, style in (("linear", ":"), ("hold", "--")):
         if baseline in tables:
             axes.plot(tables[baseline]["frame"], tables[baseline][axis], style, color="0.6", label=baseline)

@@ -7,10 +7,12 @@ rating_files                one person's continuous rating of a video, and the s
 csv_labels, elan, nova      readers of labels; `nova` also reads ratings
 csv_ratings, carma, darma,  readers of ratings
 pagan
+estimates                   per-frame estimates of another tool
 traces                      predicted labels as one trace per track, which is what is exported
 elan_export, nova_export,   writers
 huggingface
 formats                     the table of formats
+duplicates                  refuses two labels of one face by the same annotator
 labels, ratings             `read_labels` and `read_rating`, which pick the reader of a file
 
 These files come from anywhere. A label is never guessed, clipped or moved silently: what cannot be used raises a

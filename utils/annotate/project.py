@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from datasets.annotations.labels import read_labels
+from datasets.video.jobs import VideoJob, find_jobs
 from datasets.video.random_access import VideoFrames
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
 from utils.annotate.session import Session
@@ -18,7 +19,6 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.sources import EvidenceSources
 from utils.labelling.validation import labeller_for_videos
-from utils.videos.jobs import VideoJob, find_jobs
 from utils.videos.label_video import LabellingRunner
 from utils.videos.support import reader_of_sources
 

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from pathlib import Path
 
 import pandas as pd
 
@@ -9,9 +10,12 @@ from datasets.afewva import read_afewva
 from datasets.affectnet import read_affectnet, split_affectnet
 from datasets.demo.dataset import render_demo
 from datasets.images import CropCache, FaceCrops
+from datasets.own_videos import read_own_videos
 from datasets.splits import Splits, split_by_subject
+from utils.base.errors import SettingsError
 from utils.compute import ranks
 from utils.config.common import ScriptSettings
+from utils.config.sections import DataSettings
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +35,33 @@ def read_splits(settings: ScriptSettings) -> Splits:
             demo = settings.demo
             with ranks.rank_zero_first():
                 render_demo(root, demo.seed, demo.people, demo.frames, demo.short_frames, hard=demo.hard)
-        frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
+        if settings.dataset == "videos":
+            frames = read_videos(root, data)
+        else:
+            frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
         splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
     for name, frames in zip(splits._fields, splits, strict=True):
         # AffectNet does not name the people: each of its images counts as a subject.
         people = "" if settings.dataset == "affectnet" else f" of {frames['subject'].nunique()} people"
         log.info("%s: %d images%s", name, len(frames), people)
     return splits
+
+
+def read_videos(root: Path, data: DataSettings) -> pd.DataFrame:
+    """Read a folder of the user's own labelled videos; rank 0 finds the faces, the other ranks read its cache.
+
+    Args:
+        root: the folder.
+        data: the settings `data.cache`, `data.fps` and `data.strict` are used.
+
+    Raises:
+        DataError: a video or its labels cannot be used.
+        SettingsError: there is no cache.
+    """
+    if data.cache is None:
+        raise SettingsError("data.cache is null, but face images of videos are kept there; name a folder")
+    with ranks.rank_zero_first():
+        return read_own_videos(root, data.cache, data.fps, data.strict)
 
 
 class CropReader:

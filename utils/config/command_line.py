@@ -108,7 +108,7 @@ class _Parser(argparse.ArgumentParser):
         self.add_argument(
             "--preset",
             choices=list(kind.presets),
-            help="use the settings of the paper; they override the YAML file, and other options override them",
+            help="use a set of settings; they override the YAML file, and other options override them",
         )
 
     def parse_and_keep(self, _: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from utils.config.sections import DataSettings, DemoSettings, FitSettings, RuntimeSettings, Section
 
-Dataset = Literal["demo", "afewva", "affectnet"]
+Dataset = Literal["demo", "afewva", "affectnet", "videos"]
 
 
 class ScriptSettings(Section, BaseSettings):  # type: ignore[misc]  # pydantic merges the two model_config
@@ -20,11 +20,16 @@ class ScriptSettings(Section, BaseSettings):  # type: ignore[misc]  # pydantic m
     """The options that `--help` shows; `--help-all` shows all of them."""
     ignored_sections: ClassVar[dict[str, type[Section]]] = {}
     """Sections that may stand in the script's YAML file although only another script uses them."""
-    default_roots: ClassVar[dict[str, str]] = {"demo": "demo", "afewva": "AfewVA", "affectnet": "AffectNet"}
+    default_roots: ClassVar[dict[str, str]] = {
+        "demo": "demo",
+        "afewva": "AfewVA",
+        "affectnet": "AffectNet",
+        "videos": "videos",
+    }
     """Data set → its default folder below `data`."""
 
     dataset: Dataset = "demo"
-    """Which data set to use: demo (rendered faces), afewva or affectnet."""
+    """Which data set to use: demo (rendered faces), afewva, affectnet, or videos (your own labelled videos)."""
     name: str = Field("", pattern=r"^[\w.-]*$")
     """Name of the run, which becomes a part of the name of its folder."""
     seed: int = Field(0, ge=0)

@@ -25,6 +25,7 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         "labels",
         "suggest",
         "annotate",
+        "calibrate",
         "checkpoint",
         "evidence",
         "support_set.strategy",
@@ -55,6 +56,9 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     """annotate: network address of the page. Any address other than 127.0.0.1 lets other computers connect."""
     port: int = Field(0, ge=0, le=65535)
     """annotate: port of the page. 0: any free port."""
+    calibrate: Path | None = None
+    """Folder of your own labelled videos, to calibrate fused labels and their intervals on. The calibration is saved
+    beside the checkpoint and used for all videos from then on."""
     checkpoint: Path | None = None
     """Trained network: best.pt or last.pt of a mtclar.py run, or a folder that mtclar.py --export wrote. Default:
     best.pt of the newest run (of the run called --name, if given)."""
@@ -65,6 +69,9 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
 
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
+        if self.calibrate:
+            others = ("annotate", "video", "labels", "suggest", "tier", "overlay")
+            self._refuse(others, "does not go with calibrate; leave it out")
         if self.annotate:
             self._refuse(("video", "suggest", "tier"), "does not go with annotate; leave it out")
         elif self.annotator:

@@ -27,11 +27,15 @@ PAPER: dict[str, dict[str, Any]] = {
     },
 }
 
+FINETUNE: dict[str, dict[str, Any]] = {
+    "train": {"subjects": 12, "epochs": 6, "epoch_size": 960, "lr": 1e-4, "augment": 0.5},
+}
+
 
 class Settings(TrainingScriptSettings):
     """Settings of mtclar.py for training: the fields of config.yaml."""
 
-    presets = {"paper": PAPER}
+    presets = {"paper": PAPER, "finetune": FINETUNE}
     short_help = (
         "dataset",
         "data.root",
@@ -39,9 +43,9 @@ class Settings(TrainingScriptSettings):
         "name",
         "train.epochs",
         "train.batch",
-        "train.lr",
         "train.resume",
         "model.emonet",
+        "model.init",
         "runtime.device",
         "config",
     )
@@ -56,6 +60,8 @@ class Settings(TrainingScriptSettings):
         compare_all = self.train.pairs == "all"
         if compare_all and self.train.batch < 3:
             raise ValueError("train.batch must be 3 or more if train.pairs is all")
+        if self.model.emonet and self.model.init:
+            raise ValueError("model.emonet and model.init both name weights to start from; leave one of them out")
         if self.model.emonet and self.model.width != 256:
             raise ValueError(f"model.emonet: published weights need model.width 256, not {self.model.width}")
         if compare_all and self.train.subjects and self.train.batch % self.train.subjects:

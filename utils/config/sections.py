@@ -56,9 +56,9 @@ class DataSettings(Section):
     """Where the images are, and how they are split and cropped."""
 
     root: Path | None = None
-    """Folder of the data set. Default: data/demo, data/AfewVA or data/AffectNet."""
+    """Folder of the data set. Default: data/demo, data/AfewVA, data/AffectNet or data/videos."""
     fold: int = Field(0, ge=0, le=4)
-    """Which of the five folds of people is the test set (demo, afewva)."""
+    """Which of the five folds of people is the test set (demo, afewva, videos)."""
     validation_share: float = Field(0.15, gt=0, lt=0.5)
     """Fraction of the training people (affectnet: of the training images) held out for validation."""
     expressions: Path | None = None
@@ -67,6 +67,8 @@ class DataSettings(Section):
     pixel_aspect: float = Field(1.0, gt=0.2, lt=5)
     """Width of a pixel divided by its height, for films stored with non-square pixels (afewva: 1.422 for 720×576
     shown at 16:9)."""
+    fps: float = Field(25.0, gt=0, le=1000)
+    """Frames per second of folders of frames (videos)."""
     clean: bool = False
     """Leave out images whose expression contradicts their valence and arousal (affectnet)."""
     strict: bool = False
@@ -74,7 +76,8 @@ class DataSettings(Section):
     image_size: int = Field(64, ge=64, le=4096, multiple_of=64)
     """Width and height of the face crops in pixels. Published weights expect 256."""
     cache: Path | None = Path("data/cache")
-    """Folder in which face crops are cached, so that each film frame is decoded once. null: no cache."""
+    """Folder in which face crops are cached, so that each film frame is decoded once. null: no cache. The data set
+    videos also keeps its face tracks and face images there, and needs it."""
     cache_gb: float = Field(20.0, ge=0)
     """Maximum size of the crop cache in GB."""
     workers: int = Field(1, ge=0)
@@ -108,6 +111,9 @@ class ModelSettings(Section):
     """Dropout probability in the comparison heads."""
     emonet: Path | None = None
     """Published EmoNet weights to start from (emonet_8.pth or emonet_5.pth). The landmark network is then frozen."""
+    init: Path | None = None
+    """Trained network to start from, for fine-tuning: best.pt or last.pt of a mtclar.py run with the same width, fusion
+    and image size."""
 
 
 class FitSettings(Section):

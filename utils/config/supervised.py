@@ -24,9 +24,9 @@ class SupervisedDataSettings(DataSettings):
     """Where the images are, and how they are split and cropped."""
 
     root: Path | None = None
-    """Folder of the data set. Default: data/demo_sl, data/AfewVA or data/AffectNet."""
+    """Folder of the data set. Default: data/demo_sl, data/AfewVA, data/AffectNet or data/videos."""
     fold: Literal["0", "1", "2", "3", "4", "all"] = "all"  # type: ignore[assignment]
-    """Which of the five folds of people is the test set (demo, afewva). all: each of them in turn."""
+    """Which of the five folds of people is the test set (demo, afewva, videos). all: each of them in turn."""
     image_size: int | None = Field(None, ge=64, multiple_of=64)  # type: ignore[assignment]
     """Width and height of the face crops in pixels. Default: the size that the encoder was trained on; 256 for
     published weights."""

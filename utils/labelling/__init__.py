@@ -7,7 +7,8 @@ Modules, from low to high; a module imports only modules above it in this list:
     gp            its posterior at the frames of one clip, for one axis
     outliers      rejection of outliers among the given labels
     mixture       two posteriors, with and without the evidence, weighted by how well they predict the given labels
-    calibration   the fitted parameters of a network, and calibration.json
+    calibration   the fitted parameters of the sources of evidence, and calibration.json
+    adaptation    fits sources that are not calibrated to the given labels
     support       strategies: which frames of a clip are labelled
     fitting       fits a calibration
     anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged
@@ -17,10 +18,10 @@ Modules, from low to high; a module imports only modules above it in this list:
     agreement     agreement of several annotators
     incremental   the posteriors of `mixture`, fast to compute again after each label
     labeller      a network, its runtime and its calibration: labels clips by any rule
+    sources       the sources of evidence: networks and tables
     clips         reads and encodes the clips of a data set
     foreign       fits the constant error of evidence that comes from anchors of other people
     validation    calibrates a network on the validation clips of a data set
-    zero_shot     absolute estimates of a network, as a baseline
     dataset       labels the test clips of a data set
     scores        scores estimated labels against true labels
     report        tables and figures of a labelled data set
@@ -39,9 +40,11 @@ Glossary:
     estimated label  the label that this package computes for a frame.
     latent label f   the Gaussian process of one axis over time. True labels scatter about it by the nugget, a standard
                      deviation.
-    evidence         the network's prediction of the valence and arousal of each frame relative to the clip: the mean of
-                     the predicted differences, frame minus reference frame, over up to 64 frames of the clip. Example:
-                     evidence -0.1, 0.0, 0.3 and a given label 0.2 on the second frame suggest 0.1, 0.2 and 0.5.
+    evidence         estimates of the valence and arousal of each frame by one or several sources. That of the Siamese
+                     network is relative to the clip: the mean of the predicted differences, frame minus reference
+                     frame, over up to 64 frames of the clip. Example: evidence -0.1, 0.0, 0.3 and a given label 0.2 on
+                     the second frame suggest 0.1, 0.2 and 0.5. That of EmoNet, of a supervised head or of another tool
+                     is absolute.
     rule             the method that turns anchors into estimated labels: `fused`, which uses the Gaussian process, or
                      one of `anchors.ANCHOR_RULES`.
     baseline         a method to compare with: from labels and time alone (hold, linear), or from a network without

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from datasets.columns import AXES
+from datasets.frames import TIME, is_labelled
 from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
@@ -16,7 +17,7 @@ from utils.labelling.labeller import Labeller
 from utils.labelling.sources import AbsoluteSource, EvidenceSources, NetworkSource, clip_evidence
 from utils.labelling.types import Anchors, EncodedClip
 
-FRAME_RATE = 25.0  # frames per second; it is assumed, since the tables of data sets do not contain the frame rate
+FRAME_RATE = 25.0  # frames per second, assumed for data sets whose tables do not contain times
 
 
 class DatasetClip(NamedTuple):
@@ -36,6 +37,11 @@ class DatasetClip(NamedTuple):
     def labels(self) -> np.ndarray:
         """(N, 2) true labels, from the data set; NaN = not labelled."""
         return self.frames[list(AXES)].to_numpy(np.float64)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Ascending indices of the frames that have a true label."""
+        return np.flatnonzero(is_labelled(self.frames))
 
     def anchors(self, indices: np.ndarray, labels: np.ndarray, error: float = 0.0) -> Anchors:
         """Anchors at frames of this clip.
@@ -96,8 +102,7 @@ class ClipReader:
         if not frames["clip"].duplicated().any():
             raise DataError("the data set holds single images, no clips; label the demo, AFEW-VA or your own video")
         parts = [
-            (str(name), part.reset_index(drop=True), part["frame"].to_numpy() / FRAME_RATE)
-            for name, part in frames.groupby("clip", sort=False)
+            (str(name), part.reset_index(drop=True), _times(part)) for name, part in frames.groupby("clip", sort=False)
         ]
         embeddings = self.embed([part for _, part, _ in parts])
         absolute: list[np.ndarray | None] = [None] * len(parts)
@@ -114,3 +119,8 @@ class ClipReader:
         if model is None or self.cache is None:
             return [torch.empty(len(table), 0) for table in tables]
         return encode_clips(model, [self.crops(table) for table in tables], self.cache, self.workers)
+
+
+def _times(frames: pd.DataFrame) -> np.ndarray:
+    """(N,) seconds of the rows of a clip."""
+    return frames[TIME].to_numpy() if TIME in frames else frames["frame"].to_numpy() / FRAME_RATE

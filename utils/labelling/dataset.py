@@ -180,13 +180,22 @@ def clip_anchors(
 
 
 def choose_support(labeller: Labeller, clip: DatasetClip, clip_index: int, settings: LabelSettings) -> np.ndarray:
-    """Ascending indices (A,) of the frames to label, by the settings' strategy; arguments as for `clip_anchors`."""
+    """Ascending indices (A,) of the frames to label, by the settings' strategy; arguments as for `clip_anchors`.
+
+    If only some frames of the clip have a true label, the strategy chooses among these.
+    """
     strategy, amount = settings.support_set.strategy, settings.support_set.amount
+    labelled = clip.labelled
     if strategy == "suggested":
+        if len(labelled) < len(clip.frames):
+            raise DataError(
+                f"clip {clip.name}: the strategy suggested may choose any frame, but only {len(labelled)} of "
+                f"{len(clip.frames)} are labelled; set support_set.strategy to uniform_k"
+            )
         suggestions = labeller.suggest(clip.encoded, None, amount)
         return np.sort([suggestion.frame_index for suggestion in suggestions])
     rng = np.random.default_rng([settings.seed, SUPPORT_SEED_STREAM, clip_index])
-    return SUPPORT_STRATEGIES[strategy](clip.encoded.embeddings.cpu().numpy(), amount, rng)
+    return labelled[SUPPORT_STRATEGIES[strategy](clip.encoded.embeddings.cpu().numpy()[labelled], amount, rng)]
 
 
 def _support_of_clip(clip: DatasetClip, support_from_csv: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +206,11 @@ def _support_of_clip(clip: DatasetClip, support_from_csv: pd.DataFrame) -> tuple
         raise DataError(f"clip {clip.name} has no frame {missing['frame'].iloc[0]:g}; correct support_set.csv")
     indices = np.searchsorted(clip.frames["frame"].to_numpy(), support["frame"].to_numpy())
     given = support[list(AXES)].to_numpy(np.float64)
-    return indices, np.where(np.isfinite(given), given, clip.labels[indices])
+    labels = np.where(np.isfinite(given), given, clip.labels[indices])
+    if not np.isfinite(labels).all():
+        frame = support["frame"].iloc[int(np.argmin(np.isfinite(labels).all(1)))]
+        raise DataError(f"clip {clip.name}, frame {frame:g} has no label; add valence and arousal to support_set.csv")
+    return indices, labels
 
 
 def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:

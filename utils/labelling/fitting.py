@@ -44,14 +44,14 @@ from utils.labelling.process import (
     scale_errors,
     smoothed_rate,
 )
-from utils.labelling.support import SupportStrategy, every_n, uniform_k
+from utils.labelling.support import SupportStrategy, evenly_spaced, every_n, uniform_k
 from utils.labelling.types import LabelObservations
 
 SupportSets = tuple[tuple[SupportStrategy, int], ...]
 
 NARROWEST_WIDTH = NORMAL_WIDTH / 2  # Fitted interval widths are not allowed to be smaller.
 FOLDS = 2  # The clips are divided into this many folds to fit the interval widths.
-LONGEST_SEGMENT = 240  # Longer validation clips are fitted in segments of up to this many frames.
+LONGEST_SEGMENT = 240  # Longer clips are fitted in segments of up to this many frames.
 SIMULATED_SUPPORT = (
     (every_n, 20),
     (every_n, 40),
@@ -100,14 +100,14 @@ def fit_calibration(clips: list[CalibrationClip], relative: tuple[bool, ...] = (
 
 
 class _FitProblem(NamedTuple):
-    """One axis of a segment of N frames with one simulated support-set.
+    """One axis of a segment of N frames with one simulated support-set. The evidence of all N frames is used.
 
     Attributes:
         times: (N,) seconds, from 0.
         evidence: (N, E) evidence of the sources; NaN = no value.
-        labels: (N,) true labels.
+        labels: (N,) true labels; NaN = not labelled.
         support: (A,) frame indices of the support frames.
-        targets: (N - A,) frame indices of the other frames, whose labels are predicted.
+        targets: frame indices of the other labelled frames, whose labels are predicted.
     """
 
     times: np.ndarray
@@ -306,21 +306,32 @@ def _simulate_support(clip: CalibrationClip, axis: int, support_sets: SupportSet
     """Yields a fit problem for each segment of the clip and each of the support-sets."""
     rng = np.random.default_rng(0)  # Every strategy has this argument, but those of the support-sets do not use it.
     labelled = np.flatnonzero(np.isfinite(clip.labels[:, axis]))
-    for rows in np.array_split(labelled, -(-len(labelled) // LONGEST_SEGMENT) or 1):
+    for part in np.array_split(labelled, -(-len(labelled) // LONGEST_SEGMENT) or 1):
         for strategy, amount in support_sets:
-            # These strategies use only the number of frames, so `rows` can be passed in place of embeddings.
-            support = strategy(rows, amount, rng)
-            if len(support) < len(rows):
-                yield _make_problem(clip, rows, support, axis)
+            # These strategies use only the number of frames, so `part` can be passed in place of embeddings.
+            support = strategy(part, amount, rng)
+            if len(support) < len(part):
+                yield _make_problem(clip, part, support, axis)
 
 
-def _make_problem(clip: CalibrationClip, rows: np.ndarray, support: np.ndarray, axis: int) -> _FitProblem:
+def _make_problem(clip: CalibrationClip, labelled: np.ndarray, support: np.ndarray, axis: int) -> _FitProblem:
+    """The problem of a segment.
+
+    Args:
+        clip: the clip.
+        labelled: indices of the labelled frames of the segment.
+        support: those that are support frames, as indices into `labelled`.
+        axis: the axis.
+    """
+    between = np.setdiff1d(np.arange(labelled[0], labelled[-1]), labelled)
+    rows = np.union1d(labelled, evenly_spaced(between, LONGEST_SEGMENT - len(labelled)))
+    observed = np.searchsorted(rows, labelled)
     return _FitProblem(
         clip.times[rows] - clip.times[rows[0]],
         clip.evidence[rows, :, axis].astype(np.float64),
         clip.labels[rows, axis].astype(np.float64),
-        support,
-        np.setdiff1d(np.arange(len(rows)), support),
+        observed[support],
+        np.delete(observed, support),
     )
 
 

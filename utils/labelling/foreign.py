@@ -25,10 +25,10 @@ def fit_foreign_offsets(labeller: Labeller, clips: list[DatasetClip]) -> tuple[F
 
     Args:
         labeller: compares the frames.
-        clips: clips of different people that the network was not trained on. With fewer than FEWEST_CLIPS clips whose
-            frames are all labelled, the default offsets are returned.
+        clips: clips of different people that the network was not trained on. With fewer than FEWEST_CLIPS clips of at
+            least ANCHORS_PER_CLIP labelled frames, the default offsets are returned.
     """
-    labelled = [clip for clip in clips if np.isfinite(clip.labels).all()][:MOST_CLIPS]
+    labelled = [clip for clip in clips if len(clip.labelled) >= ANCHORS_PER_CLIP][:MOST_CLIPS]
     if len(labelled) < FEWEST_CLIPS:
         return DEFAULT_OFFSET, DEFAULT_OFFSET
     errors = _constant_errors(labeller, labelled)
@@ -49,10 +49,10 @@ def _constant_errors(labeller: Labeller, clips: list[DatasetClip]) -> np.ndarray
     """(C, C, 2) mean error of the evidence of each clip (row) from anchors of each other clip; NaN on the diagonal."""
     errors = np.full((len(clips), len(clips), 2), np.nan)
     for column, other in enumerate(clips):
-        indices = middles_of_parts(np.arange(len(other.frames)), ANCHORS_PER_CLIP)
+        indices = middles_of_parts(other.labelled, ANCHORS_PER_CLIP)
         anchors, level = other.encoded.embeddings[torch.from_numpy(indices)], other.labels[indices].mean(0)
         for row, clip in enumerate(clips):
             if row != column:
                 evidence = level + labeller.mean_difference(clip.encoded.embeddings, anchors)
-                errors[row, column] = (evidence - clip.labels).mean(0)
+                errors[row, column] = np.nanmean(evidence - clip.labels, axis=0)
     return errors

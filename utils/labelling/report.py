@@ -1,11 +1,14 @@
 """The report on the estimated labels of a data set: tables, figures, and a short table on standard output."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from datasets.columns import AXES
 from utils.base.text import safe_name
 from utils.config.sections import SupportSettings
 from utils.labelling.anchors import FUSED
+from utils.labelling.calibration import FILE_NAME, Calibration
 from utils.labelling.scores import score_methods
 from utils.metrics import SCORES
 from utils.plots import plane_figure, trace_figure
@@ -41,6 +44,9 @@ def report_labels(
         plots.append(run.save_figure(f"clip_{safe_name(clip)}.png", trace_figure(clip, settings.rule, of_clip)))
     support = chosen["support"]
     scored = "all frames" if settings.score_support else "frames without a support label"
+    known = chosen[f"{AXES[0]}_true"].notna()
+    if not known.all():
+        scored = f"{scored} whose true label is known ({(known & (~support | settings.score_support)).sum()})"
     print(
         f"\n{len(chosen)} frames of {chosen['clip'].nunique()} clips, {support.sum()} of them support frames "
         f"({support.mean():.1%}); scored: {scored}"
@@ -81,3 +87,16 @@ def interval_line(scores: pd.DataFrame) -> str:
     fused = scores[(scores["method"] == FUSED) & (scores["average"] == "pooled")].iloc[0]
     parts = [f"{axis} coverage {fused[f'{axis}_coverage']:.1%}, width {fused[f'{axis}_width']:.2f}" for axis in AXES]
     return f"\n90 % intervals of {FUSED}: {'; '.join(parts)}"
+
+
+def report_calibration(calibration: Calibration, checkpoint: Path) -> None:
+    """Prints what was fitted on the user's own videos, and where it is saved."""
+    print(f"\ncalibrated on {calibration.clips} clips of {calibration.source}")
+    for axis, fitted in zip(AXES, calibration.axes, strict=True):
+        evidence, widths = fitted.parameters.evidence[0], fitted.interval_widths.widths
+        print(
+            f"{axis:8} error of the evidence: {evidence.ou:.2f} slow, {evidence.observation_noise:.2f} per frame; "
+            f"scatter of the labels: {fitted.parameters.process.nugget:.2f}; 90 % intervals: ± {min(widths):.2f} to "
+            f"{max(widths):.2f} standard deviations"
+        )
+    print(f"\nsaved in    {checkpoint.parent / FILE_NAME}")

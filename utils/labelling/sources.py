@@ -4,6 +4,7 @@ To add a kind of source, write a class with a name, load it in `load_sources`, a
 `clip_evidence`, for data sets, and in `utils.videos.face_video`, for videos.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,19 +15,16 @@ from datasets.annotations.estimates import Estimates, read_estimates, without_fr
 from models.emonet import IMAGE_SIZE
 from models.estimator import AffectEstimator
 from models.mtclar import MTCLAR
-from utils.base.errors import CheckpointError
+from utils.base.errors import CheckpointError, SettingsError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.compute.runtime import Runtime
-from utils.config.common import ScriptSettings
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
-from utils.config.layers import merge_layers
 from utils.config.manifest import Input
-from utils.config.mtclar import Settings
-from utils.config.supervised import SupervisedSettings
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
 from utils.runs.manifest import path_input
-from utils.runs.trained import log_network, refuse_known_people, trained_layer
+from utils.runs.trained import log_network, refuse_known_splits, refuse_seen_people
+from utils.runs.trainings import trainings_of
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
@@ -40,6 +38,7 @@ class NetworkSource(NamedTuple):
         checkpoint: file of its weights.
         image_size: side in pixels of the images that it takes.
         cache: its estimates on disk.
+        trainings: descriptions of its trainings, see `utils.runs.trainings`; empty for published EmoNet.
     """
 
     name: str
@@ -47,6 +46,7 @@ class NetworkSource(NamedTuple):
     checkpoint: Path
     image_size: int
     cache: EmbeddingCache
+    trainings: Sequence[Mapping[str, Any]] = ()
 
     @property
     def path(self) -> Path:
@@ -81,11 +81,30 @@ class EvidenceSources(NamedTuple):
         model: the Siamese network, on the runtime's device; None: it is not used.
         checkpoint: file of its weights; None: it is not used.
         absolute: the other sources.
+        trained: settings that the Siamese network was trained with; None: it is not used.
     """
 
     model: MTCLAR | None
     checkpoint: Path | None
     absolute: tuple[AbsoluteSource, ...] = ()
+    trained: Mapping[str, Any] | None = None
+
+    def trainings(self) -> dict[Path, Sequence[Mapping[str, Any]]]:
+        """Checkpoint → the trainings of its network, as far as they are known."""
+        own = {self.checkpoint: trainings_of(self.trained)} if self.checkpoint and self.trained else {}
+        return own | {one.checkpoint: one.trainings for one in self.absolute if isinstance(one, NetworkSource)}
+
+    def refuse_seen_people(self, settings: LabelSettings, test: pd.DataFrame) -> None:
+        """Raises DataError if a network was trained on people of a test set in the user's own videos."""
+        for path, trainings in self.trainings().items():
+            refuse_seen_people(settings, test, trainings, path)
+
+    def only_network(self) -> Path:
+        """The checkpoint of the only source. Raises SettingsError if there are several, or it is a table."""
+        checkpoint, *others = self.checkpoints
+        if others or checkpoint is None:
+            raise SettingsError("calibrate fits one network; name a single one in evidence")
+        return checkpoint
 
     @property
     def relative(self) -> tuple[bool, ...]:
@@ -161,17 +180,18 @@ def load_absolute_sources(settings: LabelSettings, runtime: Runtime) -> tuple[Ab
 def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> NetworkSource:
     kind = read_kind(path)
     if kind == "mtclar":
-        raise CheckpointError(
-            f"{path}: holds MT-CLAR; write {MTCLAR_EVIDENCE} in evidence, and name it by --checkpoint"
-        )
+        raise CheckpointError(f"{path}: holds MT-CLAR; name it by --checkpoint, and add {MTCLAR_EVIDENCE} to evidence")
+    trainings: list[Mapping[str, Any]] = []
     if kind == "supervised":
-        name, checkpoint = "MT-CLAR + SL", load_head(path)
-        _refuse_known_people(checkpoint, settings, path)
-        estimator, image_size = AffectEstimator(checkpoint.model), checkpoint.settings["data"]["image_size"]
+        name, head = "MT-CLAR + SL", load_head(path)
+        for one in filter(None, (head.settings, head.encoder_settings)):
+            trainings += trainings_of(one)
+        refuse_known_splits(settings, trainings, path)
+        estimator, image_size = AffectEstimator(head.model), head.settings["data"]["image_size"]
     else:
         name, estimator, image_size = "EmoNet", AffectEstimator(load_emonet(path)), IMAGE_SIZE
     cache = EmbeddingCache.of_network(path, settings.runs, runtime)
-    return NetworkSource(name, runtime.to_device(estimator), path, image_size, cache)
+    return NetworkSource(name, runtime.to_device(estimator), path, image_size, cache, trainings)
 
 
 def load_head(path: Path) -> SupervisedCheckpoint:
@@ -180,12 +200,6 @@ def load_head(path: Path) -> SupervisedCheckpoint:
     if checkpoint.settings["task"] != "valence_arousal":
         raise CheckpointError(f"{path}: was trained for expressions; name a head for valence and arousal")
     return checkpoint
-
-
-def _refuse_known_people(checkpoint: SupervisedCheckpoint, settings: ScriptSettings, path: Path) -> None:
-    for kind, trained in ((SupervisedSettings, checkpoint.settings), (Settings, checkpoint.encoder_settings)):
-        if trained:
-            refuse_known_people(settings, merge_layers(kind, [trained_layer(path, trained)]), path)
 
 
 def clip_evidence(

@@ -18,6 +18,7 @@ from utils.base.errors import CheckpointError
 from utils.base.files import write_atomically
 from utils.compute import ranks
 from utils.config.sections import ModelSettings
+from utils.runs.trainings import HISTORY, TRAININGS, describe_trainings
 
 FORMAT = 2
 """Version of the checkpoint format. Files without the entry `format` are version 1, which has the same entries."""
@@ -25,7 +26,7 @@ SCRIPTS = {"mtclar": "mtclar.py", "supervised": "mtclar_sl.py"}
 """Kind of network → the script that trains it."""
 REQUIRED_SETTINGS = {"dataset", "seed", "demo", "data", "pairs"}
 """The settings that a checkpoint of mtclar.py must hold besides those of the network: DATA_AND_SPLIT_KEYS of
-`utils.runs.trained`, and how its pairs were drawn."""
+`utils.runs.trainings`, and how its pairs were drawn."""
 EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; licence CC BY-NC-ND)"
 
 
@@ -87,6 +88,8 @@ def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
     """Returns the network in a checkpoint of mtclar.py, in eval mode, and the settings that it was trained with.
 
+    The settings have the further entry `TRAININGS`, see `utils.runs.trainings`.
+
     Raises:
         CheckpointError: as `read_checkpoint`, or the settings or weights are incomplete.
     """
@@ -99,6 +102,7 @@ def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
             raise KeyError(min(missing))
         model = MTCLAR(network.width, network.fusion, network.dropout)
         load_model(model, content["model"], path)
+        settings[TRAININGS] = describe_trainings(settings, content.get(HISTORY))
     return model.eval(), settings
 
 
@@ -107,8 +111,8 @@ class SupervisedCheckpoint(NamedTuple):
 
     Attributes:
         model: encoder and head, in eval mode.
-        settings: the settings that the head was trained with.
-        encoder_settings: the settings that the encoder was trained with; None for published EmoNet.
+        settings: the settings that the head was trained with, with the further entry `TRAININGS`.
+        encoder_settings: the same of the encoder; None for published EmoNet.
     """
 
     model: Supervised
@@ -142,6 +146,7 @@ def load_supervised(path: Path) -> SupervisedCheckpoint:
         head = SupervisedHead.for_task(settings["task"], settings["head"]["tanh"], settings["head"]["dropout"])
         load_model(encoder, about["encoder"], path)
         load_model(head, content["model"], path)
+        settings[TRAININGS] = describe_trainings(settings, content.get(HISTORY))
         return SupervisedCheckpoint(Supervised(encoder, head), settings, about["encoder_settings"])
 
 
@@ -198,6 +203,40 @@ def start_from_emonet(encoder: Encoder, path: Path) -> None:
     """
     encoder.load_state_dict(load_emonet(path).encoder.state_dict())
     encoder.freeze_landmarks()
+
+
+def start_from_mtclar(model: MTCLAR, path: Path, image_size: int) -> list[dict[str, Any]]:
+    """Copies the weights of a trained network into a new one, for fine-tuning.
+
+    If the landmark network was frozen in an earlier training, it is frozen again.
+
+    Args:
+        model: the new network.
+        path: best.pt or last.pt of a mtclar.py run.
+        image_size: side in pixels of the images of the new training.
+
+    Returns:
+        The data of the trainings that the weights come from, see `TRAININGS`.
+
+    Raises:
+        CheckpointError: as `load_mtclar`, or the networks or image sizes differ.
+    """
+    trained, settings = load_mtclar(path)
+    with _incomplete_content_as_error(path):
+        found = {
+            "model.width": trained.encoder.width,
+            "model.fusion": trained.fusion,
+            "data.image_size": settings["data"]["image_size"],
+        }
+        frozen = any(training["emonet"] for training in settings[TRAININGS])
+    wanted = {"model.width": model.encoder.width, "model.fusion": model.fusion, "data.image_size": image_size}
+    if found != wanted:
+        options = " ".join(f"--{name} {value}" for name, value in found.items())
+        raise CheckpointError(f"{path}: was trained with other settings than this run; add {options}")
+    model.load_state_dict(trained.state_dict())
+    if frozen:
+        model.encoder.freeze_landmarks()
+    return settings[TRAININGS]
 
 
 @contextlib.contextmanager

@@ -6,19 +6,22 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from utils.base.errors import SettingsError
+from utils.base.errors import DataError, SettingsError
+from utils.base.text import listed
 from utils.config.common import ScriptSettings
 from utils.config.labelling import LabelSettings
 from utils.config.layers import Layer, merge_layers, value_of
 from utils.config.supervised import PredictSettings, SupervisedSettings
 from utils.runs.find import find_checkpoints, find_runs, network_file
+from utils.runs.trainings import DATA_AND_SPLIT_KEYS, trainings_of
+
+if TYPE_CHECKING:  # pandas takes time to import, which --help must not wait for
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
-DATA_AND_SPLIT_KEYS = ("dataset", "seed", "demo", "data")
-"""The settings in a checkpoint that determine the data and its split."""
 KEYS_TIED_TO_ONE_DATA_SET = ("root", "expressions", "pixel_aspect")
 """The settings of the section data that must not be used with another data set."""
 
@@ -135,8 +138,8 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         layer = layer[0], layer[1] | {"data": kept}
         file = _without_other_data(file, dataset)
     settings = merge_layers(LabelSettings, [file, layer, *command_line])
-    refuse_known_people(settings, trained_settings, checkpoint)
-    return settings.model_copy(update={"checkpoint": checkpoint})
+    refuse_known_splits(settings, trainings_of(trained), checkpoint)
+    return settings
 
 
 def refuse_known_people(
@@ -153,7 +156,7 @@ def refuse_known_people(
         checkpoint: path of the network, for the message.
         remedy: a further remedy to add to the message.
     """
-    same_root = settings.data_root.resolve() == trained_settings.data_root.resolve()
+    same_root = _same_folder(settings, trained_settings)
     both_demo = settings.dataset == trained_settings.dataset == "demo"
     if not same_root and not (both_demo and settings.demo.seed == trained_settings.demo.seed):
         return
@@ -167,6 +170,68 @@ def refuse_known_people(
                 "another split of the same data would test people that the network was trained on; leave "
                 f"{name} unchanged, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
             )
+
+
+def refuse_known_splits(
+    settings: ScriptSettings,
+    trainings: Sequence[Mapping[str, Any]],
+    checkpoint: Path,
+    remedy: str = "",
+    kind: type[ScriptSettings] = LabelSettings,
+) -> None:
+    """Raises SettingsError as `refuse_known_people` does, for every training that a network comes from.
+
+    Args:
+        settings: the settings of this run.
+        trainings: descriptions of the trainings, see `utils.runs.trainings`.
+        checkpoint: path of the network, for the message.
+        remedy: a further remedy to add to the message.
+        kind: class of the settings of the trainings.
+    """
+    for training in trainings:
+        refuse_known_people(settings, merge_layers(kind, [trained_layer(checkpoint, training)]), checkpoint, remedy)
+
+
+def refuse_seen_people(
+    settings: ScriptSettings,
+    test: "pd.DataFrame",
+    trainings: Sequence[Mapping[str, Any]],
+    checkpoint: Path,
+    kind: type[ScriptSettings] = LabelSettings,
+) -> None:
+    """Raises DataError if a network was trained on people of a test set in the user's own videos.
+
+    `refuse_known_splits` compares settings only, but the videos in a folder may change between two runs.
+
+    Args:
+        test: frame table of the test set. The other arguments are those of `refuse_known_splits`.
+    """
+    for training in trainings:
+        trained = merge_layers(kind, [trained_layer(checkpoint, training)])
+        if not settings.dataset == trained.dataset == "videos" or not _same_folder(settings, trained):
+            continue
+        known = sorted(set(test["subject"]) & set(training.get("people", [])))
+        if known:
+            raise DataError(
+                f"{checkpoint}: was trained on people who are now in the test set: {listed(known)}. The videos or "
+                f"{trained.data_root}/people.csv have changed since; train a network anew, or move new videos to "
+                "another folder"
+            )
+
+
+def refuse_trained_folder(folder: Path, trainings: Sequence[Mapping[str, Any]], checkpoint: Path) -> None:
+    """Raises SettingsError if a network was trained on the videos in a folder."""
+    for training in trainings:
+        trained = merge_layers(LabelSettings, [trained_layer(checkpoint, training)])
+        if trained.dataset == "videos" and trained.data_root.resolve() == folder.resolve():
+            raise SettingsError(
+                f"calibrate: {checkpoint} was trained on videos in {folder}, where it looks too accurate; name videos "
+                "of other people"
+            )
+
+
+def _same_folder(settings: ScriptSettings, other: ScriptSettings) -> bool:
+    return settings.data_root.resolve() == other.data_root.resolve()
 
 
 def _without_other_data(file: Layer, dataset: str) -> Layer:

@@ -8,10 +8,11 @@ from utils.config.layers import merge_layers
 from utils.config.mtclar import Settings
 from utils.config.supervised import SupervisedSettings
 from utils.runs.checkpoint import load_emonet, load_mtclar
-from utils.runs.trained import checkpoint_path, newest_match, refuse_known_people, trained_layer
+from utils.runs.trained import checkpoint_path, newest_match, refuse_known_splits, trained_layer
+from utils.runs.trainings import trainings_of
 
 FOLD_REMEDY = ", or give each fold a network of its own: --checkpoint 'runs/mtclar/*_fold{fold}/best.pt'"
-"""Remedy for AFEW-VA, where a network that is trained on one fold knows the test people of the other folds."""
+"""Remedy for data sets of several folds, where a network of one fold was trained on the test people of the others."""
 
 
 class FrozenEncoder(NamedTuple):
@@ -47,7 +48,8 @@ def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
     path = newest_match(checkpoint_path(settings))
     model, content = load_mtclar(path)
     trained = merge_layers(Settings, [trained_layer(path, content)])
-    refuse_known_people(settings, trained, path, FOLD_REMEDY if settings.dataset == "afewva" else "")
+    remedy = FOLD_REMEDY if settings.dataset in ("afewva", "videos") else ""
+    refuse_known_splits(settings, trainings_of(content), path, remedy)
     return FrozenEncoder(path, _frozen(model.encoder), trained.data.image_size, content)
 
 

@@ -16,6 +16,8 @@ from utils.compute.seeds import seed_step
 from utils.config.supervised import SupervisedSettings
 from utils.runs.checkpoint import read_checkpoint
 from utils.runs.run_folder import RunFolder
+from utils.runs.trained import refuse_seen_people
+from utils.runs.trainings import trainings_of
 from utils.supervised.baselines import baseline_predictions
 from utils.supervised.encoders import FrozenEncoder, load_encoder
 from utils.supervised.features import FeatureReader, labelled_splits
@@ -49,7 +51,10 @@ def prepare_fold(settings: SupervisedSettings) -> Fold:
     """
     encoder = load_encoder(settings)
     settings.data.image_size = settings.data.image_size or encoder.image_size
-    return Fold(settings, encoder, labelled_splits(read_splits(settings), TARGETS[settings.task]))
+    splits = read_splits(settings)
+    if encoder.settings:
+        refuse_seen_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
+    return Fold(settings, encoder, labelled_splits(splits, TARGETS[settings.task]))
 
 
 def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataFrame]:

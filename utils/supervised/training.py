@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from datasets.pairs import SameExpression
 from models.supervised import SupervisedHead
 from utils.config.supervised import SupervisedSettings
+from utils.runs.trainings import training_history
 from utils.supervised.features import Features
 from utils.supervised.targets import TARGETS, class_weights
 from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
@@ -26,6 +27,7 @@ class SupervisedTraining:
         model: the head.
         extra_content: entries of best.pt besides the head, from which the encoder is built again.
         target: what the head predicts.
+        history: who the head is trained on, see `utils.runs.trainings`.
     """
 
     kind = "supervised"
@@ -42,6 +44,7 @@ class SupervisedTraining:
         self.settings, self.extra_content = settings, extra_content
         self.target = TARGETS[settings.task]
         self.train, self.validation = train, validation
+        self.history = training_history(settings, [train.frames, validation.frames])
         self.train_labels, self.validation_labels = (
             torch.tensor(self.target.labels(features.frames), device=features.embeddings.device)
             for features in (train, validation)

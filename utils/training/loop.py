@@ -40,6 +40,7 @@ class Task(Protocol):
         kind: names the network in checkpoints, "mtclar" or "supervised".
         model: the network to train.
         extra_content: what the network needs besides its weights, stored in best.pt as the single entry "about".
+        history: who is trained on, and earlier trainings, see `utils.runs.trainings`.
     """
 
     kind: str
@@ -49,6 +50,9 @@ class Task(Protocol):
 
     @property
     def extra_content(self) -> Mapping[str, Any]: ...
+
+    @property
+    def history(self) -> Mapping[str, Any]: ...
 
     def steps(self) -> int:
         """Return the number of batches in an epoch."""
@@ -96,7 +100,7 @@ def fit(task: Task, run: RunFolder, settings: TrainingScriptSettings) -> Progres
             once), last.pt is written and Interrupted is raised. A second signal, more than a second after the first,
             raises Interrupted at once, without writing last.pt.
     """
-    state, train = TrainingState(task.kind, task.model, task.steps(), settings), settings.train
+    state, train = TrainingState(task.kind, task.model, task.steps(), settings, task.history), settings.train
     _resume(state, run)
     progress = state.progress
     try:

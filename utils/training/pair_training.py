@@ -1,6 +1,6 @@
 """MT-CLAR's training task: whether two faces show a similar expression, and how much valence and arousal differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from datasets.frames import is_labelled
 from datasets.images import TrainingImages
 from datasets.pairs import draw_batches, draw_pairs
 from datasets.splits import Splits
@@ -18,6 +19,7 @@ from utils.compute.loading import PlannedLoader
 from utils.compute.runtime import Runtime
 from utils.config.mtclar import Settings
 from utils.plots import pair_sheet, similarity_figure
+from utils.runs.trainings import training_history
 from utils.training.losses import PairTargets, mse_weight_at, pair_losses, random_weights
 from utils.training.pair_evaluation import VALIDATION_SEED_STREAM, PairEvaluator
 from utils.training.pair_targets import pair_targets, similarity_criterion
@@ -88,10 +90,12 @@ class PairTraining:
         read_crops: opens the face crops.
         settings: the settings of mtclar.py.
         runtime: device and precision.
+        earlier: earlier trainings of the network, see `utils.runs.trainings`.
 
     Attributes:
         model: the network.
-        frames: frame table of the training set.
+        history: who is trained on, and the earlier trainings.
+        frames: the labelled rows of the frame table of the training set.
         criterion: defines which training images are similar.
         loader: loads the images of the planned batches.
         network: the model in the form that training calls: wrapped in DistributedDataParallel if there are several
@@ -102,11 +106,22 @@ class PairTraining:
     kind = "mtclar"
     extra_content: dict[str, Any] = {}
 
-    def __init__(self, model: MTCLAR, splits: Splits, read_crops: CropReader, settings: Settings, runtime: Runtime):
+    def __init__(
+        self,
+        model: MTCLAR,
+        splits: Splits,
+        read_crops: CropReader,
+        settings: Settings,
+        runtime: Runtime,
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ):
         self.model, self.settings, self.runtime = model, settings, runtime
-        self.frames = splits.train
-        self.criterion = similarity_criterion(splits.train, settings)
-        images = TrainingImages(read_crops(splits.train), settings.train.augment, settings.seed)
+        self.history = training_history(settings, [splits.train, splits.validation], earlier)
+        # In the user's own videos, most frames have no label.
+        has_label = is_labelled(splits.train) | (splits.train["expression"].to_numpy() >= 0)
+        self.frames = splits.train[has_label].reset_index(drop=True)
+        self.criterion = similarity_criterion(self.frames, settings)
+        images = TrainingImages(read_crops(self.frames), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
         # The backends in `utils.compute.backends` encode without gradients, so training compiles the encoder itself.
         if runtime.backend == "compile":

@@ -15,6 +15,7 @@ from utils.base.errors import CheckpointError
 from utils.config.common import TrainingScriptSettings
 from utils.config.sections import FitSettings
 from utils.runs.checkpoint import load_model, read_checkpoint, save_checkpoint
+from utils.runs.trainings import HISTORY
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate of the one-cycle schedule rises."""
@@ -56,6 +57,7 @@ class TrainingState:
         model: the network to train.
         steps: number of steps in an epoch.
         settings: the settings of the run.
+        history: who is trained on, and earlier trainings, see `utils.runs.trainings`.
 
     Attributes:
         optimizer: Adam on the parameters that require gradients.
@@ -63,8 +65,15 @@ class TrainingState:
         progress: how far the run has come.
     """
 
-    def __init__(self, kind: str, model: nn.Module, steps: int, settings: TrainingScriptSettings):
-        self.kind, self.model, self.settings = kind, model, settings
+    def __init__(
+        self,
+        kind: str,
+        model: nn.Module,
+        steps: int,
+        settings: TrainingScriptSettings,
+        history: Mapping[str, Any],
+    ):
+        self.kind, self.model, self.settings, self.history = kind, model, settings, dict(history)
         self.optimizer = torch.optim.Adam(
             [p for p in model.parameters() if p.requires_grad],
             lr=settings.train.lr,
@@ -129,7 +138,8 @@ class TrainingState:
         settings = self.settings.model_dump(mode="json")
         # A resumed run writes the same checkpoints as an uninterrupted one.
         settings["train"]["resume"] = None
-        return {"kind": self.kind, "settings": settings, "epoch": self.progress.epoch, "model": self.model.state_dict()}
+        content = {"kind": self.kind, "settings": settings, "epoch": self.progress.epoch}
+        return content | {"model": self.model.state_dict(), HISTORY: self.history}
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, train: FitSettings, steps: int) -> lr_scheduler.LRScheduler:

@@ -1,7 +1,5 @@
 """Labelling, suggesting and predicting on the user's own videos.
 
-jobs              pairs videos with their label files
-face_tracks       face tracks of a video, cached
 track_embeddings  embeddings of the tracks, cached
 face_video        a video as face tracks with embeddings
 support           the support-set of each track

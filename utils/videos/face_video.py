@@ -14,6 +14,7 @@ from torch import Tensor
 
 from datasets.annotations.estimates import without_frozen
 from datasets.annotations.timeline import Timeline
+from datasets.video.cached_tracks import cached_face_tracks, short_hash, tracks_key
 from datasets.video.reading import Video, open_video
 from datasets.video.tracks import choose_tracks
 from models.emonet import EncodingNetwork
@@ -22,7 +23,6 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.labelling.sources import AbsoluteSource, NetworkSource
-from utils.videos.face_tracks import cached_face_tracks, short_hash, tracks_key
 from utils.videos.track_embeddings import track_embeddings
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pandas as pd
 
+from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError, message_with_path
 from utils.compute import ranks
 from utils.config.labelling import LabelSettings
@@ -15,7 +16,6 @@ from utils.config.supervised import PredictSettings
 from utils.runs.manifest import check_inputs, finish_run, open_run, path_input
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, VideoReader
-from utils.videos.jobs import VideoJob
 
 
 class VideoJobRunner(ABC):

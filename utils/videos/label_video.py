@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from datasets.annotations.labels import read_labels
+from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
@@ -22,7 +23,6 @@ from utils.labelling.types import EncodedClip, Labels
 from utils.labelling.validation import labeller_for_videos
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
-from utils.videos.jobs import VideoJob
 from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
 from utils.videos.support import (
     ResolvedLabels,

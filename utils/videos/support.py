@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from datasets.annotations.duplicates import refuse_duplicates
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
@@ -60,13 +61,7 @@ def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error:
     resolved = pd.DataFrame(rows, columns=["track", "frame", "annotator", *AXES, "where"])
     if resolved.empty:
         raise DataError("none of the labels is of a chosen track; choose another one by --track")
-    duplicates = resolved[resolved.duplicated(["track", "frame", "annotator"], keep=False)]
-    if len(duplicates):
-        first, second = duplicates["where"].iloc[:2]
-        raise DataError(
-            f"{second}: this face already has a label in frame {duplicates['frame'].iloc[0]}, {first}; delete one of "
-            "them, or name their annotators"
-        )
+    refuse_duplicates(resolved)
     groups = resolved.groupby(["track", "frame"])
     means, counts = groups[list(AXES)].mean(), groups.size().to_numpy()
     error = np.maximum(label_error(resolved), annotator_error)

@@ -15,6 +15,7 @@ from datasets.columns import BOX
 from datasets.faces import MARGIN
 from datasets.images import as_tensor
 from datasets.transforms import CentreCrop
+from datasets.video.cached_tracks import short_hash
 from datasets.video.crops import face_crops
 from datasets.video.reading import Video
 from models.emonet import EncodingNetwork
@@ -22,7 +23,6 @@ from utils.base.arrays import load_arrays, save_arrays
 from utils.base.threads import prefetch
 from utils.compute.backends import BackEnd
 from utils.compute.embedding_cache import EmbeddingCache
-from utils.videos.face_tracks import short_hash
 
 FACES_PER_PART = 2048  # faces of a track whose embeddings are saved together
 PREFETCHED_BATCHES = 2  # batches of crops that are decoded before the encoder asks for them
@@ -52,7 +52,7 @@ def track_embeddings(
         faces: rows of the table of faces, of the tracks to encode.
         model: a network with an encoder.
         cache: where embeddings are saved.
-        key: key of all that the faces depend on, see `face_tracks.tracks_key`.
+        key: key of all that the faces depend on, see `datasets.video.cached_tracks.tracks_key`.
         image_size: side in pixels of the network's input.
 
     Returns:

@@ -1,0 +1,132 @@
+"""Who is shown in the face tracks of a set of videos: people.csv, with the columns video, track and person."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from datasets.annotations.cells import parse_track
+from datasets.csv_files import read_small_csv, require_columns
+from utils.base.errors import DataError, did_you_mean
+from utils.base.text import quoted
+
+FILE_NAME = "people.csv"
+COLUMNS = ("video", "track", "person")
+
+_SEVERAL = re.compile(r"[,;/&|+\n]|\band\b")
+
+
+class PersonRow(NamedTuple):
+    """A row of people.csv.
+
+    Attributes:
+        track: number of a track of the video; None = every track of the video.
+        person: name of the person.
+        where: file and row, for messages.
+    """
+
+    track: int | None
+    person: str
+    where: str
+
+
+def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]]:
+    """Read people.csv.
+
+    Args:
+        file: the CSV. The column ``video`` holds names of videos, with or without ending; an empty cell in the column
+            ``track`` stands for every track of the video.
+        videos: the videos of the set.
+
+    Returns:
+        The rows of each video, by its name without ending.
+
+    Raises:
+        DataError: the file cannot be read, or a row names an unknown video, no person or several people, or a track
+            that another row names.
+    """
+    table = read_small_csv(file, ",".join(COLUMNS)).fillna("")
+    require_columns(table.columns, COLUMNS, file)
+    names = {name: video.stem for video in videos for name in (video.name, video.stem)}
+    rows: dict[str, list[PersonRow]] = {video.stem: [] for video in videos}
+    for number, cells in enumerate(table[list(COLUMNS)].to_numpy().tolist(), start=2):  # the header is row 1
+        name, track, person = (cell.strip() for cell in cells)
+        where = f"{file} row {number}"
+        if name not in names:
+            near = did_you_mean(name, sorted({video.stem for video in videos}))
+            raise DataError(f"{where}: {file.parent} holds no video {quoted(name)}{near}; correct or delete the row")
+        row = PersonRow(parse_track(track, where), _parse_person(person, where), where)
+        _refuse_second_row(row, rows[names[name]])
+        rows[names[name]].append(row)
+    return rows
+
+
+def _parse_person(person: str, where: str) -> str:
+    """The name of one person."""
+    if not person:
+        raise DataError(f"{where}: names no person; fill in the cell, or delete the row")
+    if _SEVERAL.search(person):
+        raise DataError(
+            f"{where}: person {quoted(person)} looks like several people, but a track shows one; give each track a row "
+            "of its own, and write a name without , ; / & | + and the word 'and'"
+        )
+    return person
+
+
+def _refuse_second_row(row: PersonRow, others: list[PersonRow]) -> None:
+    """DataError if one of the other rows of the video names the same track, or every track."""
+    other = next((other for other in others if row.track == other.track or None in (row.track, other.track)), None)
+    if other:
+        raise DataError(
+            f"{row.where}: the same track already shows {quoted(other.person)}, {other.where}; a track shows one "
+            "person: delete one of the rows, or correct its track"
+        )
+
+
+def people_of_tracks(
+    rows: list[PersonRow], faces: pd.DataFrame, labelled: Sequence[int], video: Path
+) -> dict[int, str]:
+    """Find the person that each labelled track of a video shows.
+
+    Args:
+        rows: the rows of people.csv for this video.
+        faces: face tracks of the video, as from `datasets.video.tracks.track_faces`.
+        labelled: numbers of the labelled tracks.
+        video: path of the video.
+
+    Returns:
+        Name of the person by number of the labelled track.
+
+    Raises:
+        DataError: a row names an unknown track, a labelled track has no row, or a person is in two tracks at once.
+    """
+    tracks = {int(track): set(of_track) for track, of_track in faces.groupby("track")["frame"] if track >= 0}
+    for row in rows:
+        if row.track is not None and row.track not in tracks:
+            existing = ", ".join(map(str, tracks)) or "none"
+            raise DataError(
+                f"{row.where}: {video} has no track {row.track}, only {existing}; correct or delete the row"
+            )
+    named = {track: row for row in rows for track in (labelled if row.track is None else [row.track])}
+    _refuse_overlap(named, tracks, video)
+    for track in labelled:
+        if track not in named:
+            raise DataError(
+                f"{video.parent / FILE_NAME}: has no row for the labelled track {track} of {video.name}; add "
+                f"{video.stem},{track},<person>"
+            )
+    return {track: named[track].person for track in labelled}
+
+
+def _refuse_overlap(named: dict[int, PersonRow], tracks: dict[int, set[int]], video: Path) -> None:
+    """DataError if two tracks of the same person have a frame in common."""
+    for track, row in named.items():
+        for other, other_row in named.items():
+            common = tracks[track] & tracks[other] if track < other and row.person == other_row.person else set()
+            if common:
+                raise DataError(
+                    f"{other_row.where}: {quoted(row.person)} is in tracks {track} and {other} of {video.name}, but "
+                    f"frame {min(common)} shows both tracks; correct one of the two rows"
+                )

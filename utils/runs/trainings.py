@@ -1,0 +1,62 @@
+"""The trainings that the weights in a checkpoint come from: several, if a network was fine-tuned.
+
+A training is described by a dict: the settings of DATA_AND_SPLIT_KEYS, `emonet` (the published weights that it started
+from, or None) and `people`: for the data set videos, who was in the training and the validation set, and for other data
+sets an empty list.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from utils.config.common import TrainingScriptSettings
+
+if TYPE_CHECKING:  # pandas takes time to import, which --help must not wait for
+    import pandas as pd
+
+DATA_AND_SPLIT_KEYS = ("dataset", "seed", "demo", "data")
+"""The settings in a checkpoint that determine the data and its split."""
+HISTORY = "history"
+"""Entry of a checkpoint: `people`, as above, and `earlier`, the descriptions of earlier trainings."""
+TRAININGS = "trainings"
+"""Entry of the settings that a checkpoint was loaded with: the descriptions, the latest training first."""
+
+
+def training_history(
+    settings: TrainingScriptSettings, seen: "Sequence[pd.DataFrame]", earlier: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Returns the entry HISTORY of a checkpoint.
+
+    Args:
+        settings: the settings of the training.
+        seen: the frame tables of its training and validation set.
+        earlier: the descriptions of the trainings of the network that it starts from.
+    """
+    # The folder of the user's own videos may grow, and is then split anew, so the people themselves are recorded.
+    is_own = settings.dataset == "videos"
+    people = sorted({str(name) for frames in seen for name in frames["subject"]}) if is_own else []
+    return {"people": people, "earlier": list(map(dict, earlier))}
+
+
+def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Returns the descriptions of all trainings of a network, the latest first.
+
+    Args:
+        settings: the settings in its checkpoint.
+        history: the entry HISTORY; None: it was written before fine-tuning was possible.
+
+    Raises:
+        LookupError, TypeError, ValueError: the entry is not valid.
+    """
+    history = history or {"people": [], "earlier": []}
+    own = {name: settings[name] for name in DATA_AND_SPLIT_KEYS}
+    own |= {"emonet": settings.get("model", {}).get("emonet"), "people": history["people"]}
+    trainings = [own, *map(dict, history["earlier"])]
+    for training in trainings:
+        if not {*DATA_AND_SPLIT_KEYS, "emonet"} <= set(training) or not isinstance(training["people"], list):
+            raise ValueError(f"its entry {HISTORY} is not valid")
+    return trainings
+
+
+def trainings_of(settings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Returns the descriptions in settings that a checkpoint was loaded with; without them, the settings alone."""
+    return settings.get(TRAININGS, [settings])
