@@ -11,7 +11,8 @@ not trained on these people, and the calibration was not fitted on them. Labels 
 - RMSE and CCC on the frames without a label, coverage and width of the 90 % intervals, and the expected error;
 - how many suggested labels give the error of evenly spaced ones;
 - which wrong labels the audit finds;
-- what noisy labels do: the error that is estimated for them, and RMSE, coverage and expected error against the truth.
+- what noisy labels do: the error that is estimated for them, and RMSE, coverage and expected error against the truth;
+- whether the frame rate matters: clips of 100 frames per second, and every 2nd, 4th and 8th frame of them.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from benchmarks.unlike_traces import UNLIKE_TRACES
 from datasets.afewva import read_afewva
 from datasets.columns import AXES
 from datasets.demo.dataset import LabelTrace, render_demo
-from datasets.demo.traces import label_trace
+from datasets.demo.traces import FRAME_RATE, label_trace
 from datasets.splits import Splits
 from models.mtclar import MTCLAR
 from utils.compute.data import CropReader, read_splits
@@ -56,6 +57,7 @@ BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels per clip of 60 frames
 MINUTE_BUDGETS = (6, 12, 24, 48, 96)  # labels per minute: one in ten seconds, and more
 TRACE_BUDGETS = (4, 12, 28)  # labels per clip of 240 frames
 STRATEGIES = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
+FRAME_RATE_STEPS, FASTEST = (1, 2, 4, 8), 100.0  # every so manyth frame of clips with this frame rate
 LABELS_PER_WRONG_LABEL, SHIFT = 10, 0.6  # the audit's test: one label in ten is wrong by this much
 
 ANNOTATORS = {  # gain, offset and standard deviation of an annotator's labels
@@ -139,6 +141,8 @@ def main() -> None:
     annotators.to_csv(arguments.folder / "annotators.csv", index=False)
     print(f"\nlabels of imperfect annotators\n{annotators.to_string(index=False, float_format='{:.3f}'.format)}")
     print(f"\naudit, one label in {LABELS_PER_WRONG_LABEL} shifted by {SHIFT}: {audited}")
+    frame_rates = score_frame_rates(trained, arguments.folder, arguments.rate_seeds, settings)
+    print(f"\nthe same clips at other frame rates\n{frame_rates.to_string(index=False, float_format='{:.3f}'.format)}")
     if arguments.plot:
         plot_rmse(table[table["set"] == normal.name]).savefig(arguments.plot, dpi=120)
 
@@ -151,6 +155,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--long_seeds", type=int, nargs="+", default=[115], help="of the set of long clips")
     parser.add_argument("--minute_seeds", type=int, nargs="+", default=[116], help="of the set of clips of a minute")
     parser.add_argument("--trace_seeds", type=int, nargs="+", default=[117], help="of each set of unlike traces")
+    parser.add_argument("--rate_seeds", type=int, nargs="+", default=[118], help="of the set of 100 frames per second")
     parser.add_argument("--folder", type=Path, default=Path("data/label_quality"), help="for demo sets and the table")
     parser.add_argument("--plot", type=Path, help="write a plot of RMSE against the number of labels to this PNG file")
     return parser.parse_args()
@@ -197,12 +202,14 @@ def make_labellers(checkpoint: Path | None) -> tuple[Labeller, Labeller, LabelSe
     return trained, random, settings
 
 
-def render(folder: Path, kind: TestSet) -> pd.DataFrame:
+def render(folder: Path, kind: TestSet, frame_rate: float = FRAME_RATE) -> pd.DataFrame:
     """The frame table of a test set. Demo sets that are missing in the folder are rendered."""
     parts = []
     for seed in kind.seeds:
         root = folder / f"{kind.name}_{seed}"
-        render_demo(root, seed, kind.people, kind.frames, kind.frames, hard=kind.hard, trace=kind.trace)
+        render_demo(
+            root, seed, kind.people, kind.frames, kind.frames, hard=kind.hard, trace=kind.trace, frame_rate=frame_rate
+        )
         frames = read_afewva(root, None, 1.0, False)
         parts.append(frames.assign(clip=f"{seed}/" + frames["clip"]))
     return pd.concat(parts, ignore_index=True)
@@ -293,6 +300,41 @@ def score_fused(clips: EncodedFrames, anchors: list[Anchors]) -> dict[str, float
     labelled = sum(own.labels.size for own in anchors)
     scores |= {"real": np.sqrt(squares.mean()), "expected": np.sqrt(np.mean(expected))}
     return scores | {"contradicted": contradicted / labelled}
+
+
+def score_frame_rates(labeller: Labeller, folder: Path, seeds: list[int], settings: LabelSettings) -> pd.DataFrame:
+    """One row per frame rate: `fused` with a label every 0.8 s, on the frames that all frame rates have."""
+    kind = TestSet("100 fps", seeds, 12, 240)
+    clips = EncodedFrames(labeller, render(folder, kind, FASTEST), settings).clips
+    rows = []
+    for step in FRAME_RATE_STEPS:
+        sampled = [sample_clip(labeller, clip, step) for clip in clips]
+        anchors = []
+        for clip in sampled:
+            indices = np.arange(0, len(clip.frames), 80 // step)
+            anchors.append(clip.anchors(indices, clip.labels[indices]))
+        shared = max(FRAME_RATE_STEPS) // step
+        errors, inside = [], []
+        for clip, own in zip(sampled, anchors, strict=True):
+            labels = labeller.label(clip.encoded, own, FUSED)
+            frames = np.setdiff1d(np.arange(0, len(clip.frames), shared), own.indices)
+            deviations = (labels.values - clip.labels)[frames]
+            errors.append(deviations**2)
+            assert labels.half_widths is not None
+            inside.append(np.abs(deviations) <= labels.half_widths[frames])
+        row: dict[str, float] = {"frames per second": FASTEST / step}
+        for column, axis in enumerate(AXES):
+            row[f"{axis} RMSE"] = float(np.sqrt(np.concatenate(errors)[:, column].mean()))
+            row[f"{axis} coverage"] = float(np.concatenate(inside)[:, column].mean())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sample_clip(labeller: Labeller, clip: DatasetClip, step: int) -> DatasetClip:
+    """Every so manyth frame of a clip with the frame rate FASTEST."""
+    frames = clip.frames.iloc[::step].reset_index(drop=True)
+    encoded = labeller.encode_clip(clip.encoded.embeddings[::step], frames["frame"].to_numpy() / FASTEST)
+    return DatasetClip(clip.name, frames, encoded)
 
 
 def print_tables(scores: pd.DataFrame) -> None:
