@@ -148,6 +148,12 @@ def read_parquet(folder: Path, frames: int) -> np.ndarray:
     return values
 
 
+def given_file(folder: Path) -> Path:
+    """File of the given labels of an ELAN export: a CSV if they are too many for annotations."""
+    table = folder / "clip_given_labels.csv"
+    return table if table.exists() else folder / "clip.eaf"
+
+
 class Trial(NamedTuple):
     """A format: its writer, whether it is one of the project's, and readers by name, with what they read."""
 
@@ -162,7 +168,7 @@ TRIALS = {
         write_export("elan"),
         True,
         {
-            "labelled frames": lambda folder, n: labels_of(folder / "clip.eaf", n),
+            "labelled frames": lambda folder, n: labels_of(given_file(folder), n),
             "trace as labels": lambda folder, n: labels_of(folder / "clip_track0_trace.csv", n),
             "trace as rating": lambda folder, n: rating_of([folder / "clip_track0_trace.csv"], n),
         },

@@ -665,6 +665,7 @@ def test_elan_export_of_too_many_labels_for_annotations(tmp_path, monkeypatch, c
     assert given.name == "out_given_labels.csv" and "8 labels are too many for annotations" in caplog.text
     read = read_labels(given, TIMELINE)
     assert_same_labels(read, given_labels(written))
+    refused("contains no label, but links 'out_given_labels.csv', ", tmp_path / "out.eaf")
     assert set(read["annotator"]) == {"Ada", ""}
 
 

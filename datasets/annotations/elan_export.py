@@ -78,9 +78,9 @@ def write_elan(path: Path, table: pd.DataFrame, labels: pd.DataFrame, video: Pat
     timeline, traces = split_traces(table)
     configuration = path.with_name(f"{path.stem}_tsconf.xml")
     trace_files = {_trace_path(path, trace): trace for trace in traces}
-    files = []
+    given = []
     if len(labels) > MAX_ANNOTATED:
-        files.append(_write_given(path, labels))
+        given.append(_write_given(path, labels))
         labels = labels[:0]
     document = Eaf(author="MT-CLAR")
     document.adocument.update(SCHEMA)
@@ -88,7 +88,7 @@ def write_elan(path: Path, table: pd.DataFrame, labels: pd.DataFrame, video: Pat
     document.header = {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
     if video is not None:
         document.add_linked_file(**_link(video, path, mimetypes.guess_type(video.name)[0] or "unknown"))
-    for file in trace_files:
+    for file in [*given, *trace_files]:
         document.add_secondary_linked_file(**_link(file, path, "unknown"))
     document.add_secondary_linked_file(**_link(configuration, path, "text/xml"))
     count = _add_annotations(document, labels, timeline, [trace.prefix for trace in traces])
@@ -97,7 +97,7 @@ def write_elan(path: Path, table: pd.DataFrame, labels: pd.DataFrame, video: Pat
         write_text(file, _trace_text(trace, timeline))
     write_text(configuration, _time_series(trace_files))
     write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{to_string(document)}\n')
-    return [path, configuration, *trace_files, *files]
+    return [path, configuration, *trace_files, *given]
 
 
 def _write_given(path: Path, labels: pd.DataFrame) -> Path:
