@@ -12,7 +12,7 @@ import pytest
 import torch
 from clips import face_images, write_video
 from conftest import finished, run_script
-from published import emonet_state
+from published import emonet_state, siamese_state
 
 from datasets.annotations.labels import read_labels
 from datasets.annotations.timeline import Timeline
@@ -166,6 +166,15 @@ def test_zero_shot_baseline(quick, tmp_path):
     torch.save(emonet_state(), tmp_path / "emonet_8.pth")
     folder, _ = label(*quick, "--zero_shot", tmp_path / "emonet_8.pth")
     assert "EmoNet" in set(pd.read_csv(folder / "scores.csv")["method"])
+
+
+def test_published_siamese_weights_label_a_data_set(quick, tiny_demo, tmp_path, caplog):
+    torch.save({f"module.{key}": value for key, value in siamese_state().items()}, tmp_path / "siamese.pth")
+    sizes = ["--demo.people", 12, "--demo.frames", 9, "--demo.short_frames", 5]
+    argv = ["--checkpoint", tmp_path / "siamese.pth", "--data.root", tiny_demo, *sizes, "--data.fold", 3]
+    folder, _ = label(*argv, *quick[2:], "--data.workers", 0, "--support_set.amount", 3)
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == set(RULES) | set(BASELINES)
+    assert "published weights that do not name their training data" in caplog.text
 
 
 def test_own_video_from_end_to_end(quick, clip, tmp_path):

@@ -52,8 +52,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     port: int = Field(0, ge=0, le=65535)
     """annotate: port of the page. 0: any free port."""
     checkpoint: Path | None = None
-    """Trained network: best.pt or last.pt of a mtclar.py run. Default: best.pt of the newest run (of the run called
-    --name, if given)."""
+    """Trained network: best.pt or last.pt of a mtclar.py run, or a Siamese network with the published tensor names.
+    Default: best.pt of the newest run (of the run called --name, if given)."""
     zero_shot: Path | None = None
     """Network whose own estimates are scored as a baseline: published EmoNet weights, or best.pt of a mtclar_sl.py
     run. For data sets only."""

@@ -21,7 +21,7 @@ class FrozenEncoder(NamedTuple):
         path: file of its weights.
         network: the encoder.
         image_size: side in pixels of the images that it was trained on.
-        settings: settings that it was trained with; None for published EmoNet.
+        settings: settings that it was trained with; None for published weights.
     """
 
     path: Path
@@ -46,6 +46,8 @@ def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
         return FrozenEncoder(settings.emonet, _frozen(load_emonet(settings.emonet).encoder), IMAGE_SIZE, None)
     path = newest_match(checkpoint_path(settings))
     model, content = load_mtclar(path)
+    if "dataset" not in content:  # Published weights do not name their training data.
+        return FrozenEncoder(path, _frozen(model.encoder), IMAGE_SIZE, None)
     trained = merge_layers(Settings, [trained_layer(path, content)])
     refuse_known_people(settings, trained, path, FOLD_REMEDY if settings.dataset == "afewva" else "")
     return FrozenEncoder(path, _frozen(model.encoder), trained.data.image_size, content)
