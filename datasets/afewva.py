@@ -168,7 +168,7 @@ def _read_frame(labels: Any, where: str) -> dict[str, float]:
         raise DataError(f"{where}: must be an object with valence, arousal and landmarks, not {_quoted(labels)}")
     row = {}
     for axis in AXES:
-        value = labels.get(axis)
+        value: Any = labels.get(axis)
         if not _is_whole(value) or abs(value) > LABEL_LIMIT:
             raise DataError(
                 f"{where}: {axis} is {_quoted(value)}; must be a whole number from "
