@@ -99,6 +99,19 @@ def test_anchors_from_the_training_set_and_scored_support_frames(quick):
     assert pd.read_csv(folder / "scores.csv")["frames"].eq(len(pd.read_csv(folder / "labels.csv"))).all()
 
 
+@pytest.mark.parametrize("scope, own", [("person", True), ("others", False)])
+def test_anchors_from_a_person_or_from_other_clips(quick, scope, own):
+    folder, _ = label(
+        *quick, "--support_set.scope", scope, "--support_set.strategy", "first", "--support_set.share", 0.3
+    )
+    labels, scores = pd.read_csv(folder / "labels.csv"), pd.read_csv(folder / "scores.csv")
+    assert set(scores["method"]) == {"mean", "weighted", "fused", "hold", "linear"}
+    assert labels["support"].any() == own and labels["anchors"].between(2, 3).all()
+    support = labels[labels["support"]]  # Each person of the demo has one clip.
+    assert (support["valence"] - support["valence_true"]).abs().sum() < 1e-5
+    assert labels["valence_low"].lt(labels["valence_high"])[~labels["support"]].all()
+
+
 def test_second_run_encodes_nothing_and_writes_the_same_labels(quick, clip, tmp_path, monkeypatch):
     labels = labels_file(tmp_path / "labels.csv")
     first = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]
