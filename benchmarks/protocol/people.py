@@ -1,0 +1,126 @@
+"""Contamination check: which people each part of the protocol has seen, and that none of them is tested."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from benchmarks.protocol.plan import FoldRuns
+from datasets.splits import split_by_subject
+from utils.base.errors import DataError
+from utils.base.text import listed, plain_text
+from utils.config.yaml_files import read_run_settings
+from utils.labelling.validation import long_clips
+
+
+class Exposure(NamedTuple):
+    """The people that a part of the protocol has seen.
+
+    Attributes:
+        part: what was trained, chosen or fitted.
+        source: the data that it saw.
+        people: names of the people; None: people of other data, who are not named or cannot be compared.
+    """
+
+    part: str
+    source: str
+    people: frozenset[str] | None
+
+
+def check_people(folds: list[FoldRuns], frames: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Lists which people each part has seen, from the settings and files of the run folders.
+
+    Args:
+        folds: the runs of every fold.
+        frames: frame table of the whole data set.
+        root: folder of the data set.
+
+    Returns:
+        A row per fold and part: fold, part, source, people seen (missing: unknown), tested people, and how many of
+        these were seen.
+
+    Raises:
+        DataError: a part has seen a person that is tested.
+    """
+    rows = []
+    for runs in folds:
+        tested = tested_people(runs, frames)
+        for exposure in exposures(runs, frames, root):
+            seen = tested & (exposure.people or frozenset())
+            if seen:
+                raise DataError(
+                    f"fold {runs.fold}: {exposure.part} has seen {len(seen)} of {len(tested)} tested people "
+                    f"({listed(sorted(seen))}); delete the run folders of this fold and run the protocol again"
+                )
+            count = pd.NA if exposure.people is None else len(exposure.people)
+            row = {"fold": runs.fold, "part": exposure.part, "source": exposure.source, "people seen": count}
+            rows.append(row | {"people tested": len(tested), "in both": len(seen)})
+    return pd.DataFrame(rows).astype({"people seen": "Int64"})
+
+
+def tested_people(runs: FoldRuns, frames: pd.DataFrame) -> frozenset[str]:
+    """The people of all clips that the runs of a fold have labelled or predicted."""
+    files = [run / "labels.csv" for run in (*runs.labelled.values(), *runs.crossed.values())]
+    files += [run / "predictions.csv" for run in runs.heads.values()]
+    if runs.zero_shot:
+        files.append(runs.zero_shot / "labels.csv")
+    clips = {clip for file in files for clip in read_clips(file)["clip"]}
+    person_of = frames.drop_duplicates("clip").set_index("clip")["subject"]
+    return frozenset(person_of[sorted(clips)])
+
+
+def read_clips(file: Path) -> pd.DataFrame:
+    """Reads a table of a run folder; names of clips stay text."""
+    table = pd.read_csv(file, dtype={"clip": str})
+    return table.assign(clip=table["clip"].map(plain_text))
+
+
+def exposures(runs: FoldRuns, frames: pd.DataFrame, root: Path) -> list[Exposure]:
+    """What each part of a fold has seen, by the settings in its own run folder."""
+    found = _of_training("encoder and comparison heads", runs.network, frames, root)
+    found.append(_of_calibration("calibration", runs.network, found[1], frames))
+    found += [
+        Exposure("anchors from the training set", found[0].source, found[0].people)
+        for support in runs.labelled
+        if support.strategy == "train_bins"
+    ]
+    for task, run in runs.heads.items():
+        found += _of_training(f"head for {task}", run, frames, root)
+    initial = read_run_settings(runs.network).get("model", {}).get("emonet")
+    if initial or runs.zero_shot:
+        found.append(Exposure("published EmoNet", f"AffectNet, by its authors ({initial or 'zero-shot only'})", None))
+    for run in list(runs.crossed.values())[:1]:
+        checkpoint = Path(str(read_run_settings(run)["checkpoint"]))
+        found.append(Exposure("network of the other data set", "its own training set", None))
+        validation = _of_training("", run, frames, root)[1]
+        found.append(_of_calibration("its calibration", checkpoint.parent, validation, frames))
+    return found
+
+
+def _of_training(part: str, run: Path, frames: pd.DataFrame, root: Path) -> list[Exposure]:
+    """What training and the choice of the best epoch of a run saw."""
+    settings = read_run_settings(run)
+    source = f"{settings['dataset']}, fold {settings['data']['fold']}"
+    if Path(settings["data"]["root"]).resolve() != root.resolve():
+        return [Exposure(part, source, None), Exposure(f"best epoch of {part}", source, None)]
+    share, seed = settings["data"]["validation_share"], settings["seed"]
+    splits = split_by_subject(frames, int(settings["data"]["fold"]), validation_share=share, seed=seed)
+    train, validation = (frozenset(part["subject"]) for part in (splits.train, splits.validation))
+    return [
+        Exposure(part, f"{source}, training", train),
+        Exposure(f"best epoch of {part}", f"{source}, validation", validation),
+    ]
+
+
+def _of_calibration(part: str, folder: Path, validation: Exposure, frames: pd.DataFrame) -> Exposure:
+    """What the calibration beside a checkpoint saw. If it was fitted on another split, everybody."""
+    file = folder / "calibration.json"
+    if not file.exists():
+        return Exposure(part, "default parameters", frozenset())
+    source = json.loads(file.read_text(encoding="utf-8"))["source"]
+    fold = validation.source.removesuffix(", validation").rpartition("fold ")[2]
+    if f", fold {fold}, " not in source or validation.people is None:
+        return Exposure(part, source, frozenset(frames["subject"]))
+    long = long_clips(frames[frames["subject"].isin(validation.people)])
+    return Exposure(part, validation.source, frozenset(long["subject"]))
