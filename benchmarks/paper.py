@@ -28,7 +28,7 @@ from benchmarks.protocol.people import check_people
 from benchmarks.protocol.plan import SECTIONS, Protocol, run_protocol
 from benchmarks.protocol.results import expression_scores, fold_scores, summarise
 from benchmarks.protocol.steps import Options, Runner, commit
-from benchmarks.protocol.tables import curve_figure, markdown_report, people_table
+from benchmarks.protocol.tables import curve_figure, is_detail, markdown_report, people_table
 from utils.base.errors import SettingsError
 from utils.base.files import write_atomically, write_text
 from utils.runs.script import run_script
@@ -39,7 +39,7 @@ DEMO_OPTIONS: Options = {
     "demo.frames": "48",
     "demo.short_frames": "8",
     "demo.seed": "0",
-    "train.epochs": "8",
+    "train.epochs": "5",
     "support_set.min_frames": "24",
 }
 """The size of the demo. The demo sets of the scripts have other sizes, so this one has a folder of its own."""
@@ -51,6 +51,7 @@ def main() -> None:
     options = (DEMO_OPTIONS if arguments.dataset == "demo" else {}) | parse_options(words)
     folder = arguments.runs or Path("runs") / f"paper_{arguments.dataset}"
     frames, root = read_frames(arguments.dataset, options)
+    options["data.root"] = str(root)
     protocol = make_protocol(arguments, options, frames)
     data = data_hash(frames)
     runner = Runner(folder, data, protocol.count())
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--scopes", nargs="*", choices=("person", "others"), help="default: others; afewva: both")
     parser.add_argument("--score_support", action="store_true", help="score frames with a given label, too")
     parser.add_argument("--runs", type=Path, help="folder of all runs (default: runs/paper_<dataset>)")
-    parser.add_argument("--docs", type=Path, help="also write the tables to this Markdown file, between its marks")
+    parser.add_argument("--docs", type=Path, help="also write short tables to this Markdown file")
     return parser
 
 
@@ -177,18 +178,17 @@ def write_tables(
     tables = {"folds.csv": scores, "summary.csv": summary, "expression.csv": expression, "people.csv": people}
     for name, table in tables.items():
         write_text(folder / name, f"{table.to_csv(index=False, float_format='%.6g')}# {provenance.strip('*')}\n")
-    report = markdown_report(summary, expression, people, provenance)
-    write_text(folder / "tables.md", report)
+    write_text(folder / "tables.md", markdown_report(summary, expression, people, provenance))
     figure = curve_figure(summary)
     write_atomically(folder / "curve.png", lambda path: figure.savefig(path, format="png", dpi=120))
     if docs:
         before, _, rest = docs.read_text(encoding="utf-8").partition(BEGIN)
         if END not in rest:
             raise SettingsError(f"{docs}: lacks the lines {BEGIN} and {END}; add them where the tables are to stand")
-        write_text(docs, f"{before}{BEGIN}\n\n{report}\n{END}{rest.partition(END)[2]}")
-    print(
-        f"tables      {folder / 'tables.md'}\n            {folder / 'summary.csv'}\nfigure      {folder / 'curve.png'}"
-    )
+        short = markdown_report(summary[~is_detail(summary)], expression, people, provenance)
+        write_text(docs, f"{before}{BEGIN}\n\n{short}\n{END}{rest.partition(END)[2]}")
+    print(f"tables      {folder / 'tables.md'}\n            {folder / 'summary.csv'}")
+    print(f"figure      {folder / 'curve.png'}")
 
 
 if __name__ == "__main__":

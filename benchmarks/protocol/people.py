@@ -2,16 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmarks.protocol.plan import FoldRuns
-from datasets.splits import split_by_subject
+from datasets.splits import Splits, split_by_subject
 from utils.base.errors import DataError
 from utils.base.text import listed, plain_text
 from utils.config.yaml_files import read_run_settings
-from utils.labelling.validation import long_clips
+from utils.labelling.validation import long_clips, split_name
 
 
 class Exposure(NamedTuple):
@@ -79,7 +79,7 @@ def read_clips(file: Path) -> pd.DataFrame:
 def exposures(runs: FoldRuns, frames: pd.DataFrame, root: Path) -> list[Exposure]:
     """What each part of a fold has seen, by the settings in its own run folder."""
     found = _of_training("encoder and comparison heads", runs.network, frames, root)
-    found.append(_of_calibration("calibration", runs.network, found[1], frames))
+    found.append(_of_calibration("calibration", runs.network, runs.network, frames))
     found += [
         Exposure("anchors from the training set", found[0].source, found[0].people)
         for support in runs.labelled
@@ -91,10 +91,9 @@ def exposures(runs: FoldRuns, frames: pd.DataFrame, root: Path) -> list[Exposure
     if initial or runs.zero_shot:
         found.append(Exposure("published EmoNet", f"AffectNet, by its authors ({initial or 'zero-shot only'})", None))
     for run in list(runs.crossed.values())[:1]:
-        checkpoint = Path(str(read_run_settings(run)["checkpoint"]))
+        folder = Path(str(read_run_settings(run)["checkpoint"])).parent
         found.append(Exposure("network of the other data set", "its own training set", None))
-        validation = _of_training("", run, frames, root)[1]
-        found.append(_of_calibration("its calibration", checkpoint.parent, validation, frames))
+        found.append(_of_calibration("calibration of this network", folder, run, frames))
     return found
 
 
@@ -104,23 +103,35 @@ def _of_training(part: str, run: Path, frames: pd.DataFrame, root: Path) -> list
     source = f"{settings['dataset']}, fold {settings['data']['fold']}"
     if Path(settings["data"]["root"]).resolve() != root.resolve():
         return [Exposure(part, source, None), Exposure(f"best epoch of {part}", source, None)]
-    share, seed = settings["data"]["validation_share"], settings["seed"]
-    splits = split_by_subject(frames, int(settings["data"]["fold"]), validation_share=share, seed=seed)
-    train, validation = (frozenset(part["subject"]) for part in (splits.train, splits.validation))
+    splits = _splits(settings, frames)
     return [
-        Exposure(part, f"{source}, training", train),
-        Exposure(f"best epoch of {part}", f"{source}, validation", validation),
+        Exposure(part, f"{source}, training", frozenset(splits.train["subject"])),
+        Exposure(f"best epoch of {part}", f"{source}, validation", frozenset(splits.validation["subject"])),
     ]
 
 
-def _of_calibration(part: str, folder: Path, validation: Exposure, frames: pd.DataFrame) -> Exposure:
-    """What the calibration beside a checkpoint saw. If it was fitted on another split, everybody."""
+def _of_calibration(part: str, folder: Path, run: Path, frames: pd.DataFrame) -> Exposure:
+    """What the calibration beside a checkpoint saw; everybody, if it was fitted on another split than that of a run.
+
+    Args:
+        part: name of the part.
+        folder: folder of the checkpoint.
+        run: run whose split the calibration must have been fitted on.
+        frames: frame table of the whole data set.
+    """
     file = folder / "calibration.json"
     if not file.exists():
         return Exposure(part, "default parameters", frozenset())
-    source = json.loads(file.read_text(encoding="utf-8"))["source"]
-    fold = validation.source.removesuffix(", validation").rpartition("fold ")[2]
-    if f", fold {fold}, " not in source or validation.people is None:
+    source, settings = json.loads(file.read_text(encoding="utf-8"))["source"], read_run_settings(run)
+    data = settings["data"]
+    if source != split_name(settings["dataset"], Path(data["root"]), data["fold"], settings["seed"]):
         return Exposure(part, source, frozenset(frames["subject"]))
-    long = long_clips(frames[frames["subject"].isin(validation.people)])
-    return Exposure(part, validation.source, frozenset(long["subject"]))
+    clips = long_clips(_splits(settings, frames).validation)
+    return Exposure(part, f"{settings['dataset']}, fold {data['fold']}, validation", frozenset(clips["subject"]))
+
+
+def _splits(settings: dict[str, Any], frames: pd.DataFrame) -> Splits:
+    """The splits of a run, by its settings."""
+    data = settings["data"]
+    share = data["validation_share"]
+    return split_by_subject(frames, int(data["fold"]), validation_share=share, seed=settings["seed"])

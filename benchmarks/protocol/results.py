@@ -41,9 +41,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     mean, std = groups[names].mean(), groups[names].std().add_suffix("_std")
     constant = [name for name in names if name.endswith("constant_clips")]
     mean[constant] = groups[constant].sum()
-    columns = [
-        column for name in names for column in (name, f"{name}_std") if column not in (f"{one}_std" for one in constant)
-    ]
+    std = std.drop(columns=[f"{name}_std" for name in constant])
+    columns = [column for name in names for column in (name, f"{name}_std") if column in mean or column in std]
     return pd.concat([mean, std], axis=1)[columns].assign(folds=groups.size()).reset_index()
 
 

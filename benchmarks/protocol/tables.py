@@ -11,8 +11,6 @@ from utils.metrics import SCORES
 
 CURVE_STRATEGY = "uniform_k"
 """Strategy of the figure and of the table of all rules."""
-COMPARED = ("previous", FUSED, "linear")
-"""Methods in the table of all strategies."""
 COLOURS = {
     "hold": "0.6",
     "linear": "0.3",
@@ -28,14 +26,11 @@ def markdown_report(summary: pd.DataFrame, expression: pd.DataFrame, people: pd.
     """All tables as Markdown, each with the line of provenance under it."""
     labelled = summary[summary["part"] == "labelling"]
     even = labelled[(labelled["strategy"] == CURVE_STRATEGY) & (labelled["scope"] == "clip")]
-    by_strategy = labelled[(labelled["scope"] == "clip") & labelled["method"].isin(COMPARED)]
-    foreign = (labelled["scope"] != "clip") | (labelled["strategy"] == "train_bins")
+    elsewhere = (labelled["scope"] != "clip") | (labelled["strategy"] == "train_bins")
     parts = {
         f"Rules and baselines, {CURVE_STRATEGY}": even,
-        f"Strategies, with the methods {', '.join(COMPARED)}": by_strategy[by_strategy["strategy"] != "train_bins"],
-        "Anchors of a person, of other clips and of the training set": labelled[
-            foreign & (labelled["method"] != "hold")
-        ],
+        "Strategies": labelled[~elsewhere & (labelled["strategy"] != CURVE_STRATEGY)],
+        "Anchors of a person, of other clips or of the training set": labelled[elsewhere],
         "Without labels of the clip": summary[summary["part"] == "no labels"],
         "Network of another data set": summary[summary["part"] == "across data sets"],
     }
@@ -49,6 +44,13 @@ def markdown_report(summary: pd.DataFrame, expression: pd.DataFrame, people: pd.
         sections.append(f"### Expression\n\n{expression_table(expression)}\n\n{provenance}")
     sections.append(f"### What each part has seen\n\n{people_table(people)}\n\n{provenance}")
     return "\n\n".join(sections) + "\n"
+
+
+def is_detail(summary: pd.DataFrame) -> pd.Series:
+    """Which rows short tables leave out: all methods but `fused`, except with the strategy of the figure."""
+    labelling = summary["part"].isin(["labelling", "across data sets"])
+    even = (summary["part"] == "labelling") & (summary["strategy"] == CURVE_STRATEGY)
+    return labelling & ~even & (summary["method"] != FUSED)
 
 
 def score_table(rows: pd.DataFrame) -> str:
@@ -109,9 +111,9 @@ def curve_figure(summary: pd.DataFrame) -> Figure:
     """RMSE against labels per clip, mean and standard deviation over the folds; a panel per axis."""
     figure = Figure(figsize=(10.5, 4.4), layout="constrained")
     pooled = summary[summary["average"] == "pooled"]
-    even = pooled[
-        (pooled["part"] == "labelling") & (pooled["strategy"] == CURVE_STRATEGY) & (pooled["scope"] == "clip")
-    ]
+    labelled = pooled[(pooled["part"] == "labelling") & (pooled["scope"] == "clip")]
+    even = labelled[labelled["strategy"] == CURVE_STRATEGY]
+    unlabelled = pooled[pooled["part"] == "no labels"]
     for column, axis in enumerate(AXES):
         axes = figure.add_subplot(1, 2, column + 1)
         name = f"{axis}_RMSE"
@@ -120,12 +122,10 @@ def curve_figure(summary: pd.DataFrame) -> Figure:
             style = "--" if method in ("hold", "linear") else "-"
             errors = rows[f"{name}_std"].fillna(0)
             axes.errorbar(
-                rows["labels"], rows[name], errors, label=method, color=colour, ls=style, marker="o", ms=4, capsize=2
+                rows["labels"], rows[name], errors, label=method, color=colour, ls=style, marker="o", capsize=2
             )
-        for number, (_, row) in enumerate(pooled[pooled["part"] == "no labels"].iterrows()):
-            axes.axhline(
-                row[name], color="black", ls=(":", "-.")[number % 2], lw=1, label=f"{row['method']}, no labels"
-            )
+        for number, (method, rmse) in enumerate(zip(unlabelled["method"], unlabelled[name], strict=True)):
+            axes.axhline(rmse, color="black", ls=(":", "-.")[number % 2], lw=1, label=f"{method}, no labels")
         axes.set(title=axis, xlabel=f"labels per clip ({CURVE_STRATEGY})", ylabel="RMSE", xscale="log", ylim=(0, None))
         ticks = sorted(set(even["labels"].round(1)))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])

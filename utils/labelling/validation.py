@@ -37,7 +37,7 @@ def calibration_for_dataset(
         checkpoint: the checkpoint of the network.
         settings: the settings that determine the data set and its split.
     """
-    source = f"{settings.dataset} {settings.data_root.name}, fold {settings.data.fold}, seed {settings.seed}"
+    source = split_name(settings.dataset, settings.data_root, settings.data.fold, settings.seed)
     saved = ranks.broadcast_from_rank_zero(lambda: read_calibration(checkpoint))
     if saved and saved.source == source:
         return saved
@@ -62,6 +62,11 @@ def calibration_for_dataset(
     if not saved and ranks.is_rank_zero():
         save_calibration(checkpoint, fitted)
     return fitted
+
+
+def split_name(dataset: str, root: Path, fold: int | str, seed: int) -> str:
+    """Text that names a data set and its split, kept in calibration.json."""
+    return f"{dataset} {root.name}, fold {fold}, seed {seed}"
 
 
 def calibration_for_videos(checkpoint: Path) -> Calibration:
