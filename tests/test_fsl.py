@@ -22,7 +22,8 @@ from datasets.demo.traces import label_trace
 from utils.base.files import sha256_of_file
 from utils.labelling.anchors import BASELINES, RULES
 
-VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+VIDEOS, PHOTOGRAPHS = SHARED / "videos", SHARED / "faces"
 PREVIOUS = ("--support_set.rule", "previous")
 
 
@@ -188,6 +189,16 @@ def test_published_siamese_weights_label_a_data_set(quick, tiny_demo, tmp_path, 
     folder, _ = label(*argv, *quick[2:], "--data.workers", 0, "--support_set.amount", 3)
     assert set(pd.read_csv(folder / "scores.csv")["method"]) == set(RULES) | set(BASELINES)
     assert "published weights that do not name their training data" in caplog.text
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.exists(), reason="the photographs are not part of the project")
+def test_network_of_real_photographs_labels_the_demo_found_in_its_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = "--model.width 16 --train.epochs 1 --train.epoch_size 48 --pairs.validation 20 --pairs.test 20".split()
+    finished("mtclar.py", "--dataset", "affectnet", "--data.root", str(PHOTOGRAPHS), *small, "--data.workers", "0")
+    folder, _ = label("--dataset", "demo", "--demo.people", 10, "--demo.frames", 6, "--demo.short_frames", 4)
+    assert (tmp_path / "data" / "demo" / "demo.json").exists()
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == set(RULES) | set(BASELINES)
 
 
 def test_own_video_from_end_to_end(quick, clip, tmp_path):

@@ -238,15 +238,16 @@ def script(monkeypatch):
     return called
 
 
-def test_steps_run_once_until_their_command_line_data_or_run_folder_changes(script, tmp_path):
+def test_steps_run_once_until_their_command_line_or_run_folder_changes(script, tmp_path):
     one, other = (Step(name, "mtclar", {"seed": "1"}) for name in ("one", "other"))
     runs = [Runner(tmp_path, "data", 2).run(step) for step in (one, other, one)]
     assert script == ["one", "other"] and runs[0] == runs[2] != runs[1]
     assert Runner(tmp_path, "data", 2).run(one._replace(options={"seed": "2"})).name.endswith("03_one")
-    assert Runner(tmp_path, "new data", 2).run(one).name.endswith("04_one")
     shutil.rmtree(runs[1])
     Runner(tmp_path, "data", 2).run(other)
-    assert script == ["one", "other", "one", "one", "other"]
+    assert script == ["one", "other", "one", "other"]
+    with pytest.raises(SettingsError, match="other data .*name another folder by --runs"):
+        Runner(tmp_path, "new data", 2)
 
 
 def test_an_interrupted_step_is_run_again_and_finished_ones_are_not(script, tmp_path):

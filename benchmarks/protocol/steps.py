@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from unittest.mock import patch
 
-from utils.base.errors import DataError
+from utils.base.errors import DataError, SettingsError
 from utils.base.files import write_text
 from utils.runs.find import find_runs
 
@@ -46,25 +46,31 @@ class Step(NamedTuple):
 class Runner:
     """Runs steps, and remembers in steps.json which run folder each of them wrote.
 
-    A step is run again only if its command line or the data set has changed, or if its run folder is gone. An
-    interrupted training is resumed.
+    A step is run again only if its command line has changed or if its run folder is gone. An interrupted training is
+    resumed.
 
     Attributes:
         folder: folder of all runs (`--runs` of the scripts).
         data: hash of the data set.
         planned: number of steps, for the progress lines.
+
+    Raises:
+        SettingsError: the folder holds runs of other data.
     """
 
     def __init__(self, folder: Path, data: str, planned: int):
         self.folder, self.data, self.planned, self._count = folder, data, planned, 0
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "steps.json"
-        self._steps: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        content = json.loads(self._file.read_text()) if self._file.exists() else {"data": data, "steps": {}}
+        if content["data"] != data:
+            raise SettingsError(f"{self._file}: is of other data ({content['data']}); name another folder by --runs")
+        self._steps: dict[str, Any] = content["steps"]
 
     def run(self, step: Step) -> Path:
         """Returns the run folder of a step, after running it if necessary."""
         self._count += 1
-        entry = {"script": step.script, "argv": step.argv, "data": self.data}
+        entry = {"script": step.script, "argv": step.argv}
         known = self._steps.get(step.name, {})
         if known | entry == known and (self.folder / known["run"] / DONE_FILES[step.script]).exists():
             return self.folder / known["run"]
@@ -76,7 +82,7 @@ class Runner:
         taken = time.monotonic() - started
         written = {"run": str(run.relative_to(self.folder)), "commit": commit(), "seconds": round(taken, 1)}
         self._steps[step.name] = entry | written
-        write_text(self._file, json.dumps(self._steps, indent=1) + "\n")
+        write_text(self._file, json.dumps({"data": self.data, "steps": self._steps}, indent=1) + "\n")
         print(f"[{self._count}/{self.planned}] {step.name}: {run}, {taken:.0f} s", flush=True)
         return run
 
