@@ -11,6 +11,8 @@ from utils.metrics import SCORES
 
 CURVE_STRATEGY = "uniform_k"
 """Strategy of the figure and of the table of all rules."""
+SHORT_METHODS = ("previous", FUSED)
+"""The paper's rule and the default."""
 COLOURS = {
     "hold": "0.6",
     "linear": "0.3",
@@ -47,10 +49,10 @@ def markdown_report(summary: pd.DataFrame, expression: pd.DataFrame, people: pd.
 
 
 def is_detail(summary: pd.DataFrame) -> pd.Series:
-    """Which rows short tables leave out: all methods but `fused`, except with the strategy of the figure."""
+    """Which rows short tables leave out: methods not in SHORT_METHODS, except with the strategy of the figure."""
     labelling = summary["part"].isin(["labelling", "across data sets"])
     even = (summary["part"] == "labelling") & (summary["strategy"] == CURVE_STRATEGY)
-    return labelling & ~even & (summary["method"] != FUSED)
+    return labelling & ~even & ~summary["method"].isin(SHORT_METHODS)
 
 
 def score_table(rows: pd.DataFrame) -> str:
