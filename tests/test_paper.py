@@ -169,6 +169,17 @@ def test_a_part_that_has_seen_tested_people_is_refused(protocol, argv, script, p
     assert done.returncode == 2 and re.search(f"fold 0: .*{part}.* has seen . of . tested people", done.stderr)
 
 
+def test_a_run_with_the_network_of_another_fold_is_refused(protocol, argv):
+    (run,) = protocol[0].glob("fsl_mtclar/*_fold0_first_0.3")
+    (other,) = protocol[0].glob("mtclar/*_fold1")
+    file = run / "settings.yaml"
+    before = file.read_text()
+    file.write_text(yaml.safe_dump(yaml.safe_load(before) | {"checkpoint": str(other / "best.pt")}))
+    done = run_protocol(*argv)
+    file.write_text(before)
+    assert done.returncode == 2 and "fold 0: encoder and comparison heads has seen" in done.stderr
+
+
 def test_a_calibration_of_another_split_counts_as_contaminated(protocol, argv):
     (run,) = protocol[0].glob("mtclar/*_fold0")
     (run / "calibration.json").write_text(json.dumps({"source": "afewva films, fold 1, seed 0"}))

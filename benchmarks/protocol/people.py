@@ -78,8 +78,10 @@ def read_clips(file: Path) -> pd.DataFrame:
 
 def exposures(runs: FoldRuns, frames: pd.DataFrame, root: Path) -> list[Exposure]:
     """What each part of a fold has seen, by the settings in its own run folder."""
-    found = _of_training("encoder and comparison heads", runs.network, frames, root)
-    found.append(_of_calibration("calibration", runs.network, runs.network, frames))
+    found = []
+    for network in _networks([*runs.labelled.values(), *runs.heads.values()]):
+        found += _of_training("encoder and comparison heads", network, frames, root)
+        found.append(_of_calibration("calibration", network, runs.network, frames))
     found += [
         Exposure("anchors from the training set", found[0].source, found[0].people)
         for support in runs.labelled
@@ -90,11 +92,15 @@ def exposures(runs: FoldRuns, frames: pd.DataFrame, root: Path) -> list[Exposure
     initial = read_run_settings(runs.network).get("model", {}).get("emonet")
     if initial or runs.zero_shot:
         found.append(Exposure("published EmoNet", f"AffectNet, by its authors ({initial or 'zero-shot only'})", None))
-    for run in list(runs.crossed.values())[:1]:
-        folder = Path(str(read_run_settings(run)["checkpoint"])).parent
+    for network in _networks(list(runs.crossed.values())):
         found.append(Exposure("network of the other data set", "its own training set", None))
-        found.append(_of_calibration("calibration of this network", folder, run, frames))
+        found.append(_of_calibration("calibration of this network", network, runs.network, frames))
     return found
+
+
+def _networks(runs: list[Path]) -> list[Path]:
+    """The folders of the networks that runs have used, by their own settings."""
+    return sorted({Path(str(read_run_settings(run)["checkpoint"])).parent for run in runs})
 
 
 def _of_training(part: str, run: Path, frames: pd.DataFrame, root: Path) -> list[Exposure]:
