@@ -39,7 +39,9 @@ DEMO_OPTIONS: Options = {
     "demo.frames": "48",
     "demo.short_frames": "8",
     "demo.seed": "0",
-    "train.epochs": "5",
+    "train.epochs": "6",
+    "train.epoch_size": "1440",
+    "pairs.test": "2000",
     "support_set.min_frames": "24",
 }
 """The size of the demo. The demo sets of the scripts have other sizes, so this one has a folder of its own."""
