@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.protocol.steps import Options, Runner, Step
+from utils.labelling.support import SUPPORT_STRATEGIES
 from utils.runs.trained import KEYS_TIED_TO_ONE_DATA_SET
 
-STRATEGIES = ("first", "every_n", "random_k", "uniform_k", "diverse_k", "suggested")
+STRATEGIES = (*SUPPORT_STRATEGIES, "suggested")
 PERSON_STRATEGIES = ("first", "random_k")
 """Strategies of the person-level variants."""
 TRAIN_BINS_AMOUNT = 5
