@@ -29,7 +29,7 @@ from utils.base.errors import DataError
 from utils.base.text import quoted
 
 LAYOUT = "<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json, the frames (.png, .jpg) beside it"
-LEVELS = 3  # between the root and a clip: an archive's own folder, a part, the clip
+LEVELS = 3  # of folders below the root: an archive's own folder, a part, the clip
 LANDMARKS = 68
 LABEL_LIMIT = 10
 MAX_JSON_BYTES = 64 << 20

@@ -19,10 +19,10 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
 
     Returns:
         One row per method and kind of average ("pooled" or "clips"), with the number of scored frames, the mean number
-        of anchors per clip as `labels`, and these columns for each axis: RMSE, PCC, CCC,
-        SAGR (sign agreement), SAGR_nonzero (sign agreement where the true label is not 0), and the coverage (share of
-        true labels inside) and mean width of intervals. Clips whose true labels are constant have no correlation. They
-        are left out of the mean of PCC and CCC over clips, and counted in constant_clips.
+        of anchors per clip as `labels`, and these columns for each axis: RMSE, PCC, CCC, SAGR (sign agreement),
+        SAGR_nonzero (sign agreement where the true label is not 0), and the coverage (share of true labels inside) and
+        mean width of intervals. Clips whose true labels are constant have no correlation. They are left out of the mean
+        of PCC and CCC over clips, and counted in constant_clips.
     """
     rows = []
     for method, table in labelled.items():
