@@ -6,13 +6,14 @@ with the frames ``00000.png`` … beside it (some copies have .jpg). The JSON::
     {"video_id": "001", "actor": "Name",
      "frames": {"00000": {"valence": -3, "arousal": 5, "landmarks": [[x, y], … 68 of them]}, …}}
 
-Valence and arousal are integers from -10 to 10; the reader divides them by 10. The images are whole film frames;
-the landmarks tell where the face is.
+Valence and arousal are whole numbers from -10 to 10, which some copies write as 3.0; the reader divides them by 10.
+Actors are names or numbers. The images are whole film frames; the landmarks tell where the face is.
 """
 
 import json
 import math
 import reprlib
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +29,7 @@ from utils.base.errors import DataError
 from utils.base.text import quoted
 
 LAYOUT = "<root>/<clip>/<clip>.json or <root>/<part>/<clip>/<clip>.json, the frames (.png, .jpg) beside it"
+LEVELS = 3  # of folders below the root: an archive's own folder, a part, the clip
 LANDMARKS = 68
 LABEL_LIMIT = 10
 MAX_JSON_BYTES = 64 << 20
@@ -78,24 +80,29 @@ def read_afewva(
 
 
 def _clip_folders(root: Path, builder: FrameBuilder) -> list[Path]:
-    """List the clip folders directly below the root and in its parts, sorted by name."""
+    """List the clip folders below the root, at most LEVELS deep, sorted by name."""
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected AFEW-VA there as {LAYOUT}")
     folders: dict[str, Path] = {}
-    for top in _subfolders(root):
-        for folder in [top] if _holds_clip(top) else _subfolders(top):
-            if not (folder / f"{folder.name}.json").is_file():
-                if _holds_clip(folder):
-                    builder.leave_out("clip folder without its <clip>.json", str(folder.relative_to(root)))
-            elif folder.name in folders:
-                raise DataError(
-                    f"clip {folder.name!r} exists twice, as {folders[folder.name]} and {folder}; remove one"
-                )
-            else:
-                folders[folder.name] = folder
+    for folder in _find_clips(root, LEVELS):
+        if not (folder / f"{folder.name}.json").is_file():
+            builder.leave_out("clip folder without its <clip>.json", str(folder.relative_to(root)))
+        elif folder.name in folders:
+            raise DataError(f"clip {folder.name!r} exists twice, as {folders[folder.name]} and {folder}; remove one")
+        else:
+            folders[folder.name] = folder
     if not folders:
         raise DataError(f"{root}: no clip found; expected AFEW-VA there as {LAYOUT}")
     return [folders[name] for name in sorted(folders)]
+
+
+def _find_clips(folder: Path, levels: int) -> Iterator[Path]:
+    """Yield the clips in a folder and in its sub-folders, at most `levels` deep. Clips are not searched for clips."""
+    for subfolder in _subfolders(folder):
+        if _holds_clip(subfolder):
+            yield subfolder
+        elif levels > 1:
+            yield from _find_clips(subfolder, levels - 1)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -122,12 +129,9 @@ def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
     """Read the rows of one clip, all columns but ``expression``; unusable frames are counted in the builder."""
     file = folder / f"{folder.name}.json"
     document = _read_json(file)
-    frames, actor = document.get("frames"), document.get("actor")
+    frames, actor = document.get("frames"), _read_actor(document.get("actor"), file)
     if not isinstance(frames, dict):
         raise DataError(f"{file}: 'frames' must be an object from frame id to its labels; restore the file")
-    if not isinstance(actor, str) or not actor.strip():
-        found = reprlib.repr(actor)
-        raise DataError(f"{file}: 'actor' must name a person, not {found}; splits keep each actor together")
     images = _frame_images(folder)
     rows = []
     for key, labels in frames.items():
@@ -140,10 +144,22 @@ def _read_clip(folder: Path, builder: FrameBuilder) -> list[dict]:
         elif not (row["right"] > row["left"] and row["bottom"] > row["top"]):
             builder.leave_out("landmarks without extent", where)
         else:
-            rows.append(
-                {"path": images[int(key)], "clip": folder.name, "frame": int(key), "subject": actor.strip()} | row
-            )
+            rows.append({"path": images[int(key)], "clip": folder.name, "frame": int(key), "subject": actor} | row)
     return rows
+
+
+def _read_actor(actor: Any, file: Path) -> str:
+    """Return the name of an actor. The number 7, as 7 or 7.0, gives the same name as the text "7"."""
+    name = " ".join(actor.split()) if isinstance(actor, str) else str(int(actor)) if _is_whole(actor) else ""
+    if not name:
+        found = reprlib.repr(actor)
+        raise DataError(f"{file}: 'actor' must name a person, not {found}; splits keep each actor together")
+    return name
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value of the JSON is a whole number, such as 3 or 3.0."""
+    return type(value) is int or type(value) is float and value.is_integer()  # not isinstance: True is an int, too
 
 
 def _read_frame(labels: Any, where: str) -> dict[str, float]:
@@ -152,8 +168,8 @@ def _read_frame(labels: Any, where: str) -> dict[str, float]:
         raise DataError(f"{where}: must be an object with valence, arousal and landmarks, not {_quoted(labels)}")
     row = {}
     for axis in AXES:
-        value = labels.get(axis)
-        if type(value) is not int or abs(value) > LABEL_LIMIT:  # not isinstance: True is an int, too
+        value: Any = labels.get(axis)
+        if not _is_whole(value) or abs(value) > LABEL_LIMIT:
             raise DataError(
                 f"{where}: {axis} is {_quoted(value)}; must be a whole number from "
                 f"-{LABEL_LIMIT} to {LABEL_LIMIT}: correct or delete the frame"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from models.emonet import EMBEDDING, Encoder, EncodingNetwork
+from models.emonet import EMBEDDING, Encoder, EncodingNetwork, rename_published
 from models.pretrained import WEIGHTS_FILE, read_config, read_weights
 from utils.base.errors import CheckpointError
 
@@ -200,3 +200,23 @@ def folded_layers(head: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     return [(layer.weight.to(dtype), layer.bias.to(dtype)) for layer in layers]
+
+
+# Tensor names of the authors' checkpoints --------------------------------------------------------------------------
+
+PUBLISHED_ENCODER = "emo_net."
+"""Prefix of the encoder's tensor names in the authors' checkpoints."""
+_PUBLISHED_HEADS = {"fc": "similarity", "fc0": "delta_valence", "fc2": "delta_arousal"}
+
+
+def rename_published_siamese(key: str) -> str:
+    """Convert a tensor name of the authors' Siamese network to its name in `MTCLAR`.
+
+    A name that their network does not have is returned without the prefix `module.`; loading the state dict then
+    reports it. The names of EmoNet's own head, which `MTCLAR` lacks, begin with `head.`.
+    """
+    key = key.removeprefix("module.")
+    if key.startswith(PUBLISHED_ENCODER):
+        return rename_published(key.removeprefix(PUBLISHED_ENCODER))
+    first, _, rest = key.partition(".")
+    return f"{_PUBLISHED_HEADS[first]}.{rest}" if first in _PUBLISHED_HEADS else key

@@ -38,6 +38,12 @@ def emonet_state(classes: int = 8, prefix: str = "") -> dict[str, torch.Tensor]:
     return {key: weight(prefix + key, shape) for key, shape in shapes.items()}
 
 
+def siamese_state() -> dict[str, torch.Tensor]:
+    """Return a state dict like that of the authors' Siamese network."""
+    encoder = {f"emo_net.{key}": value for key, value in emonet_state(prefix="emo_net.").items()}
+    return encoder | {key: weight(key, shape) for key, shape in KEYS["siamese"].items()}
+
+
 def images() -> torch.Tensor:
     """Return two images, (2, 3, 256, 256) in [0, 1]."""
     coordinates = np.arange(256) / 256

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from clips import face_images, write_video
-from conftest import label, labels_file, run_script
-from published import emonet_state
+from conftest import finished, label, labels_file, run_script
+from published import emonet_state, siamese_state
 
 from datasets.annotations.labels import read_labels
 from datasets.annotations.timeline import Timeline
@@ -22,7 +22,8 @@ from datasets.demo.traces import label_trace
 from utils.base.files import sha256_of_file
 from utils.labelling.anchors import BASELINES, RULES
 
-VIDEOS = Path(__file__).parents[2] / "shared" / "data" / "videos"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+VIDEOS, PHOTOGRAPHS = SHARED / "videos", SHARED / "faces"
 PREVIOUS = ("--support_set.rule", "previous")
 
 
@@ -64,6 +65,19 @@ def test_anchors_from_the_training_set_and_scored_support_frames(quick):
     assert done.returncode == 2 and "use mean, weighted or fused" in done.stderr
     folder, _ = label(*quick, "--support_set.amount", 2, "--support_set.score_support")
     assert pd.read_csv(folder / "scores.csv")["frames"].eq(len(pd.read_csv(folder / "labels.csv"))).all()
+
+
+@pytest.mark.parametrize("scope, own", [("person", True), ("others", False)])
+def test_anchors_from_a_person_or_from_other_clips(quick, scope, own):
+    folder, _ = label(
+        *quick, "--support_set.scope", scope, "--support_set.strategy", "first", "--support_set.share", 0.3
+    )
+    labels, scores = pd.read_csv(folder / "labels.csv"), pd.read_csv(folder / "scores.csv")
+    assert set(scores["method"]) == {"mean", "weighted", "fused", "hold", "linear"}
+    assert labels["support"].any() == own and labels["anchors"].between(2, 3).all()
+    support = labels[labels["support"]]  # Each person of the demo has one clip.
+    assert (support["valence"] - support["valence_true"]).abs().sum() < 1e-5
+    assert labels["valence_low"].lt(labels["valence_high"])[~labels["support"]].all()
 
 
 def test_second_run_encodes_nothing_and_writes_the_same_labels(quick, clip, tmp_path, monkeypatch):
@@ -136,6 +150,25 @@ def test_estimates_of_emonet_are_scored_and_are_evidence_besides_mtclar(quick, t
 
 
 RULE, EXPORTS = ("--support_set.rule", "nearest"), "elan,nova,huggingface"
+
+
+def test_published_siamese_weights_label_a_data_set(quick, tiny_demo, tmp_path, caplog):
+    torch.save({f"module.{key}": value for key, value in siamese_state().items()}, tmp_path / "siamese.pth")
+    sizes = ["--demo.people", 12, "--demo.frames", 9, "--demo.short_frames", 5]
+    argv = ["--checkpoint", tmp_path / "siamese.pth", "--data.root", tiny_demo, *sizes, "--data.fold", 3]
+    folder, _ = label(*argv, *quick[2:], "--data.workers", 0, "--support_set.amount", 3)
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == set(RULES) | set(BASELINES)
+    assert "published weights that do not name their training data" in caplog.text
+
+
+@pytest.mark.skipif(not PHOTOGRAPHS.exists(), reason="the photographs are not part of the project")
+def test_network_of_real_photographs_labels_the_demo_found_in_its_default_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = "--model.width 16 --train.epochs 1 --train.epoch_size 48 --pairs.validation 20 --pairs.test 20".split()
+    finished("mtclar.py", "--dataset", "affectnet", "--data.root", str(PHOTOGRAPHS), *small, "--data.workers", "0")
+    folder, _ = label("--dataset", "demo", "--demo.people", 10, "--demo.frames", 6, "--demo.short_frames", 4)
+    assert (tmp_path / "data" / "demo" / "demo.json").exists()
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == set(RULES) | set(BASELINES)
 
 
 def test_own_video_from_end_to_end(quick, clip, tmp_path):

@@ -67,3 +67,25 @@ def test_clip_without_labels_is_labelled_by_the_evidence_alone(labeller, rng):
     np.testing.assert_array_equal(labels.values, np.clip(means, -1, 1))
     np.testing.assert_array_equal(labels.half_widths, DEFAULT_CALIBRATION.half_widths(posteriors))
     assert (labels.half_widths > 0).all() and (labels.anchor == -1).all() and labels.misread == ()
+
+
+def test_anchors_of_other_clips_do_not_change_fused_labels_if_some_are_of_the_clip_itself(labeller, rng):
+    (simulated,) = simulate_clips(rng, 1, 30, 0.05)
+    clip = encoded(simulated)._replace(embeddings=torch.randn(30, 256))
+    own = anchors_at(simulated, [5, 20])._replace(embeddings=clip.embeddings[[5, 20]])
+    mixed = Anchors(
+        torch.cat((torch.randn(1, 256), own.embeddings)),
+        np.concatenate(([[0.9, -0.9]], own.labels)),
+        np.zeros((3, 2)),
+        np.full(3, np.nan),
+        np.array([7, 5, 20]),
+        np.array([-1, 5, 20]),
+    )
+    assert not mixed.none_in_clip and mixed.own.indices.tolist() == [5, 20]
+    alone, together = labeller.label(clip, own, "fused"), labeller.label(clip, mixed, "fused")
+    np.testing.assert_array_equal(alone.values, together.values)
+    np.testing.assert_array_equal(alone.half_widths, together.half_widths)
+    assert together.anchor[[5, 20]].tolist() == [1, 2] and (np.delete(together.anchor, [5, 20]) == -1).all()
+    means = labeller.label(clip, mixed, "mean").values
+    np.testing.assert_array_equal(means[[5, 20]], own.labels)
+    assert set(labeller.label_by_all_methods(clip, mixed)) == {"mean", "weighted", "fused", "hold", "linear"}

@@ -3,30 +3,26 @@
 import numpy as np
 import pytest
 import torch
-from published import GOLDEN, KEYS, emonet_state, images, weight
+from published import GOLDEN, KEYS, emonet_state, images, siamese_state, weight
 
 from models.emonet import EmoNet, Encoder, rename_published
 from models.mtclar import MTCLAR
 from models.supervised import SupervisedHead
 from utils.base.errors import CheckpointError
-from utils.runs.checkpoint import load_emonet, start_from_emonet
-
-HEADS = {"fc": "similarity", "fc0": "delta_valence", "fc2": "delta_arousal"}
+from utils.runs.checkpoint import load_emonet, load_mtclar, start_from_emonet
 
 
 def assert_close(actual, expected):
     np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def siamese() -> MTCLAR:
-    encoder = {rename_published(key): value for key, value in emonet_state(prefix="emo_net.").items()}
-    state = {key: value for key, value in encoder.items() if key.startswith("encoder.")}
-    for key, shape in KEYS["siamese"].items():
-        head, _, rest = key.partition(".")
-        state[f"{HEADS[head]}.{rest}"] = weight(key, shape)
-    model = MTCLAR().eval()
-    model.load_state_dict(state)
+@pytest.fixture(scope="module", params=["", "module."])
+def siamese(request, tmp_path_factory) -> MTCLAR:
+    """The authors' network, loaded as `--checkpoint` from a file with the published tensor names."""
+    path = tmp_path_factory.mktemp("published") / "siamese.pth"
+    torch.save({request.param + key: value for key, value in siamese_state().items()}, path)
+    model, settings = load_mtclar(path)
+    assert settings["data"] == {"image_size": 256} and not model.training
     return model
 
 
@@ -128,6 +124,31 @@ def test_published_files_load(tmp_path, classes, prefix):
     assert len(loaded) == len(state)
     for key, value in state.items():
         assert torch.equal(loaded[rename_published(key)], value), key
+
+
+def test_published_siamese_files_may_be_wrapped_or_lack_the_head_of_emonet(tmp_path, siamese):
+    state = {key: value for key, value in siamese_state().items() if ".emo_fc_2." not in key}
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "siamese.pth")
+    loaded = load_mtclar(tmp_path / "siamese.pth")[0].state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in siamese.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda state: state.pop("fc0.1.weight"), "delta_valence.1.weight is missing"),
+        (lambda state: state.update({"fc9.1.weight": torch.zeros(1)}), "fc9.1.weight is not of this network"),
+        (lambda state: state.update({"emo_net.m9.x": torch.zeros(1)}), "m9.x is not of this network"),
+        (lambda state: state.update({"fc.1.weight": torch.zeros(2048, 256)}), "similarity.1.weight has shape"),
+        (lambda state: state.update({"fc.1.weight": 3}), "holds no weights"),
+    ],
+)
+def test_other_siamese_files_are_refused_by_name(tmp_path, change, message):
+    state = siamese_state()
+    change(state)
+    torch.save(state, tmp_path / "siamese.pth")
+    with pytest.raises(CheckpointError, match=message.replace(".", r"\.")):
+        load_mtclar(tmp_path / "siamese.pth")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,37 @@ def test_afewva_flat_parts_and_jpg_mixed(tmp_path):
     assert frames["path"][0].endswith("00000.jpg")
 
 
+def test_afewva_whole_numbers_as_floats_and_numbers_as_actors(tmp_path):
+    """Copies of AFEW-VA write labels as 0.0, and ids as numbers or as text."""
+    write_clip(tmp_path / "001", valence=-3.0, arousal=0.0, actor=7)
+    write_clip(tmp_path / "002", valence=-0.0, actor="7")
+    write_clip(tmp_path / "003", actor=7.0)
+    write_clip(tmp_path / "004", actor=" Ada  Lovelace ")
+    file = tmp_path / "001" / "001.json"
+    file.write_text(file.read_text().replace('"video_id": "001"', '"video_id": 1'))
+    frames = read_afewva(tmp_path)
+    assert frames["subject"].unique().tolist() == ["7", "Ada Lovelace"]
+    first = frames.drop_duplicates("clip")
+    np.testing.assert_array_equal(first["valence"], np.float32([-0.3, 0, -0.3, -0.3]))
+    np.testing.assert_array_equal(first["arousal"], np.float32([0, 0.5, 0.5, 0.5]))
+
+
+def test_afewva_other_folders_and_files_of_real_copies(tmp_path):
+    """The archive's own folder above the parts, crops beside the frames, what macOS adds, and a table at the top."""
+    folder = write_clip(tmp_path / "AFEW-VA" / "01" / "001", suffix=".JPG")
+    write_clip(tmp_path / "AFEW-VA" / "02" / "051")
+    (folder / "cropped").mkdir()
+    (folder / "cropped" / "00000.png").write_bytes(IMAGE)
+    (folder / "._00000.png").touch()
+    for name in ("__MACOSX", ".Trash"):
+        (tmp_path / name / "001").mkdir(parents=True)
+        (tmp_path / name / "001" / "._001.json").touch()
+    (tmp_path / "annotations.json").write_text("[]")
+    (folder / "notes.json").write_text("{}")
+    frames = read_afewva(tmp_path, strict=True)
+    assert frames["clip"].tolist() == ["001", "001", "051", "051"]
+
+
 def test_afewva_relative_root_gives_absolute_paths(tmp_path, monkeypatch):
     write_clip(tmp_path / "set" / "001")
     monkeypatch.chdir(tmp_path)
@@ -122,7 +153,7 @@ def test_afewva_error_lists_the_reasons_if_no_frame_is_usable(tmp_path):
 
 
 @pytest.mark.parametrize("axis", ["valence", "arousal"])
-@pytest.mark.parametrize("value", [11, -11, 0.5, 3.0, True, None, "3", [3]])
+@pytest.mark.parametrize("value", [11, -11, 11.0, 0.5, True, None, "3", [3]])
 def test_afewva_label_must_be_a_whole_number_in_range(tmp_path, axis, value):
     write_clip(tmp_path / "001", **{axis: value})
     with pytest.raises(DataError) as error:
@@ -159,6 +190,9 @@ def test_afewva_landmark_must_be_a_pair_of_numbers(tmp_path, point):
         ('"frames"', '"Frames"', "'frames' must be an object"),
         ('"Ada"', '""', "'actor' must name a person"),
         ('"Ada"', "null", "'actor' must name a person, not None"),
+        ('"Ada"', "true", "'actor' must name a person, not True"),
+        ('"Ada"', "1.5", "'actor' must name a person, not 1.5"),
+        ("-3", "1e999", "valence is Infinity; must be a whole number"),
         ("{", "[{", "broken JSON"),
     ],
 )

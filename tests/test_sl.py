@@ -11,7 +11,7 @@ import pytest
 import torch
 from clips import face_images, write_video
 from conftest import finished, run_script
-from published import emonet_state
+from published import emonet_state, siamese_state
 
 from datasets.annotations.labels import read_labels
 from datasets.annotations.timeline import Timeline
@@ -573,6 +573,15 @@ def test_published_weights_as_the_encoder(sl_arguments, tmp_path):
     content = fold.encoder.checkpoint_content()
     assert content["width"] == 256 and content["encoder_settings"] is None
     assert torch.equal(content["encoder"]["emotion.reduce.weight"], published["conv1x1_input_emo_2.weight"])
+
+
+def test_published_siamese_weights_as_the_encoder(sl_arguments, tmp_path):
+    published = siamese_state()
+    torch.save(published, tmp_path / "siamese.pth")
+    (fold,) = prepare_folds(*sl_arguments, "--checkpoint", tmp_path / "siamese.pth", "--data.fold", 1)
+    assert fold.settings.data.image_size == 256 and fold.encoder.settings is None
+    weights = fold.encoder.checkpoint_content()["encoder"]["emotion.reduce.weight"]
+    assert torch.equal(weights, published["emo_net.conv1x1_input_emo_2.weight"])
 
 
 @pytest.mark.skipif(not FACES.exists(), reason="the photographs are not part of the project")

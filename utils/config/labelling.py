@@ -60,8 +60,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     """Folder of your own labelled videos, to calibrate fused labels and their intervals on. The calibration is saved
     beside the checkpoint and used for all videos from then on."""
     checkpoint: Path | None = None
-    """Trained network: best.pt or last.pt of a mtclar.py run, or a folder that mtclar.py --export wrote. Default:
-    best.pt of the newest run (of the run called --name, if given)."""
+    """Trained network: best.pt or last.pt of a mtclar.py run, a folder that mtclar.py --export wrote, or a Siamese
+    network with the published tensor names. Default: best.pt of the newest run (of the run called --name, if given)."""
     evidence: list[str] = Field([MTCLAR_EVIDENCE], min_length=1)
     """What the rule fused follows between labelled frames; several are separated by commas. mtclar: the network named
     by checkpoint. Or a file: published EmoNet weights, best.pt of a mtclar_sl.py run, or a CSV of another tool's

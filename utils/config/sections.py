@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 Strategy = Literal["first", "every_n", "random_k", "uniform_k", "diverse_k", "suggested", "train_bins", "csv"]
+Scope = Literal["clip", "person", "others"]
 Rule = Literal["previous", "nearest", "mean", "weighted", "fused"]
 
 
@@ -173,6 +174,12 @@ class SupportSettings(Section):
     in support_set.csv."""
     amount: int = Field(20, ge=1)
     """every_n: the n. train_bins: number of frames in each of ten bins. Otherwise: number of frames in each clip."""
+    share: float | None = Field(None, gt=0, le=1)
+    """Label this fraction of the frames of each clip, at least one, in place of amount."""
+    scope: Scope = "clip"
+    """Which frames the strategy chooses from, to label a clip. clip: the clip itself. person: all clips of its person.
+    others: the other clips of its person, or if there are none, those of another person. With person and others,
+    anchors have no time, so the rules previous and nearest cannot be used."""
     rule: Rule = "fused"
     """How labels are derived from the labelled frames (anchors). previous: from the latest anchor, as in the paper.
     nearest: from the closest one in time. mean: from all, equally weighted. weighted: from all, weighted by predicted
@@ -199,6 +206,12 @@ class SupportSettings(Section):
         except ValidationError:
             raise ValueError(f"must be auto or a number from 0 to 1, got {reprlib.repr(value)}") from None
 
+    def amount_for(self, frames: int) -> int:
+        """The amount that the strategy is called with, for a number of frames to choose from."""
+        if self.share is None:
+            return self.amount
+        return max(1, round(1 / self.share if self.strategy == "every_n" else self.share * frames))
+
     @property
     def known_error(self) -> float:
         """The standard deviation of labels that is given; 0 if it is to be estimated."""
@@ -211,6 +224,15 @@ class SupportSettings(Section):
                 f"rule {self.rule} needs labelled frames of the same clip, but strategy train_bins has none; "
                 "use mean, weighted or fused"
             )
+        if self.scope != "clip" and self.rule in ("previous", "nearest"):
+            raise ValueError(
+                f"rule {self.rule} needs labelled frames of the same clip, which scope {self.scope} does not always "
+                "give; use mean, weighted or fused"
+            )
+        if self.scope != "clip" and self.strategy in ("suggested", "train_bins"):
+            raise ValueError(f"strategy {self.strategy} does not choose among several clips; use scope clip")
+        if self.share is not None and self.strategy in ("train_bins", "csv"):
+            raise ValueError(f"share is not used by strategy {self.strategy}; leave it out")
         if self.strategy == "csv" and self.csv is None:
             raise ValueError("strategy csv needs a file of support frames; name it by support_set.csv")
         if self.strategy != "csv" and self.csv is not None:

@@ -90,10 +90,10 @@ class SupervisedSettings(TrainingScriptSettings):
     task: Literal["valence_arousal", "expression"] = "valence_arousal"
     """What the head predicts: valence and arousal, or one of eight expressions."""
     checkpoint: Path | None = None
-    """Encoder: best.pt or last.pt of a mtclar.py run, or a folder that mtclar.py --export wrote. Default: best.pt
-    of the newest run (of the run called --name, if given). {fold} is replaced by the number of the fold, and *
-    matches any text; of several matches the newest is used (runs/mtclar/*_fold{fold}/best.pt). With --predict:
-    best.pt of a mtclar_sl.py run."""
+    """Encoder: best.pt or last.pt of a mtclar.py run, a folder that mtclar.py --export wrote, or a Siamese network with
+    the published tensor names. Default: best.pt of the newest run (of the run called --name, if given). {fold} is
+    replaced by the number of the fold, and * matches any text; of several matches the newest is used
+    (runs/mtclar/*_fold{fold}/best.pt). With --predict: best.pt of a mtclar_sl.py run."""
     emonet: Path | None = None
     """Published EmoNet weights to use as the encoder (emonet_8.pth or emonet_5.pth)."""
     head: HeadSettings = HeadSettings()

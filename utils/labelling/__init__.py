@@ -22,6 +22,7 @@ Modules, from low to high; a module imports only modules above it in this list:
     clips         reads and encodes the clips of a data set
     foreign       fits the constant error of evidence that comes from anchors of other people
     validation    calibrates a network on the validation clips of a data set
+    clip_anchors  anchors of a clip from itself, from its person, or from other clips
     dataset       labels the test clips of a data set
     scores        scores estimated labels against true labels
     report        tables and figures of a labelled data set

@@ -34,6 +34,11 @@ class DatasetClip(NamedTuple):
     encoded: EncodedClip
 
     @property
+    def person(self) -> str:
+        """Name of the person shown."""
+        return str(self.frames["subject"].iloc[0])
+
+    @property
     def labels(self) -> np.ndarray:
         """(N, 2) true labels, from the data set; NaN = not labelled."""
         return self.frames[list(AXES)].to_numpy(np.float64)

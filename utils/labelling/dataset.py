@@ -20,18 +20,19 @@ from utils.config.manifest import Input
 from utils.config.sections import SupportSettings
 from utils.labelling.audit import contradiction_row
 from utils.labelling.calibration import Calibration, calibration_input
+from utils.labelling.clip_anchors import clip_anchors
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.support import SUPPORT_STRATEGIES, sample_valence_bins
+from utils.labelling.support import sample_valence_bins
 from utils.labelling.types import Anchors, Labels
 from utils.runs.manifest import path_input
 
 log = logging.getLogger(__name__)
 
 VALENCE_BINS = 10
-SUPPORT_SEED_STREAM, BIN_SEED_STREAM = 11, 12
+BIN_SEED_STREAM = 12
 
 
 def label_dataset(
@@ -48,7 +49,7 @@ def label_dataset(
 
     Returns:
         tables: method → table of all frames of the selected test clips: clip, frame, the columns of `Labels.columns`,
-            true labels and face box.
+            number of anchors, true labels and face box.
         contradictions: one row per given label that the other given labels of its clip contradict.
     """
     labeller = clips.labeller
@@ -63,8 +64,8 @@ def label_dataset(
     own_anchors: list[Anchors] = []
     if not training_anchors:
         own_anchors = [
-            clip_anchors(labeller, clip, clip_index, settings, support_from_csv)
-            for clip_index, clip in enumerate(encoded)
+            clip_anchors(labeller, encoded, clip_index, settings, support_from_csv)
+            for clip_index in range(len(encoded))
         ]
         labeller = labeller.adapted([(clip.encoded, own) for clip, own in zip(encoded, own_anchors, strict=True)])
         labeller.log_fitted(
@@ -153,66 +154,6 @@ def read_support(path: Path) -> pd.DataFrame:
     return table
 
 
-def clip_anchors(
-    labeller: Labeller,
-    clip: DatasetClip,
-    clip_index: int,
-    settings: LabelSettings,
-    support_from_csv: pd.DataFrame | None = None,
-) -> Anchors:
-    """The support-set of a clip, by the settings' strategy or from a file.
-
-    Args:
-        labeller: chooses the frames of the strategy `suggested`.
-        clip: the clip.
-        clip_index: index of the clip, part of the seed.
-        settings: strategy, amount, seed, and the error of a label.
-        support_from_csv: the table that `read_support` returned; None: the strategy chooses the frames.
-    """
-    if support_from_csv is None:
-        indices = choose_support(labeller, clip, clip_index, settings)
-        labels = clip.labels[indices]
-    else:
-        indices, labels = _support_of_clip(clip, support_from_csv)
-    true = (labels == clip.labels[indices]).all(1)
-    annotators = np.where(true, settings.dataset, "")
-    return clip.anchors(indices, labels, settings.support_set.known_error)._replace(annotators=annotators)
-
-
-def choose_support(labeller: Labeller, clip: DatasetClip, clip_index: int, settings: LabelSettings) -> np.ndarray:
-    """Ascending indices (A,) of the frames to label, by the settings' strategy; arguments as for `clip_anchors`.
-
-    If only some frames of the clip have a true label, the strategy chooses among these.
-    """
-    strategy, amount = settings.support_set.strategy, settings.support_set.amount
-    labelled = clip.labelled
-    if strategy == "suggested":
-        if len(labelled) < len(clip.frames):
-            raise DataError(
-                f"clip {clip.name}: the strategy suggested may choose any frame, but only {len(labelled)} of "
-                f"{len(clip.frames)} are labelled; set support_set.strategy to uniform_k"
-            )
-        suggestions = labeller.suggest(clip.encoded, None, amount)
-        return np.sort([suggestion.frame_index for suggestion in suggestions])
-    rng = np.random.default_rng([settings.seed, SUPPORT_SEED_STREAM, clip_index])
-    return labelled[SUPPORT_STRATEGIES[strategy](clip.encoded.embeddings.cpu().numpy()[labelled], amount, rng)]
-
-
-def _support_of_clip(clip: DatasetClip, support_from_csv: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (A,) and labels (A, 2) of the support frames of this clip; labels not in the file are the true ones."""
-    support = support_from_csv[support_from_csv["clip"] == clip.name].sort_values("frame")
-    missing = support[~support["frame"].isin(clip.frames["frame"])]
-    if len(missing):
-        raise DataError(f"clip {clip.name} has no frame {missing['frame'].iloc[0]:g}; correct support_set.csv")
-    indices = np.searchsorted(clip.frames["frame"].to_numpy(), support["frame"].to_numpy())
-    given = support[list(AXES)].to_numpy(np.float64)
-    labels = np.where(np.isfinite(given), given, clip.labels[indices])
-    if not np.isfinite(labels).all():
-        frame = support["frame"].iloc[int(np.argmin(np.isfinite(labels).all(1)))]
-        raise DataError(f"clip {clip.name}, frame {frame:g} has no label; add valence and arousal to support_set.csv")
-    return indices, labels
-
-
 def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
     """Anchors from the training set: `support_set.amount` frames of each of ten bins of valence.
 
@@ -231,6 +172,6 @@ def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: L
 
 def _clip_table(clip: DatasetClip, anchors: Anchors, labels: Labels, method: str) -> pd.DataFrame:
     frames = clip.frames
-    table = frames[["clip", "frame"]].assign(**labels.columns(anchors, method))
+    table = frames[["clip", "frame"]].assign(**labels.columns(anchors, method), anchors=len(anchors.labels))
     table = table.assign(valence_true=frames["valence"], arousal_true=frames["arousal"])
     return table.join(frames[BOX])

@@ -124,19 +124,18 @@ class Labeller:
 
         There are three cases:
 
-        - The anchors are frames of the clip itself: their labels are observed.
-        - Some anchors are frames of other people or videos: no label is observed. The evidence of the Siamese network
-          is absolute: the mean label of the anchors plus the mean predicted difference from them.
+        - Some anchors are frames of the clip itself: their labels are observed. Other anchors are not used.
+        - All anchors are frames of other people or videos: no label is observed. The evidence of the Siamese network is
+          absolute: the mean label of the anchors plus the mean predicted difference from them.
         - anchors is None, since nothing is labelled yet: no label is observed.
         """
-        if anchors is None or anchors.all_in_clip:
-            return self.calibration.posteriors(clip.times, clip.evidence, observations_of(anchors))
-        if self.model is None:
-            return self.calibration.posteriors(clip.times, clip.evidence, observations_of(None))
-        evidence = clip.evidence.copy()
-        evidence[:, 0] = anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings)
-        calibration = self.calibration.for_foreign_anchors(anchors.people)
-        return calibration.posteriors(clip.times, evidence, observations_of(None))
+        if self.model is not None and anchors is not None and anchors.none_in_clip:
+            evidence = clip.evidence.copy()
+            evidence[:, 0] = anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings)
+            calibration = self.calibration.for_foreign_anchors(anchors.people)
+            return calibration.posteriors(clip.times, evidence, observations_of(None))
+        own = None if anchors is None else anchors.own
+        return self.calibration.posteriors(clip.times, clip.evidence, observations_of(own))
 
     def fused_labels(self, posteriors: list[MixturePosterior], anchors: Anchors | None) -> Labels:
         """Estimated labels from the posteriors of a clip: their means, with 90 % intervals.
@@ -150,11 +149,12 @@ class Labeller:
         values = np.clip(np.stack([posterior.mean for posterior in posteriors], 1), -1, 1)
         half_widths = self.calibration.half_widths(posteriors)
         anchor = np.full(len(values), -1)
-        if anchors is not None and anchors.all_in_clip:
-            exact = anchors.errors == 0
-            half_widths[anchors.indices] = np.where(exact, 0, half_widths[anchors.indices])
-            values[anchors.indices] = np.where(exact, anchors.labels, values[anchors.indices])
-            anchor[anchors.indices] = np.arange(len(anchors.indices))
+        if anchors is not None:
+            own = anchors.own
+            exact = own.errors == 0
+            half_widths[own.indices] = np.where(exact, 0, half_widths[own.indices])
+            values[own.indices] = np.where(exact, own.labels, values[own.indices])
+            anchor[own.indices] = np.flatnonzero(anchors.indices >= 0)
         misread = tuple(axis for axis, posterior in zip(AXES, posteriors, strict=True) if posterior.misread)
         return Labels(values, anchor, half_widths, misread)
 

@@ -18,10 +18,11 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
         score_support: whether support frames, whose labels were given, are scored too.
 
     Returns:
-        One row per method and kind of average ("pooled" or "clips"), with these columns for each axis: RMSE, PCC, CCC,
-        SAGR (sign agreement), SAGR_nonzero (sign agreement where the true label is not 0), and the coverage (share of
-        true labels inside) and mean width of intervals. Clips whose true labels are constant have no correlation. They
-        are left out of the mean of PCC and CCC over clips, and counted in constant_clips.
+        One row per method and kind of average ("pooled" or "clips"), with the number of scored frames, the mean number
+        of anchors per clip as `labels`, and these columns for each axis: RMSE, PCC, CCC, SAGR (sign agreement),
+        SAGR_nonzero (sign agreement where the true label is not 0), and the coverage (share of true labels inside) and
+        mean width of intervals. Clips whose true labels are constant have no correlation. They are left out of the mean
+        of PCC and CCC over clips, and counted in constant_clips.
     """
     rows = []
     for method, table in labelled.items():
@@ -30,6 +31,7 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
         clips = [part for _, part in scored.groupby("clip", sort=False)]
         for average, parts in (("pooled", [scored]), ("clips", clips)):
             row: dict[str, object] = {"method": method, "average": average, "frames": len(scored)}
+            row["labels"] = table.groupby("clip")["anchors"].first().mean() if "anchors" in table else np.nan
             for axis in AXES:
                 by_part = [regression_scores(part[axis], part[f"{axis}_true"]) for part in parts]
                 varies = [part[f"{axis}_true"].nunique() > 1 for part in parts]

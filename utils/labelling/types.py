@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from datasets.columns import AXES, PERSON
@@ -57,6 +58,24 @@ class Anchors(NamedTuple):
     def all_have_times(self) -> bool:
         """Whether every anchor has a time on the clip's own clock."""
         return bool(np.isfinite(self.times).all())
+
+    @property
+    def own(self) -> "Anchors":
+        """The anchors that are frames of the clip itself."""
+        rows = np.flatnonzero(self.indices >= 0)
+        return Anchors(
+            self.embeddings[torch.from_numpy(rows)],
+            self.labels[rows],
+            self.errors[rows],
+            self.times[rows],
+            self.frames[rows],
+            self.indices[rows],
+        )
+
+    @property
+    def none_in_clip(self) -> bool:
+        """Whether there are anchors, all of them frames of other people or videos."""
+        return len(self.indices) > 0 and bool((self.indices < 0).all())
 
     @property
     def all_in_clip(self) -> bool:

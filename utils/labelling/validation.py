@@ -53,7 +53,7 @@ def calibration_for_dataset(
         settings: the settings that determine the data set and its split.
         fine_tuned_from: checkpoint of the network from which training started.
     """
-    source = f"{settings.dataset} {settings.data_root.name}, fold {settings.data.fold}, seed {settings.seed}"
+    source = split_name(settings.dataset, settings.data_root, settings.data.fold, settings.seed)
     if settings.dataset == "videos":  # Videos and labels may have been added since.
         source += f", {is_labelled(validation).sum()} labels"
     saved = ranks.broadcast_from_rank_zero(lambda: read_calibration(checkpoint))
@@ -84,6 +84,11 @@ def calibration_for_dataset(
     if not saved and ranks.is_rank_zero():
         save_calibration(checkpoint, fitted)
     return fitted
+
+
+def split_name(dataset: str, root: Path, fold: int | str, seed: int) -> str:
+    """Text that names a data set and its split, kept in calibration.json."""
+    return f"{dataset} {root.name}, fold {fold}, seed {seed}"
 
 
 def clips_for_dataset(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.emonet import EmoNet, Encoder, rename_published
-from models.mtclar import MTCLAR
+from models.emonet import IMAGE_SIZE, EmoNet, Encoder, rename_published
+from models.mtclar import MTCLAR, PUBLISHED_ENCODER, PUBLISHED_WIDTH, rename_published_siamese
 from models.pretrained import read_weights
 from models.supervised import Supervised, SupervisedHead
 from utils.base.errors import CheckpointError
@@ -27,6 +27,11 @@ SCRIPTS = {"mtclar": "mtclar.py", "supervised": "mtclar_sl.py"}
 REQUIRED_SETTINGS = {"dataset", "seed", "demo", "data", "pairs"}
 """The settings that a checkpoint of mtclar.py must hold besides those of the network: DATA_AND_SPLIT_KEYS of
 `utils.runs.trainings`, and how its pairs were drawn."""
+PUBLISHED_SETTINGS = {
+    "model": {"width": PUBLISHED_WIDTH, "fusion": "concat", "dropout": 0.5},
+    "data": {"image_size": IMAGE_SIZE},
+}
+"""The settings of a Siamese checkpoint with the published tensor names. Such a file does not name its training data."""
 EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; licence CC BY-NC-ND)"
 
 
@@ -60,15 +65,18 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     """Returns the content of a checkpoint, with its tensors on the CPU.
 
+    A Siamese network with the published tensor names is returned as if mtclar.py had trained it, with the settings
+    PUBLISHED_SETTINGS.
+
     Args:
-        path: best.pt or last.pt of a run, or model.safetensors of an exported folder.
+        path: best.pt or last.pt of a run, model.safetensors of an exported folder, or a published Siamese network.
         kind: the network that it must hold, "mtclar" or "supervised".
 
     Raises:
         CheckpointError: the file cannot be read, has a newer format, or holds another network.
     """
     content = _load(path)
-    entries = content if isinstance(content, dict) else {}
+    entries = _from_published_siamese(content) or (content if isinstance(content, dict) else {})
     version = entries.get("format", 1)
     if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
@@ -88,7 +96,8 @@ def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
     """Returns the network in a checkpoint of mtclar.py, in eval mode, and the settings that it was trained with.
 
-    The settings have the further entry `TRAININGS`, see `utils.runs.trainings`.
+    The settings have the further entry `TRAININGS`, see `utils.runs.trainings`. For published weights the settings are
+    PUBLISHED_SETTINGS.
 
     Raises:
         CheckpointError: as `read_checkpoint`, or the settings or weights are incomplete.
@@ -98,7 +107,7 @@ def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
         settings = content["settings"]
         network = ModelSettings.model_validate(settings["model"])
         missing = REQUIRED_SETTINGS - set(settings)
-        if missing:
+        if missing and not content.get("published"):
             raise KeyError(min(missing))
         model = MTCLAR(network.width, network.fusion, network.dropout)
         load_model(model, content["model"], path)
@@ -182,9 +191,7 @@ def load_emonet(path: Path, classes: int | None = None) -> EmoNet:
             f"{path}: no published EmoNet weights found; download emonet_8.pth from {EMONET_SOURCE}, "
             "or correct the path (model.emonet: null trains from scratch)"
         )
-    content = _load(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    content = _state_dict(_load(path))
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{path}: holds no published EmoNet weights; download emonet_8.pth from {EMONET_SOURCE}")
     state = {rename_published(key): value for key, value in content.items()}
@@ -237,6 +244,26 @@ def start_from_mtclar(model: MTCLAR, path: Path, image_size: int) -> list[dict[s
     if frozen:
         model.encoder.freeze_landmarks()
     return settings[TRAININGS]
+
+
+def _from_published_siamese(content: Any) -> dict[str, Any] | None:
+    """Converts a Siamese state dict with the published tensor names to the content of a checkpoint of mtclar.py.
+
+    Returns None for any other content.
+    """
+    state = _state_dict(content)
+    names = [key for key in state if isinstance(key, str)] if isinstance(state, dict) else []
+    if not any(name.removeprefix("module.").startswith(PUBLISHED_ENCODER) for name in names):
+        return None
+    renamed = {rename_published_siamese(name): state[name] for name in names}
+    kept = {name: tensor for name, tensor in renamed.items() if not name.startswith("head.")}
+    return {"kind": "mtclar", "published": True, "model": kept, "settings": PUBLISHED_SETTINGS}
+
+
+def _state_dict(content: Any) -> Any:
+    """Returns the state dict in the content of a published file, which may be wrapped as {"state_dict": ...}."""
+    wrapped = isinstance(content, dict) and isinstance(content.get("state_dict"), dict)
+    return content["state_dict"] if wrapped else content
 
 
 @contextlib.contextmanager

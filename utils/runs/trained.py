@@ -101,6 +101,8 @@ def describe_network(path: Path, content: Mapping[str, Any]) -> str:
     Loading the network reports the missing entries as an error.
     """
     parts = [f"network: {path}"]
+    if content.get("published"):
+        parts.append("published weights that do not name their training data, which may hold people of any test set")
     with contextlib.suppress(LookupError, TypeError):
         parts.append(f"trained on {content['settings']['dataset']}")
     with contextlib.suppress(LookupError, TypeError, ValueError):
@@ -131,6 +133,8 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
     """
     layer = trained_layer(checkpoint, trained)
     file, command_line = layers[0], layers[1:]
+    if "dataset" not in trained:  # Published weights do not name their training data.
+        return merge_layers(LabelSettings, [file, layer, *command_line])
     trained_settings = merge_layers(LabelSettings, [layer])
     dataset = merge_layers(LabelSettings, [file, layer, *command_line]).dataset
     if dataset != trained_settings.dataset:

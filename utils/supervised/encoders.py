@@ -22,7 +22,7 @@ class FrozenEncoder(NamedTuple):
         path: file of its weights.
         network: the encoder.
         image_size: side in pixels of the images that it was trained on.
-        settings: settings that it was trained with; None for published EmoNet.
+        settings: settings that it was trained with; None for published weights.
     """
 
     path: Path
@@ -47,6 +47,8 @@ def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
         return FrozenEncoder(settings.emonet, _frozen(load_emonet(settings.emonet).encoder), IMAGE_SIZE, None)
     path = newest_match(checkpoint_path(settings))
     model, content = load_mtclar(path)
+    if "dataset" not in content:  # Published weights do not name their training data.
+        return FrozenEncoder(path, _frozen(model.encoder), IMAGE_SIZE, None)
     trained = merge_layers(Settings, [trained_layer(path, content)])
     remedy = FOLD_REMEDY if settings.dataset in ("afewva", "videos") else ""
     refuse_known_splits(settings, trainings_of(content), path, remedy)
