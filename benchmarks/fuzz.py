@@ -52,6 +52,7 @@ def instrumented_imports() -> contextlib.AbstractContextManager:
 with instrumented_imports():
     from datasets.afewva import read_afewva
     from datasets.affectnet import CSV_COLUMNS, read_affectnet
+    from datasets.annotations.estimates import read_estimates, without_frozen
     from datasets.annotations.labels import read_labels
     from datasets.annotations.ratings import read_rating
     from datasets.annotations.timeline import Timeline
@@ -101,6 +102,13 @@ def expressions(content: bytes, folder: Path) -> None:
     """Reads the content as AFEW-VA's expressions.csv."""
     (folder / "expressions.csv").write_bytes(content)
     afewva(AFEWVA, folder)
+
+
+def estimates(folder: Path, content: bytes) -> None:
+    path = folder / "estimates.csv"
+    path.write_bytes(content)
+    frames, times = np.arange(10), np.arange(10) / 25
+    without_frozen(read_estimates(path).of_track("a", 0, frames, times), times)
 
 
 def people(content: bytes, folder: Path) -> None:
@@ -336,6 +344,15 @@ READERS = {
     "expressions": Reader([b"clip,frame,expression\n001,0,1\n"], TABLE, expressions),
     "people": Reader([b"video,track,person\na,,Ada\nb.mp4,0,Bob\nb,1,Ada\n"], TABLE, people),
     "affectnet": Reader([AFFECTNET], TABLE, affectnet),
+    "estimates": Reader(
+        [
+            b"video,face,frame,valence,arousal\na.mp4,0,0,0.5,-0.5\na.mp4,1,0,,1\n",
+            b"timestamp_ms,Valence,Arousal\n0,5,9\n40,1,nan\n",
+            b"Video Time,valence,arousal\n00:00:01.5,-80,20\n00:00:02,0,1\n",
+        ],
+        TABLE,
+        estimates,
+    ),
     "npy": Reader(
         [_npy(np.array(1)), _npy(np.array("0.5")), _npy(POINTS.ravel()), _npy(np.zeros((2, 3), complex))],
         [b"(", b")", b"9" * 13, b"'O'", b"'<f8'", b"shape", b"PK\x03\x04", b"\x93NUMPY", b"\xff" * 4],

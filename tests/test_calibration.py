@@ -17,6 +17,7 @@ from utils.labelling.calibration import (
     IntervalWidths,
     read_calibration,
     save_calibration,
+    scaled_std,
 )
 from utils.labelling.fitting import CalibrationClip, _simulate_support, fit_calibration
 from utils.labelling.support import every_n
@@ -159,3 +160,14 @@ def test_anchors_of_more_people_leave_a_smaller_offset(calibration):
 def test_widths_are_interpolated_between_standard_deviations():
     widths = IntervalWidths((0.1, 0.4), (2.0, 1.0))
     np.testing.assert_allclose(widths.half_widths(np.array([0.05, 0.1, 0.2, 0.4, 0.8])), [0.1, 0.2, 0.3, 0.4, 0.8])
+
+
+def test_intervals_for_noisy_labels_are_at_least_those_of_a_normal_variable(rng):
+    narrow = IntervalWidths((0.1,), (NORMAL_WIDTH / 2,))
+    axis = AxisCalibration(interval_widths=narrow)
+    calibration = Calibration(axis, axis)
+    (clip,) = simulate_clips(rng, 1, 60, 0.05)
+    for error, factor in ((0.0, 0.5), (0.1, 1.0)):
+        posteriors = posteriors_given(clip, anchors_at(clip, [10, 40], error), calibration)
+        expected = np.stack([factor * NORMAL_WIDTH * scaled_std(posterior) for posterior in posteriors], 1)
+        np.testing.assert_allclose(calibration.half_widths(posteriors), expected)

@@ -135,12 +135,19 @@ class Calibration(NamedTuple):
         ]
 
     def half_widths(self, posteriors: list[MixturePosterior]) -> np.ndarray:
-        """(N, 2) half-widths of the 90 % intervals of a clip's true labels."""
+        """(N, 2) half-widths of the 90 % intervals of a clip's true labels.
+
+        The fitted widths hold for exact labels. The error that noisy labels cause is normally distributed, so the
+        widths are then at least those of a normal variable.
+        """
+        columns = []
+        for one, posterior in zip(self.axes, posteriors, strict=True):
+            stds = scaled_std(posterior)
+            half_widths = one.interval_widths.half_widths(stds)
+            noisy = (posterior.observations.errors > 0).any()
+            columns.append(np.maximum(half_widths, NORMAL_WIDTH * stds) if noisy else half_widths)
         widening = WIDENING_OF_ONE_LABEL if len(posteriors[0].observations.indices) == 1 else 1.0
-        pairs = zip(self.axes, posteriors, strict=True)
-        return np.stack(
-            [widening * one.interval_widths.half_widths(scaled_std(posterior)) for one, posterior in pairs], 1
-        )
+        return widening * np.stack(columns, 1)
 
     def for_foreign_anchors(self, people: int) -> "Calibration":
         """The calibration for evidence of the Siamese network from anchors of `people` other people."""
