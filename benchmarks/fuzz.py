@@ -104,7 +104,8 @@ def expressions(content: bytes, folder: Path) -> None:
     afewva(AFEWVA, folder)
 
 
-def estimates(folder: Path, content: bytes) -> None:
+def estimates(content: bytes, folder: Path) -> None:
+    """Reads the content as estimates of another tool for a track of video a."""
     path = folder / "estimates.csv"
     path.write_bytes(content)
     frames, times = np.arange(10), np.arange(10) / 25
