@@ -25,9 +25,13 @@ from utils.compute.data import CropReader, read_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.compute.seeds import seed_step
+from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.config.supervised import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
 from utils.config.yaml_files import commented_yaml
+from utils.labelling.clips import ClipReader
+from utils.labelling.labeller import Labeller
+from utils.labelling.sources import EvidenceSources, load_absolute_sources
 from utils.metrics import regression_scores
 from utils.runs.checkpoint import FORMAT, load_model, load_supervised, read_checkpoint, save_checkpoint
 from utils.runs.resume import load_settings
@@ -556,11 +560,37 @@ def test_a_head_is_evidence_for_fsl_mtclar(folds_run, expression_run, demo_run, 
     folder, _ = finished("fsl_mtclar.py", *map(str, argv), str(head))
     methods = set(pd.read_csv(folder / "scores.csv")["method"])
     assert methods == {HEAD, "fused", "hold", "linear"}
+    labels = pd.read_csv(folder / "labels.csv")
+
+    # The same estimates through a CSV give the same labels.
+    settings = LabelSettings.model_validate(json.loads((folder / "manifest.json").read_text())["settings"])
+    runtime, splits = make_runtime(settings.runtime), read_splits(settings)
+    sources = EvidenceSources(None, None, load_absolute_sources(settings, runtime))
+    clips = ClipReader.of_sources(Labeller(None, runtime), sources, settings)
+    rows = [
+        (clip.name, frame, *values)
+        for frames in (splits.validation, splits.test)
+        for clip in clips.read(frames)
+        for frame, values in zip(clip.frames["frame"], clip.encoded.evidence[:, 0], strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["clip", "frame", "valence", "arousal"])
+    table.to_csv(tmp_path / "estimates.csv", index=False)
+    data = {"dataset": settings.dataset, "data.root": settings.data_root, "data.fold": settings.data.fold}
+    data |= {f"demo.{name}": value for name, value in settings.demo.model_dump().items() if name != "hard"}
+    data |= {"data.validation_share": settings.data.validation_share, "seed": settings.seed}
+    options = [str(word) for name, value in data.items() for word in (f"--{name}", value)]
+    folder, _ = finished("fsl_mtclar.py", *map(str, argv), str(tmp_path / "estimates.csv"), *options)
+    columns = ["valence", "arousal", "valence_low", "arousal_high"]
+    np.testing.assert_allclose(pd.read_csv(folder / "labels.csv")[columns], labels[columns], atol=1e-6)
+    assert "estimates" in set(pd.read_csv(folder / "scores.csv")["method"])
     assert "was trained for expressions" in error_of("fsl_mtclar.py", *argv, expression_run[0] / "best.pt")
     content = torch.load(head, weights_only=True)
     content["about"]["encoder_settings"]["data"]["fold"] = 1
     torch.save(content, tmp_path / "known_people.pt")
-    assert "people that the network was trained on" in error_of("fsl_mtclar.py", *argv, tmp_path / "known_people.pt")
+    known = "people that the network was trained on"
+    assert known in error_of("fsl_mtclar.py", *argv, head, "--data.fold", 1)
+    both = [*only_checkpoint(demo_run[0] / "best.pt", tmp_path), "--evidence", f"mtclar,{tmp_path / 'known_people.pt'}"]
+    assert known in error_of("fsl_mtclar.py", *both)
 
 
 def test_published_weights_as_the_encoder(sl_arguments, tmp_path):

@@ -1,0 +1,62 @@
+"""Evidence besides MT-CLAR's, from end to end: EmoNet and tables for videos; what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from clips import face_images, write_video
+from conftest import finished, labels_file, run_script
+from published import emonet_state
+
+from datasets.demo.traces import label_trace
+
+ROWS = "frame,valence,arousal\n0,0.1,-0.2\n9,-0.4,0.1\n18,0.2,0.3\n27,0.3,0.1\n"
+
+
+@pytest.fixture(scope="module")
+def short_clip(tmp_path_factory):
+    """An MP4 of 30 frames with a rendered face."""
+    trace = label_trace(np.random.default_rng(1), 30)
+    return write_video(tmp_path_factory.mktemp("video") / "short.mp4", face_images(trace), 25)
+
+
+@pytest.fixture
+def argv(short_clip, tmp_path):
+    """A command line without any trained network."""
+    labels = labels_file(tmp_path / "labels.csv", ROWS)
+    runs = ["--runs", tmp_path / "runs", "--data.cache", tmp_path / "cache", "--runtime.device", "cpu"]
+    return [str(word) for word in ("--video", short_clip, "--labels", labels, *runs, "--evidence")]
+
+
+def test_video_is_labelled_by_emonet_alone(argv, tmp_path):
+    torch.save(emonet_state(), tmp_path / "emonet_8.pth")
+    folder, _ = finished("fsl_mtclar.py", *argv, str(tmp_path / "emonet_8.pth"), "--runtime.precision", "float32")
+    table = pd.read_csv(folder / "labels.csv")
+    assert table["valence"].notna().all() and (table["valence_low"] <= table["valence_high"]).all()
+    assert table.set_index("frame").loc[[0, 9, 18, 27], "valence"].tolist() == [0.1, -0.4, 0.2, 0.3]
+
+
+def test_video_is_labelled_by_a_table_and_the_log_says_what_was_fitted(argv, tmp_path, caplog):
+    caplog.set_level("INFO")
+    times = np.arange(30) / 25
+    estimates = pd.DataFrame({"time": times, "valence": np.sin(times), "arousal": 0.2 * np.cos(times)})
+    estimates.to_csv(tmp_path / "tool.csv", index=False)
+    folder, _ = finished("fsl_mtclar.py", *argv, str(tmp_path / "tool.csv"))
+    assert pd.read_csv(folder / "labels.csv")["valence"].notna().all()
+    assert "evidence tool: not calibrated; it is fitted to the given labels" in caplog.text
+    assert "evidence tool: fitted to the labels of 1 clips: valence gain" in caplog.text
+    finished("fsl_mtclar.py", *argv, str(tmp_path / "tool.csv"), "--suggest", "2")
+
+
+def test_unusable_sources_are_refused(argv, tmp_path, demo_run):
+    (tmp_path / "other.csv").write_text("video,frame,valence,arousal\nother,0,0,0\n")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
+    for source, message in (
+        (tmp_path / "other.csv", "no row for 'short'"),
+        (tmp_path / "other.pth", "weights of another network"),
+        (tmp_path / "missing.pth", "there is no such file"),
+        (tmp_path / "missing.csv", "no such file"),
+        (demo_run[0] / "best.pt", "holds MT-CLAR; name it by --checkpoint"),
+    ):
+        done = run_script("fsl_mtclar.py", *argv, str(source))
+        assert done.returncode == 2 and message in done.stderr, done.stderr
