@@ -35,6 +35,7 @@ from utils.runs.script import run_script
 
 DEMO_OPTIONS: Options = {
     "data.root": "data/demo_paper",
+    "data.validation_share": "0.25",
     "demo.people": "300",
     "demo.frames": "48",
     "demo.short_frames": "8",
