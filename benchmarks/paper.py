@@ -35,6 +35,7 @@ from utils.runs.script import run_script
 
 DEMO_OPTIONS: Options = {
     "data.root": "data/demo_paper",
+    "data.validation_share": "0.25",
     "demo.people": "300",
     "demo.frames": "48",
     "demo.short_frames": "8",
@@ -45,7 +46,7 @@ DEMO_OPTIONS: Options = {
     "support_set.min_frames": "24",
 }
 """The size of the demo. The demo sets of the scripts have other sizes, so this one has a folder of its own."""
-BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+BEGIN, END = "\n<!-- tables -->\n", "\n<!-- end of tables -->\n"
 
 
 def main() -> None:
@@ -186,9 +187,11 @@ def write_tables(
     if docs:
         before, _, rest = docs.read_text(encoding="utf-8").partition(BEGIN)
         if END not in rest:
-            raise SettingsError(f"{docs}: lacks the lines {BEGIN} and {END}; add them where the tables are to stand")
+            raise SettingsError(
+                f"{docs}: lacks the lines {BEGIN.strip()} and {END.strip()}; add them where the tables are to stand"
+            )
         short = markdown_report(summary[~is_detail(summary)], expression, people, provenance)
-        write_text(docs, f"{before}{BEGIN}\n\n{short}\n{END}{rest.partition(END)[2]}")
+        write_text(docs, f"{before}{BEGIN}\n{short}{END}{rest.partition(END)[2]}")
     print(f"tables      {folder / 'tables.md'}\n            {folder / 'summary.csv'}")
     print(f"figure      {folder / 'curve.png'}")
 

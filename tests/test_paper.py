@@ -198,10 +198,12 @@ def test_a_second_call_runs_nothing(protocol, argv, monkeypatch):
 
 def test_short_tables_are_written_between_the_marks_of_a_page(protocol, argv, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- tables -->\nearlier\n<!-- end of tables -->\nafter\n")
+    page.write_text("before `<!-- tables -->`\n<!-- tables -->\nearlier\n<!-- end of tables -->\nafter\n")
     assert run_protocol(*argv, "--docs", str(page)).returncode == 0
     text = page.read_text()
-    assert text.startswith("before\n<!-- tables -->\n\n###") and text.endswith("<!-- end of tables -->\nafter\n")
+    assert text.startswith("before `<!-- tables -->`\n<!-- tables -->\n\n###") and text.endswith(
+        "<!-- end of tables -->\nafter\n"
+    )
     assert "earlier" not in text and len(text) < len((protocol[0] / "tables" / "tables.md").read_text())
     page.write_text("no marks\n")
     done = run_protocol(*argv, "--docs", str(page))
