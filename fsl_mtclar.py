@@ -7,7 +7,6 @@
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
     python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
-    python fsl_mtclar.py --calibrate folder_of_videos       fit the intervals to your own labelled videos
 
 Each frame is encoded once. The network then predicts how much a frame differs in valence and arousal from an anchor,
 which is a labelled frame: label = label of the anchor + predicted difference. The rule `fused` combines all anchors in

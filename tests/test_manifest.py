@@ -16,12 +16,12 @@ from utils.runs.manifest import path_input
 
 
 def same_files(one: Path, other: Path) -> bool:
-    """Whether two run folders hold the same files, except their manifests and overlays."""
+    """Whether two run folders hold the same files, except manifests, overlays, and ELAN files, which hold paths."""
     contents = [
         {
             path.name: path.read_bytes()
             for path in folder.iterdir()
-            if path.suffix != ".mp4" and path.name != "manifest.json"
+            if not path.name.endswith((".mp4", ".eaf", "_tsconf.xml", "manifest.json"))
         }
         for folder in (one, other)
     ]

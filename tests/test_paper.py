@@ -172,9 +172,11 @@ def test_a_part_that_has_seen_tested_people_is_refused(protocol, argv, script, p
 def test_a_run_with_the_network_of_another_fold_is_refused(protocol, argv):
     (run,) = protocol[0].glob("fsl_mtclar/*_fold0_first_0.3")
     (other,) = protocol[0].glob("mtclar/*_fold1")
-    file = run / "settings.yaml"
+    file = run / "manifest.json"
     before = file.read_text()
-    file.write_text(yaml.safe_dump(yaml.safe_load(before) | {"checkpoint": str(other / "best.pt")}))
+    content = json.loads(before)
+    content["settings"]["checkpoint"] = str(other / "best.pt")
+    file.write_text(json.dumps(content))
     done = run_protocol(*argv)
     file.write_text(before)
     assert done.returncode == 2 and "fold 0: encoder and comparison heads has seen" in done.stderr

@@ -10,6 +10,7 @@ from benchmarks.protocol.plan import FoldRuns
 from datasets.splits import Splits, split_by_subject
 from utils.base.errors import DataError
 from utils.base.text import listed, plain_text
+from utils.config.manifest import read_manifest
 from utils.config.yaml_files import read_run_settings
 from utils.labelling.validation import long_clips, split_name
 
@@ -100,7 +101,13 @@ def exposures(runs: FoldRuns, frames: pd.DataFrame, root: Path) -> list[Exposure
 
 def _networks(runs: list[Path]) -> list[Path]:
     """The folders of the networks that runs have used, by their own settings."""
-    return sorted({Path(str(read_run_settings(run)["checkpoint"])).parent for run in runs})
+    return sorted({Path(str(_settings(run)["checkpoint"])).parent for run in runs})
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    """The settings of a run, in its manifest if it has labelled."""
+    manifest = run / "manifest.json"
+    return read_manifest(manifest).settings if manifest.exists() else read_run_settings(run)
 
 
 def _of_training(part: str, run: Path, frames: pd.DataFrame, root: Path) -> list[Exposure]:

@@ -111,7 +111,8 @@ def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
             raise KeyError(min(missing))
         model = MTCLAR(network.width, network.fusion, network.dropout)
         load_model(model, content["model"], path)
-        settings[TRAININGS] = describe_trainings(settings, content.get(HISTORY))
+        published = bool(content.get("published"))
+        settings = settings | {TRAININGS: [] if published else describe_trainings(settings, content.get(HISTORY))}
     return model.eval(), settings
 
 

