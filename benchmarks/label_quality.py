@@ -12,6 +12,7 @@ not trained on these people, and the calibration was not fitted on them. Labels 
 - how many suggested labels give the error of evenly spaced ones;
 - which wrong labels the audit finds;
 - what noisy labels do: the error that is estimated for them, and RMSE, coverage and expected error against the truth;
+- clips without a label of their own, labelled from other people;
 - whether the frame rate matters: clips of 100 frames per second, and every 2nd, 4th and 8th frame of them.
 """
 
@@ -48,6 +49,7 @@ from utils.labelling.dataset import label_dataset, with_estimated_errors
 from utils.labelling.labeller import Labeller
 from utils.labelling.scores import score_methods
 from utils.labelling.suggest import expected_error
+from utils.labelling.support import middles_of_parts
 from utils.labelling.types import Anchors
 from utils.labelling.validation import calibrate, calibration_for_dataset, long_clips
 from utils.runs.checkpoint import load_mtclar
@@ -57,6 +59,7 @@ BUDGETS = (1, 2, 3, 4, 5, 7, 10, 14)  # labels per clip of 60 frames
 MINUTE_BUDGETS = (6, 12, 24, 48, 96)  # labels per minute: one in ten seconds, and more
 TRACE_BUDGETS = (4, 12, 28)  # labels per clip of 240 frames
 STRATEGIES = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
+OTHER_PEOPLE, LABELS_PER_PERSON = (1, 5), 3  # whose labels serve clips without a label of their own
 FRAME_RATE_STEPS, FASTEST = (1, 2, 4, 8), 100.0  # every so manyth frame of clips with this frame rate
 LABELS_PER_WRONG_LABEL, SHIFT = 10, 0.6  # the audit's test: one label in ten is wrong by this much
 
@@ -126,7 +129,7 @@ def main() -> None:
     clips = EncodedFrames(trained, frames, settings)
     scores = [score(clips, normal, support_set, settings) for support_set in normal.support_sets()]
     audited = score_audit(trained, clips.clips)
-    noisy = [score_annotators(clips, normal)]
+    noisy, foreign = [score_annotators(clips, normal)], [score_foreign(clips, normal)]
     random_clips = EncodedFrames(random, frames, settings)
     for amount in (10, 20, 40):
         scores.append(score(random_clips, normal._replace(name="random weights"), ("every_n", amount), settings))
@@ -134,6 +137,7 @@ def main() -> None:
         clips = EncodedFrames(trained, render(arguments.folder, kind), settings)
         scores += [score(clips, kind, support_set, settings) for support_set in kind.support_sets()]
         noisy.append(score_annotators(clips, kind))
+        foreign.append(score_foreign(clips, kind))
     table = pd.concat(scores, ignore_index=True)
     table.to_csv(arguments.folder / "label_quality.csv", index=False)
     print_tables(table)
@@ -141,6 +145,8 @@ def main() -> None:
     annotators.to_csv(arguments.folder / "annotators.csv", index=False)
     print(f"\nlabels of imperfect annotators\n{annotators.to_string(index=False, float_format='{:.3f}'.format)}")
     print(f"\naudit, one label in {LABELS_PER_WRONG_LABEL} shifted by {SHIFT}: {audited}")
+    foreign_scores = pd.concat(foreign, ignore_index=True).to_string(index=False, float_format="{:.3f}".format)
+    print(f"\nclips without a label of their own, {LABELS_PER_PERSON} labels of each other person\n{foreign_scores}")
     frame_rates = score_frame_rates(trained, arguments.folder, arguments.rate_seeds, settings)
     print(f"\nthe same clips at other frame rates\n{frame_rates.to_string(index=False, float_format='{:.3f}'.format)}")
     if arguments.plot:
@@ -280,6 +286,46 @@ def score_annotators(clips: EncodedFrames, kind: TestSet) -> pd.DataFrame:
             row = {"set": kind.name, "annotator": annotator, "every": amount}
             rows.append(row | {"estimated": float(anchors[0].errors[0, 0])} | scores)
     return pd.DataFrame(rows)
+
+
+def score_foreign(clips: EncodedFrames, kind: TestSet) -> pd.DataFrame:
+    """One row per number of other people: `fused` and `mean` for clips that only other people's labels serve."""
+    rows = []
+    for people in OTHER_PEOPLE:
+        errors: dict[str, list[np.ndarray]] = {FUSED: [], "mean": []}
+        inside = []
+        for number, clip in enumerate(clips.clips):
+            others = [clips.clips[(number + 1 + step) % len(clips.clips)] for step in range(people)]
+            anchors = foreign_anchors(others)
+            for rule, parts in errors.items():
+                labels = clips.labeller.label(clip.encoded, anchors, rule)
+                parts.append((labels.values - clip.labels) ** 2)
+                if labels.half_widths is not None:
+                    inside.append(np.sqrt(parts[-1]) <= labels.half_widths)
+        row: dict[str, object] = {"set": kind.name, "people": people}
+        for column, axis in enumerate(AXES):
+            row |= {f"{axis} RMSE, {rule}": np.sqrt(np.concatenate(errors[rule])[:, column].mean()) for rule in errors}
+            row[f"{axis} coverage"] = np.concatenate(inside)[:, column].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def foreign_anchors(clips: list[DatasetClip]) -> Anchors:
+    """LABELS_PER_PERSON frames of each clip, as anchors of another clip."""
+    parts = []
+    for clip in clips:
+        indices = middles_of_parts(np.arange(len(clip.frames)), LABELS_PER_PERSON)
+        parts.append(clip.anchors(indices, clip.labels[indices]))
+    labels = np.concatenate([part.labels for part in parts])
+    return Anchors(
+        embeddings=torch.cat([part.embeddings for part in parts]),
+        labels=labels,
+        errors=np.zeros_like(labels),
+        times=np.full(len(labels), np.nan),
+        frames=np.concatenate([part.frames for part in parts]),
+        indices=np.full(len(labels), -1),
+        people=len(clips),
+    )
 
 
 def score_fused(clips: EncodedFrames, anchors: list[Anchors]) -> dict[str, float]:
