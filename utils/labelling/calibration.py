@@ -88,7 +88,7 @@ class AxisCalibration(NamedTuple):
         time_only: process parameters without evidence, for faces that the network misreads.
         foreign_offset: constant error of evidence from anchors of other people.
         interval_widths: half-widths of the 90 % intervals.
-        time_only_prior: prior weight of the process without evidence, from FEWEST_LABELS labels of a clip on.
+        time_only_prior: prior weight of the process without evidence, for clips of several labels (see `mixture`).
     """
 
     parameters: GPParameters = START

@@ -1,9 +1,9 @@
 """Fits the calibration of sources of evidence on clips whose true labels are known.
 
 Gain and bias of an absolute source are those of the regression of its evidence on the true labels. The process
-parameters maximise the likelihood of the true labels between simulated support frames, over several support-sets. With
-several sources, each is fitted alone. Their errors are then scaled by a common factor, since errors that the sources
-share would otherwise count as independent.
+parameters maximise the likelihood of the true labels between simulated support frames, over several support-sets, with
+a penalty on parameters far from START. With several sources, each is fitted alone. Their errors are then scaled by a
+common factor, since errors that the sources share would otherwise count as independent.
 
 The interval widths come from two-fold cross-fitting: the parameters are refitted without the held-out clips, then
 quantiles of the held-out standardised errors are taken. The time-only parameters (standard deviation and rate of change
@@ -94,6 +94,9 @@ def fit_calibration(clips: list[CalibrationClip], relative: tuple[bool, ...] = (
         clips: clips of people that no source of evidence was trained on.
         relative: for each of the E sources, whether its evidence is relative to the clip. The gain of a relative source
             is 1 and its bias 0.
+
+    Returns:
+        The calibration, with the default offsets of foreign anchors, which `validation.calibrate` replaces.
     """
     valence, arousal = (_fit_axis(clips, axis, relative) for axis in range(len(AXES)))
     return Calibration(valence, arousal, len(clips))

@@ -15,7 +15,7 @@ from utils.labelling.labeller import Labeller
 from utils.labelling.support import middles_of_parts
 
 ANCHORS_PER_CLIP = 3
-FEWEST_CLIPS = 3
+CLIPS_TO_FIT_OFFSET = 3
 MOST_CLIPS = 30  # The number of comparisons grows with the square of the number of clips.
 SMALLEST_STD = 0.05
 
@@ -25,11 +25,11 @@ def fit_foreign_offsets(labeller: Labeller, clips: list[DatasetClip]) -> tuple[F
 
     Args:
         labeller: compares the frames.
-        clips: clips of different people that the network was not trained on. With fewer than FEWEST_CLIPS clips of at
-            least ANCHORS_PER_CLIP labelled frames, the default offsets are returned.
+        clips: clips of different people that the network was not trained on. With fewer than
+            CLIPS_TO_FIT_OFFSET clips of at least ANCHORS_PER_CLIP labelled frames, the default offsets are returned.
     """
     labelled = [clip for clip in clips if len(clip.labelled) >= ANCHORS_PER_CLIP][:MOST_CLIPS]
-    if len(labelled) < FEWEST_CLIPS:
+    if len(labelled) < CLIPS_TO_FIT_OFFSET:
         return DEFAULT_OFFSET, DEFAULT_OFFSET
     errors = _constant_errors(labeller, labelled)
     others = errors.shape[1] - 1  # (clips, clips, 2), NaN on the diagonal

@@ -20,8 +20,8 @@ STANDARD_DEVIATIONS = np.array(
 EVIDENCE_SCALES = {0.5: 0.1, 0.7: 0.2, 1.0: 0.35, 1.4: 0.2, 2.0: 0.08, 2.8: 0.04}  # factor → prior weight
 TIME_ONLY_WEIGHT = 0.03
 EXACT_WEIGHT = 0.5  # prior probability that the labels are exact
-OUTLIER_RATE = 0.02  # share of labels that are outliers, uniform on [-1, 1]
-FEWEST_LABELS = 5  # A clip with fewer labels says too little: noisy labels and bad evidence look alike.
+ANNOTATOR_OUTLIER_RATE = 0.02  # share of labels that are outliers, uniform on [-1, 1]
+LABELS_TO_ESTIMATE_NOISE = 5  # A clip with fewer labels says too little: noisy labels and bad evidence look alike.
 MOST_LABELS, MOST_FRAMES = 200, 4096  # of a clip that are used; more would take long and add little
 
 
@@ -29,7 +29,7 @@ def estimate_label_error(clips: list[tuple[EncodedClip, Anchors]], calibration: 
     """Estimates the standard deviation of one annotator's labels.
 
     Args:
-        clips: encoded clips with the annotator's labels. Clips with fewer than FEWEST_LABELS labels are not used.
+        clips: encoded clips with the annotator's labels. Those with fewer than LABELS_TO_ESTIMATE_NOISE labels are not used.
         calibration: of the network.
 
     Returns:
@@ -39,7 +39,7 @@ def estimate_label_error(clips: list[tuple[EncodedClip, Anchors]], calibration: 
     profiles = [
         _log_likelihoods(clip, anchors, calibration)
         for clip, anchors in clips
-        if anchors.all_in_clip and len(anchors.indices) >= FEWEST_LABELS
+        if anchors.all_in_clip and len(anchors.indices) >= LABELS_TO_ESTIMATE_NOISE
     ]
     if not profiles:
         return None
@@ -88,4 +88,4 @@ def _loo_log_likelihoods(posterior: GPPosterior, indices: np.ndarray, labels: np
     residuals = (vectors @ (inverse * rotated[:, None])) / precision
     variance = np.maximum(1 / precision, STANDARD_DEVIATIONS**2) + nugget**2
     density = np.exp(-(residuals**2) / variance / 2) / np.sqrt(2 * np.pi * variance)
-    return np.log((1 - OUTLIER_RATE) * density + OUTLIER_RATE / 2).sum(0)
+    return np.log((1 - ANNOTATOR_OUTLIER_RATE) * density + ANNOTATOR_OUTLIER_RATE / 2).sum(0)

@@ -21,9 +21,9 @@ from utils.labelling.types import LabelObservations
 
 PRIOR_OF_TIME_ONLY = 0.1  # The prior weight of the posterior that ignores calibrated evidence.
 PRIOR_OF_ONE_SOURCE = 0.1  # The prior weight of each posterior that follows one of several sources alone.
-OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
+CLIP_OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
 SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
-FEWEST_LABELS = 3  # With fewer labels, the posterior with all evidence is used alone.
+LABELS_TO_WEIGH_EXPLANATIONS = 3  # With fewer labels, the posterior with all evidence is used alone.
 SCALE_PRIOR_LABELS = 4  # The prior of the variance scale, which is 1, has the weight of this many labels.
 LARGEST_VARIANCE = 1.0  # The variance of any distribution on [-1, 1] is at most 1.
 LARGEST_SQUARED_DEVIATION = 9.0  # In the variance scale, no label counts as more than three standard deviations off.
@@ -108,7 +108,7 @@ class MixturePosterior:
         posterior = factories[0](observations)
         self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
         self._loo: tuple[np.ndarray, np.ndarray] | None = None
-        if len(observations.indices) >= FEWEST_LABELS and len(factories) > 1:
+        if len(observations.indices) >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
             others = [factory(observations) for factory in factories[1:]]
             self._weight_components(np.log(priors), factories, [posterior, *others])
 
@@ -218,7 +218,7 @@ class MixturePosterior:
             errors[outliers] = IGNORED_ERROR
             posterior = factory(self.observations._replace(errors=errors.copy()))
         density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
-        return np.log((1 - OUTLIER_RATE) * density + OUTLIER_RATE / 2)
+        return np.log((1 - CLIP_OUTLIER_RATE) * density + CLIP_OUTLIER_RATE / 2)
 
 
 def _weighted_sum(pairs: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:
