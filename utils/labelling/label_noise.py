@@ -29,7 +29,7 @@ def estimate_label_error(clips: list[tuple[EncodedClip, Anchors]], calibration: 
     """Estimates the standard deviation of one annotator's labels.
 
     Args:
-        clips: encoded clips with the annotator's labels. Those with fewer than LABELS_TO_ESTIMATE_NOISE labels are not used.
+        clips: encoded clips with the annotator's labels. Those with fewer than LABELS_TO_ESTIMATE_NOISE are not used.
         calibration: of the network.
 
     Returns:
