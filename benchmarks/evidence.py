@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
-from datasets.annotations.estimates import without_frozen
 
 from benchmarks.label_quality import TestSet, render
+from datasets.annotations.estimates import without_frozen
 from datasets.columns import AXES
 from utils.compute.data import read_splits
 from utils.compute.runtime import make_runtime

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from datasets.annotations.estimates import Estimates, read_estimates, without_frozen
 
+from datasets.annotations.estimates import Estimates, read_estimates, without_frozen
 from models.emonet import IMAGE_SIZE
 from models.estimator import AffectEstimator
 from models.mtclar import MTCLAR

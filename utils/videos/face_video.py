@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from datasets.annotations.estimates import without_frozen
 from torch import Tensor
 
+from datasets.annotations.estimates import without_frozen
 from datasets.annotations.timeline import Timeline
 from datasets.video.cached_tracks import cached_face_tracks, short_hash, tracks_key
 from datasets.video.reading import Video, open_video
