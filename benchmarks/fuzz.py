@@ -105,11 +105,13 @@ def expressions(content: bytes, folder: Path) -> None:
 
 
 def estimates(content: bytes, folder: Path) -> None:
-    """Reads the content as estimates of another tool for a track of video a."""
-    path = folder / "estimates.csv"
-    path.write_bytes(content)
-    frames, times = np.arange(10), np.arange(10) / 25
-    without_frozen(read_estimates(path).of_track("a", 0, frames, times), times)
+    """Reads the content as another tool's estimates of a clip and of a face track."""
+    (folder / "estimates.csv").write_bytes(content)
+    table = read_estimates(folder / "estimates.csv")
+    values = table.of_track("clip.mp4", 1, TIMELINE.frames, TIMELINE.times)
+    assert values.shape == (100, 2) and (np.isnan(values) | (np.abs(values) <= 1)).all()
+    without_frozen(values, TIMELINE.times)
+    table.of_clip("clip.mp4", TIMELINE.frames)
 
 
 def people(content: bytes, folder: Path) -> None:
@@ -347,11 +349,12 @@ READERS = {
     "affectnet": Reader([AFFECTNET], TABLE, affectnet),
     "estimates": Reader(
         [
-            b"video,face,frame,valence,arousal\na.mp4,0,0,0.5,-0.5\na.mp4,1,0,,1\n",
-            b"timestamp_ms,Valence,Arousal\n0,5,9\n40,1,nan\n",
-            b"Video Time,valence,arousal\n00:00:01.5,-80,20\n00:00:02,0,1\n",
+            b"frame,valence,arousal,track,video\n0,0.5,-0.5,1,clip.mp4\n1,0.25,1,1,clip.mp4\n0,nan,,2,b.mp4\n",
+            b"Filename:\tclip.mp4\n\nVideo Time\tValence\tArousal\n00:00:00.04\t50\t0.5\n00:00:00.08\tFIT_FAILED\t1\n"
+            b"00:00:00.12\t-40\t0.5\n",
+            b"time_ms;valence;arousal\n0;5;1\n40;9;0\n120;1;0.5\n",
         ],
-        TABLE,
+        [*TABLE, b"00:00:01", b":", b"valence", b"frame", b"time", b"track", b"video", b"100"],
         estimates,
     ),
     "npy": Reader(

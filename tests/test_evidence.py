@@ -52,7 +52,7 @@ def test_unusable_sources_are_refused(argv, tmp_path, demo_run):
     (tmp_path / "other.csv").write_text("video,frame,valence,arousal\nother,0,0,0\n")
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     for source, message in (
-        (tmp_path / "other.csv", "no row for 'short'"),
+        (tmp_path / "other.csv", "has no row for video 'short'"),
         (tmp_path / "other.pth", "weights of another network"),
         (tmp_path / "missing.pth", "there is no such file"),
         (tmp_path / "missing.csv", "no such file"),

@@ -7,7 +7,7 @@ rating_files                one person's continuous rating of a video, and the s
 csv_labels, elan, nova      readers of labels; `nova` also reads ratings
 csv_ratings, carma, darma,  readers of ratings
 pagan
-estimates                   per-frame estimates of another tool
+estimates_csv, estimates    per-frame estimates of another tool: its CSV, and `read_estimates`
 traces                      predicted labels as one trace per track, which is what is exported
 elan_export, nova_export,   writers
 huggingface

@@ -1,228 +1,255 @@
-"""Reader of per-frame estimates of valence and arousal by another tool.
+"""Per-frame estimates of valence and arousal by another tool, as evidence for the labels of a clip or video.
 
-A CSV has columns valence and arousal, and frame or time; with several faces also track, and with several videos or
-clips also video. COLUMN_NAMES lists further names of these columns. Missing rows, empty cells and NaN are frames
-without an estimate.
+::
+
+    estimates = read_estimates(Path("estimates.csv"))
+    values = estimates.of_track("clip.mp4", track=0, frames=np.arange(250), times=np.arange(250) / 25)
+    values = without_frozen(values, np.arange(250) / 25)
 """
 
 import logging
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from datasets.annotations.estimates_csv import MISSING, read_table
+from datasets.annotations.timeline import TIME_TOLERANCE, Timeline
 from datasets.columns import AXES
-from datasets.csv_files import read_small_csv
 from utils.base.errors import DataError
-from utils.base.text import listed, quoted
+from utils.base.text import listed, quoted, safe_name
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-COLUMN_NAMES = {
-    "valence": ("valence", "v", "val"),
-    "arousal": ("arousal", "a", "aro"),
-    "frame": ("frame", "frameindex", "frameidx", "frameid", "framenumber", "framenum", "frameno"),
-    "time": ("time", "timestamp", "seconds", "sec", "times", "videotime", "mediatime"),
-    "milliseconds": ("milliseconds", "ms", "timems", "timestampms", "timemilliseconds"),
-    "track": ("track", "face", "faceid", "faceidx", "faceindex", "trackid", "person", "personid"),
-    "video": ("video", "videoname", "file", "filename", "clip", "clipid", "clipname", "input", "stimulus"),
-}
-"""Column → its names, without case, spaces and punctuation."""
+_EXTENSION = re.compile(r"[.][A-Za-z][A-Za-z0-9]{1,3}$")
 
-FROZEN_SECONDS, FROZEN_FRAMES = 0.4, 6
-LONGEST_GAP = 1.5  # row intervals across which estimates are interpolated
-LIKERT_MIDDLE, LIKERT_RANGE = 5.0, 4.0  # of a scale from 1 to 9
-PERCENT = 100.0
-LEAST_PERCENT = 10.0  # A column of this scale has a value beyond it.
-_CLOCK = re.compile(r"(\d+):(\d{1,2}):(\d{1,2}(?:\.\d+)?)", re.ASCII)
+FROZEN_SECONDS = 0.4
+FROZEN_FRAMES = 6
+
+MAX_ROW_INTERVAL = 3.0
+"""Seconds between rows from which on the times are taken for a mistake, such as milliseconds."""
+
+SPARSER = 1.1
+"""Rows whose interval exceeds that of the frames by this factor are interpolated; smaller differences are rounding."""
+
+LONGEST_GAP = 1.5
+"""Longest gap that is interpolated, in intervals between rows."""
 
 
 class Estimates:
-    """Estimates of valence and arousal by another tool.
+    """Per-frame estimates of valence and arousal by another tool, read from a CSV.
 
     Attributes:
         path: the file.
     """
 
     def __init__(self, path: Path, table: pd.DataFrame):
-        """table: columns video and track (text), frame or time (numbers), valence and arousal (NaN = none)."""
-        self.path, self._table = path, table
-
-    def of_clip(self, clip: str, frames: np.ndarray) -> np.ndarray:
-        """(N, 2) estimates at the frame numbers (N,) of a clip of a data set; NaN = none.
-
-        Raises:
-            DataError: the file has no row for the clip, or gives times in place of frame numbers.
-        """
-        if "frame" not in self._table:
-            raise DataError(
-                f"{self.path}: gives times, but the clips of a data set have frame numbers; add column frame"
-            )
-        return self._at_frames(self._of_video(clip), frames)
-
-    def of_track(self, video: str, track: int, frames: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """(N, 2) estimates of a face track of a video; NaN = none.
+        """Index the estimates by video.
 
         Args:
-            video: name of the video.
-            track: number of the track. It is compared only if the file has rows of several tracks.
-            frames: (N,) frame numbers.
-            times: (N,) seconds, ascending.
+            path: the file.
+            table: as `read_table` returns it.
+        """
+        self.path = path
+        self._table = table
+        self._position = "frame" if "frame" in table else "time"
+        self._single_video: str | None = None  # the only one that a file without a column for videos was used for
+        self._rows_of_video = table.groupby("video", sort=False).indices if "video" in table else {}
+        self._videos_by_name: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for video in map(str, self._rows_of_video):
+            file = _without_folder(video)
+            stem = _EXTENSION.sub("", file)
+            for key in {("file", file), ("stem", stem), ("safe", safe_name(file)), ("safe", safe_name(stem))}:
+                self._videos_by_name[key].append(video)
+
+    def of_clip(self, clip: str, frames: np.ndarray) -> np.ndarray:
+        """Return the estimates of the frames of a clip of a data set.
+
+        Args:
+            clip: name of the clip.
+            frames: (N,) frame numbers in the data set.
+
+        Returns:
+            (N, 2) float64, valence and arousal; NaN = none.
 
         Raises:
-            DataError: the file has no row for the video.
+            DataError: the file has times only, no row for the clip, or two rows for a frame.
         """
-        rows = self._of_video(video)
-        if "track" in rows and rows["track"].nunique() > 1:
-            rows = rows[rows["track"] == str(track)]
-        return self._at_frames(rows, frames) if "frame" in rows else self._at_times(rows, times)
+        if self._position != "frame":
+            raise DataError(f"{self.path}: gives times, but the clips of a data set have none; add a column 'frame'")
+        rows = self._rows(clip, "clip")
+        return _at_frames(frames, *self._sorted(rows, f"clip {quoted(clip)}", "delete the rows of other faces"))
 
-    def _of_video(self, name: str) -> pd.DataFrame:
-        if "video" not in self._table:
+    def of_track(self, video: str, track: int, frames: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Return the estimates of a face track of a video.
+
+        A file with times gives each frame the nearest row within half of the interval between frames. Rows that are
+        sparser than the frames are interpolated linearly.
+
+        Args:
+            video: file name of the video, with or without extension.
+            track: number of the face track.
+            frames: (N,) frame numbers, increasing.
+            times: (N,) seconds at which the frames are shown.
+
+        Returns:
+            (N, 2) float64, valence and arousal; NaN = none.
+
+        Raises:
+            DataError: the file has no row for the video, two rows for a frame or time of the track, faces that are not
+                numbered, or times that cannot be seconds.
+        """
+        of_video = self._rows(video, "video")
+        rows = self._rows_of_track(of_video, track, video)
+        remedy = "add a column 'track' with the numbers of this program's face tracks" if "track" not in rows else ""
+        positions, values = self._sorted(rows, f"video {quoted(video)}", remedy or "delete one of them")
+        if self._position == "frame":
+            estimates = _at_frames(frames, positions, values)
+        else:
+            interval = self._row_interval(of_video["time"], video)
+            estimates = _at_times(Timeline(frames, times), positions, values, interval)
+        if np.isnan(estimates).all():
+            logger.warning("%s: no estimate for track %d of video %s", self.path, track, quoted(video))
+        return estimates
+
+    def _rows(self, name: str, kind: str) -> pd.DataFrame:
+        """Rows of a clip or video; all rows if the file has no column for it."""
+        if not self._rows_of_video:
+            if self._single_video not in (None, name):
+                raise DataError(
+                    f"{self.path}: has no column {kind!r}, so that it can belong to one {kind} only, not to "
+                    f"{listed([str(self._single_video), name])}; add the column"
+                )
+            self._single_video = name
             return self._table
-        names = self._table["video"]
-        rows = self._table[(names == name) | (names.str.rpartition("/")[2].str.rpartition(".")[0] == name)]
-        if rows.empty:
-            found = listed(sorted(set(names)))
-            raise DataError(f"{self.path}: no row for {quoted(name)}; its column video has {found}")
-        return rows
+        file = _without_folder(name)
+        keys = [("file", file), ("stem", file), ("file", _EXTENSION.sub("", file)), ("safe", safe_name(file))]
+        videos = next((self._videos_by_name[key] for key in keys if key in self._videos_by_name), [])
+        if not videos:
+            present = listed([str(video) for video in self._rows_of_video])
+            raise DataError(f"{self.path}: has no row for {kind} {quoted(name)}, only for {present}; add it, or rename")
+        if len(videos) > 1:
+            raise DataError(f"{self.path}: {listed(videos)} may all mean {kind} {quoted(name)}; delete or rename some")
+        return self._table.iloc[self._rows_of_video[videos[0]]]
 
-    def _at_frames(self, rows: pd.DataFrame, frames: np.ndarray) -> np.ndarray:
-        duplicate = rows["frame"].duplicated()
-        if duplicate.any():
-            frame = rows["frame"][duplicate].iloc[0]
-            raise DataError(f"{self._where(rows, duplicate)}: a second row for frame {frame:g}; {ONE_ROW}")
-        return rows.set_index("frame")[list(AXES)].reindex(frames).to_numpy(np.float64)
-
-    def _at_times(self, rows: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-        """Interpolates between rows that are not far apart, and takes the nearest row at both ends."""
-        rows = rows.sort_values("time", kind="stable")
-        given = rows["time"].to_numpy()
-        duplicate = rows["time"].duplicated()
-        if duplicate.any():
-            raise DataError(f"{self._where(rows, duplicate)}: a second row for {given[duplicate][0]:g} s; {ONE_ROW}")
-        interval = float(np.median(np.diff(given))) if len(given) > 1 else np.inf
-        after = np.clip(np.searchsorted(given, times), 0, len(given) - 1)
-        before = np.maximum(np.where(given[after] > times, after - 1, after), 0)
-        inside = (
-            (given[before] <= times)
-            & (given[after] >= times)
-            & (given[after] - given[before] <= LONGEST_GAP * interval)
+    def _rows_of_track(self, rows: pd.DataFrame, track: int, video: str) -> pd.DataFrame:
+        """Rows of a face track; all rows if they are of one face only."""
+        if "track" not in rows:
+            return rows
+        named = ~rows["track"].str.lower().isin(MISSING)
+        faces = rows.loc[named, "track"].drop_duplicates()
+        if len(faces) <= 1:
+            return rows
+        remedy = (
+            "write the numbers of this program's face tracks (column track of labels.csv), keep the rows of one face, "
+            "whose name is then ignored, or delete the column if they are all one face"
         )
-        nearest = np.where(np.abs(given[before] - times) <= np.abs(given[after] - times), before, after)
-        near = np.abs(given[nearest] - times) <= interval / 2
-        values = rows[list(AXES)].to_numpy(np.float64)
-        share = np.where(after > before, (times - given[before]) / np.maximum(given[after] - given[before], 1e-12), 0)
-        between = values[before] + share[:, None] * (values[after] - values[before])
-        return np.where(inside[:, None], between, np.where(near[:, None], values[nearest], np.nan))
+        numbers = pd.to_numeric(faces, errors="coerce")
+        if (numbers % 1 != 0).any():
+            raise DataError(
+                f"{self.path}: the faces of video {quoted(video)} are {listed(list(faces))}, not numbers; {remedy}"
+            )
+        unnamed = rows.loc[~named & rows[[*AXES]].notna().any(axis=1), "row"]
+        if len(unnamed):
+            raise DataError(f"{self.path} row {unnamed.iloc[0]}: does not say which face it belongs to; {remedy}")
+        return rows[rows["track"].isin(faces[numbers == track])]
 
-    def _where(self, rows: pd.DataFrame, wrong: pd.Series) -> str:
-        return f"{self.path} row {rows.index[wrong.to_numpy()][0] + 2}"
+    def _sorted(self, rows: pd.DataFrame, whose: str, remedy: str) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (M,), increasing, and values (M, 2) of the rows that have an estimate."""
+        rows = rows[rows[[*AXES]].notna().any(axis=1)].sort_values(self._position, kind="stable")
+        positions = rows[self._position].to_numpy()
+        for index in np.flatnonzero(np.diff(positions) == 0)[:1]:
+            first, second = rows["row"].iloc[index : index + 2]
+            raise DataError(
+                f"{self.path} rows {first} and {second}: {self._position} {positions[index]:.10g} of {whose} occurs "
+                f"twice; {remedy}"
+            )
+        return positions, rows[[*AXES]].to_numpy(np.float64)
 
-
-ONE_ROW = "keep one of them, or add the columns track and video that tell them apart"
+    def _row_interval(self, times: pd.Series, video: str) -> float:
+        """Median interval in seconds between the rows of a video, whatever their face; 0 if there is one row."""
+        distinct = np.unique(times.dropna().to_numpy())
+        interval = float(np.median(np.diff(distinct))) if len(distinct) > 1 else 0.0
+        if interval > MAX_ROW_INTERVAL:
+            raise DataError(
+                f"{self.path}: the rows of video {quoted(video)} are {interval:g} s apart; if the times are "
+                "milliseconds, name the column time_ms"
+            )
+        return interval
 
 
 def read_estimates(path: Path) -> Estimates:
-    """Reads a CSV of estimates.
+    """Read the estimates of a CSV; `estimates_csv` describes its columns.
 
     Raises:
-        DataError: a column is missing, named twice or on an unknown scale, or a cell is not a number.
+        DataError: the file cannot be read, lacks a column, or has a cell or scale that cannot be used.
     """
-    raw = read_small_csv(path, "frame or time, valence and arousal")
-    if raw.empty:
-        raise DataError(f"{path}: has no rows; give frame or time, valence and arousal")
-    columns = _columns(path, list(raw))
-    table = pd.DataFrame({name: raw[columns[name]].str.strip() for name in ("video", "track") if name in columns})
-    if "track" in table:
-        table["track"] = table["track"].str.removesuffix(".0")
-    for axis in AXES:
-        table[axis] = _rescale(path, axis, _numbers(path, raw[columns[axis]], axis))
-    if "frame" in columns:
-        table["frame"] = _required(path, _numbers(path, raw[columns["frame"]], "frame"), "frame")
-    elif "time" in columns:
-        table["time"] = _required(path, _seconds(path, raw[columns["time"]]), "time")
-    else:
-        table["time"] = _required(path, _numbers(path, raw[columns["milliseconds"]], "time"), "time") / 1000
-    return Estimates(path, table)
+    return Estimates(path, read_table(path))
 
 
 def without_frozen(values: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Removes estimates of a tool that has stopped: both axes keep exactly the same value.
+    """Remove the estimates of an estimator that has stopped.
+
+    It has stopped where both axes keep exactly the same value over FROZEN_FRAMES frames and FROZEN_SECONDS seconds or
+    more. The first frame of such a run keeps its estimate.
 
     Args:
         values: (N, 2) estimates; NaN = none.
-        times: (N,) seconds.
+        times: (N,) seconds at which the frames are shown.
 
     Returns:
-        (N, 2) the values, with NaN from the second frame on in runs of equal values that last at least FROZEN_SECONDS
-        and FROZEN_FRAMES.
+        (N, 2) a copy of the values, with NaN where the estimator has stopped.
     """
-    equal = np.concatenate(([False], (values[1:] == values[:-1]).all(1)))
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], equal, [False])).astype(int)))
-    cleaned = values.copy()
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        if end - start + 1 >= FROZEN_FRAMES and times[end - 1] - times[start - 1] >= FROZEN_SECONDS:
-            cleaned[start:end] = np.nan
-    return cleaned
-
-
-def _columns(path: Path, names: list[str]) -> dict[str, str]:
-    """Key of COLUMN_NAMES → the column of the file."""
-    plain = {name: re.sub(r"[^a-z]", "", name.lower()) for name in names}
-    found = {}
-    for key, known in COLUMN_NAMES.items():
-        matching = [name for name in names if plain[name] in known]
-        exact = [name for name in matching if plain[name] == key]
-        matching = exact if len(exact) == 1 else matching
-        if len(matching) > 1:
-            raise DataError(f"{path}: columns {listed(matching)} may all be {key}; rename all but one")
-        if matching:
-            found[key] = matching[0]
-    missing = [axis for axis in AXES if axis not in found]
-    if missing or not {"frame", "time", "milliseconds"} & set(found):
-        wanted = " and ".join(missing) or "frame or time"
-        raise DataError(f"{path}: no column {wanted}; rename one, its columns are {listed(names)}")
-    return found
-
-
-def _numbers(path: Path, cells: pd.Series, name: str) -> pd.Series:
-    """Numbers of a column; NaN for empty cells."""
-    text = cells.str.strip()
-    numbers = pd.to_numeric(text, errors="coerce")
-    wrong = (numbers.isna() & ~text.str.lower().isin(("", "nan", "na", "null", "none"))) | np.isinf(numbers)
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise DataError(f"{path} row {row + 2}: {name} is {quoted(text.iloc[row])}; give a number, or leave it empty")
-    return numbers.astype(np.float64)
-
-
-def _seconds(path: Path, cells: pd.Series) -> pd.Series:
-    """Times as numbers of seconds, or as hours:minutes:seconds."""
-    clock = cells.str.strip().str.extract(_CLOCK)
-    if clock.notna().all(axis=1).all():
-        return clock.astype(np.float64) @ np.array([3600.0, 60.0, 1.0])
-    return _numbers(path, cells, "time")
-
-
-def _required(path: Path, numbers: pd.Series, name: str) -> pd.Series:
-    wrong = numbers.isna() | (numbers < 0)
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise DataError(f"{path} row {row + 2}: has no {name}; give one, from 0 on, or delete the row")
-    return numbers
-
-
-def _rescale(path: Path, axis: str, values: pd.Series) -> pd.Series:
-    """The values on the scale from -1 to 1."""
-    low, high = values.min(), values.max()
-    if values.isna().all() or (low >= -1 and high <= 1):
+    values = np.array(values, np.float64)
+    if not len(values):
         return values
-    if low < -1 and low >= -PERCENT and high <= PERCENT and max(-low, high) > LEAST_PERCENT:
-        log.info("%s: %s is from %g to %g, so it is divided by %g", path, axis, low, high, PERCENT)
-        return values / PERCENT
-    if low >= 1 and high <= LIKERT_MIDDLE + LIKERT_RANGE:
-        log.info("%s: %s is from %g to %g, which is taken as a scale from 1 to 9", path, axis, low, high)
-        return (values - LIKERT_MIDDLE) / LIKERT_RANGE
-    raise DataError(f"{path}: {axis} is from {low:g} to {high:g}, on an unknown scale; rescale it to -1 to 1")
+    same = (values[1:] == values[:-1]) | (np.isnan(values[1:]) & np.isnan(values[:-1]))
+    changes = np.flatnonzero(~same.all(axis=1)) + 1
+    starts, ends = np.concatenate([[0], changes]), np.concatenate([changes, [len(values)]])
+    seconds = np.asarray(times)[ends - 1] - np.asarray(times)[starts]
+    frozen = (ends - starts >= FROZEN_FRAMES) & (seconds >= FROZEN_SECONDS - TIME_TOLERANCE)
+    removed = np.repeat(frozen, ends - starts)
+    removed[starts] = False
+    values[removed] = np.nan
+    return values
+
+
+def _without_folder(name: str) -> str:
+    """Last part of a path of any operating system."""
+    return name.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _at_frames(frames: np.ndarray, positions: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values (N, 2) at the frames (N,), from the values (M, 2) at the positions (M,); NaN = none."""
+    result = np.full((len(frames), len(AXES)), np.nan)
+    indices = pd.Index(positions).get_indexer(np.asarray(frames, np.float64))
+    result[indices >= 0] = values[indices[indices >= 0]]
+    return result
+
+
+def _at_times(timeline: Timeline, positions: np.ndarray, values: np.ndarray, interval: float) -> np.ndarray:
+    """Values (N, 2) at the frames of a timeline.
+
+    Args:
+        timeline: the N frames.
+        positions: (M,) seconds of the rows, increasing.
+        values: (M, 2) estimates of the rows; NaN = none.
+        interval: usual number of seconds between rows.
+    """
+    result = np.full((len(timeline.times), len(AXES)), np.nan)
+    for axis in range(len(AXES)):
+        known = ~np.isnan(values[:, axis])
+        if not known.any():
+            continue
+        seconds, scores = positions[known], values[known, axis]
+        nearest = Timeline(np.arange(len(seconds)), seconds).nearest(timeline.times)
+        is_near = np.abs(seconds[nearest] - timeline.times) <= timeline.step / 2 + TIME_TOLERANCE
+        result[is_near, axis] = scores[nearest[is_near]]
+        if interval > SPARSER * timeline.step and len(seconds) > 1:
+            after = np.searchsorted(seconds, timeline.times).clip(1, len(seconds) - 1)
+            is_between = (timeline.times >= seconds[0]) & (timeline.times <= seconds[-1])
+            is_between &= seconds[after] - seconds[after - 1] <= LONGEST_GAP * interval + TIME_TOLERANCE
+            result[is_between, axis] = np.interp(timeline.times[is_between], seconds, scores)
+    return result
