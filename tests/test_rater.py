@@ -1,6 +1,7 @@
 """Continuous ratings as evidence: lag, gain and bias of raters, files of ratings, and labels from ratings alone."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,9 @@ import pytest
 from conftest import label, labels_file, run_script
 from simulated_clips import anchors_at, encoded, simulate_clips
 
+from datasets.columns import BOX
+from utils.annotate.label_file import LabelFile
+from utils.annotate.session import Session
 from utils.config.labelling import LabelSettings
 from utils.labelling.calibration import DEFAULT_CALIBRATION, START
 from utils.labelling.labeller import Labeller
@@ -15,6 +19,7 @@ from utils.labelling.process import GPParameters
 from utils.labelling.rater import LAG_MEAN, UNFITTED_RATER, UNFITTED_RATING
 from utils.labelling.ratings import load_ratings
 from utils.labelling.types import ClipRating
+from utils.videos.face_video import FaceVideo, Track
 
 FRAMES, LABELLED = 750, list(range(25, 750, 100))
 
@@ -156,6 +161,23 @@ def test_someone_who_rated_some_of_the_clips_is_fitted_to_these(clips, rng):
     assert errors_of(fitted, clips[2:], ratings[2:]) == pytest.approx(
         errors_of(make_labeller(0), clips[2:], [()]), rel=0.05
     )
+
+
+def test_page_fits_the_rating_before_the_first_label_and_again_to_labels(clips, rng, tmp_path):
+    clip, rating = clips[0], rate(clips[0], rng, 3.0, bias=0.3, std=0.05)
+    faces = pd.DataFrame({"frame": np.arange(FRAMES), "time": clip.times, "track": 0})
+    faces = faces.assign(**dict.fromkeys(BOX, 1.0), score=0.9)
+    track = Track(0, faces, encoded(clip).embeddings, clip.evidence, (rating,))
+    video = FaceVideo(SimpleNamespace(name="clip", path="clip.mp4"), faces, [track])
+    session = Session(video, make_labeller(), LabelFile(tmp_path / "labels.csv", video.timeline, ""))
+    unlabelled = session.estimate(0).values
+    assert session.labeller.raters[0].lag == pytest.approx(3.0, abs=0.2)
+    for frame in LABELLED:
+        session.label(0, frame, *clip.labels[frame])
+        values = session.estimate(0).values
+    errors = [np.sqrt(np.mean((one - clip.labels) ** 2)) for one in (unlabelled, values)]
+    assert errors[1] < 0.6 * errors[0]
+    assert session.labeller.calibration.valence.parameters.evidence[-1].bias > 0.05
 
 
 def test_rating_has_no_value_outside_its_trace_and_in_its_gaps():
