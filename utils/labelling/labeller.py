@@ -96,8 +96,8 @@ class Labeller:
                 log.info("rating by %s: %.2f ± %.2f s late, fitted to %d clips", name, *rater)
             else:
                 log.warning(
-                    "rating by %s: it cannot be compared with labels or other evidence, so its lag is assumed to be "
-                    "%.1f ± %.1f s and its scale to be right; label some frames",
+                    "rating by %s: there is nothing to compare it with (no labels, no other evidence, or a few seconds "
+                    "of video), so its lag is assumed to be %.1f ± %.1f s and its scale to be right; label some frames",
                     name,
                     rater.lag,
                     rater.lag_std,

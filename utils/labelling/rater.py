@@ -113,9 +113,33 @@ def fit_raters(
                 calibration, fitted[number] = _fit_rater(calibration, source, parts, labelled, fitted[number])
             known = sorted({*known, source})
     if not labelled and not first and len(raters) > 1:
-        shift = LAG_MEAN - float(np.mean([rater.lag for rater in fitted]))
-        fitted = [rater._replace(lag=min(max(rater.lag + shift, 0.0), LONGEST_LAG)) for rater in fitted]
+        return _assume_mean_lag(calibration, fitted)
     return calibration, tuple(fitted)
+
+
+def _assume_mean_lag(calibration: Calibration, raters: list[Rater]) -> tuple[Calibration, tuple[Rater, ...]]:
+    """Sets the mean lag of raters who are the only evidence to the prior mean, with the uncertainty of the prior.
+
+    All ratings share the error of the mean lag, so that it does not average out. As the model has independent errors,
+    each rater gets an error that is larger by the square root of their number.
+    """
+    shift = LAG_MEAN - float(np.mean([rater.lag for rater in raters]))
+    shared = LAG_STD / np.sqrt(len(raters))
+    shifted = tuple(
+        rater._replace(
+            lag=min(max(rater.lag + shift, 0.0), LONGEST_LAG), lag_std=float(np.hypot(rater.lag_std, shared))
+        )
+        for rater in raters
+    )
+    valence, arousal = (
+        one._replace(
+            parameters=one.parameters._replace(
+                evidence=tuple(with_lag_error(source, LAG_STD) for source in one.parameters.evidence)
+            )
+        )
+        for one in calibration.axes
+    )
+    return calibration._replace(valence=valence, arousal=arousal), shifted
 
 
 class _Window(NamedTuple):
