@@ -1,12 +1,12 @@
 """Label videos for valence and arousal from a few frames that a person has labelled, the support-set of each clip.
 
     python fsl_mtclar.py                                    label test clips, with the newest trained network
-    python fsl_mtclar.py --support_set.strategy uniform_k --support_set.amount 3
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
     python fsl_mtclar.py --video folder_of_videos --overlay
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
     python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
+    python fsl_mtclar.py --video clip.mp4 --ratings clip_anna.csv,clip_ben.csv      labels from continuous ratings
 
 Each frame is encoded once. By the paper's rules, the network predicts how much a frame differs in valence and arousal
 from an anchor, which is a labelled frame: label = label of the anchor + predicted difference. By the rule `fused`, the
@@ -40,18 +40,21 @@ def main() -> None:
 
     # PyTorch takes seconds to import, so it is imported only after the first merge, which finds most wrong settings.
     from utils.compute.runtime import make_runtime
+    from utils.labelling.ratings import load_ratings
     from utils.labelling.sources import EvidenceSources, load_absolute_sources, load_siamese, trained_settings
 
     # By default the data set and the split are those of the training run. A split that would put people of the
     # training set into the test set is refused.
-    model, trained = load_siamese(checkpoint) if checkpoint else (None, trained_settings(first.evidence))
+    model, trained = load_siamese(checkpoint) if checkpoint else (None, trained_settings(first.evidence_files))
     settings = label_settings(layers, *trained) if trained else first
     settings = settings.model_copy(update={"checkpoint": checkpoint})
     runtime = make_runtime(settings.runtime)
 
     # The sources of evidence are what the rule `fused` follows between labelled frames.
     model = runtime.to_device(model) if model else None
-    sources = EvidenceSources(model, checkpoint, load_absolute_sources(settings, runtime), trained and trained[1])
+    sources = EvidenceSources(
+        model, checkpoint, load_absolute_sources(settings, runtime), trained and trained[1], load_ratings(settings)
+    )
 
     if settings.annotate:
         annotate_videos(sources, settings, runtime)
@@ -117,7 +120,8 @@ def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSet
     from utils.videos.label_video import LabellingRunner
     from utils.videos.suggest_video import SuggestionRunner
 
-    jobs = find_jobs(video, settings.labels, labels_required=not settings.suggest)
+    # Suggestions need no labels, and ratings can replace them.
+    jobs = find_jobs(video, settings.labels, labels_required=not (settings.suggest or settings.ratings))
     runner = SuggestionRunner if settings.suggest else LabellingRunner
     runner(sources, settings, runtime).run(jobs)
 

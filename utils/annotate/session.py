@@ -13,7 +13,7 @@ from utils.base.errors import DataError
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo
-from utils.videos.support import ERROR_COLUMNS, anchors_for_track, resolve_labels
+from utils.videos.support import ERROR_COLUMNS, anchors_for_track, own_anchors, resolve_labels
 
 DECIMALS = 2  # decimals of a new label
 LABELS_PER_ESTIMATE = 5  # The error of the labels is estimated again after so many new or deleted labels.
@@ -48,10 +48,12 @@ class Session:
         Raises:
             DataError: the file cannot be read, or holds labels of another annotator.
         """
-        self.face_video, self.file, self.labeller = face_video, file, labeller
+        self.face_video, self.file = face_video, file
+        self.labeller = self._unfitted_labeller = labeller
         self.estimates_error = annotator_error == "auto"
         self.annotator_error = 0.0 if annotator_error == "auto" else annotator_error
-        self._labels_at_estimate = 0
+        # Ratings are fitted before the first label, to other evidence.
+        self._labels_at_estimate = -LABELS_PER_ESTIMATE if labeller.raters else 0
         self.timeline = face_video.timeline
         self.tracks = {track.number: LabelledTrack(track, labeller) for track in face_video.tracks}
         self.labels, self._labels_of_other_tracks = self._read()
@@ -122,17 +124,16 @@ class Session:
             return
         self._labels_at_estimate = len(self.labels)
         means = self._means().assign(**dict.fromkeys(ERROR_COLUMNS, 0.0))
-        pairs = [
-            (track.clip, anchors_for_track(track.track, self.face_video, means))
-            for track in self.tracks.values()
-            if (means["track"] == track.track.number).any()
-        ]
         if self.labeller.unfitted:
-            self.labeller = self.labeller.adapted(pairs)
+            self.labeller = self._unfitted_labeller.adapted(
+                [(track.clip, own_anchors(track.track, means)) for track in self.tracks.values()]
+            )
             for track in self.tracks.values():
                 track.use(self.labeller)
         if self.estimates_error:
-            self.annotator_error = estimate_label_error(pairs, self.labeller.calibration) or 0.0
+            pairs = [(track.clip, own_anchors(track.track, means)) for track in self.tracks.values()]
+            labelled = [(clip, anchors) for clip, anchors in pairs if anchors is not None]
+            self.annotator_error = estimate_label_error(labelled, self.labeller.calibration) or 0.0
         self._estimates.clear()
 
     @property

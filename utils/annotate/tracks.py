@@ -72,12 +72,12 @@ class LabelledTrack:
 
     def __init__(self, track: Track, labeller: Labeller):
         self.track, self.labeller = track, labeller
-        self.clip = labeller.encode_clip(track.embeddings, track.times, track.evidence)
+        self.clip = labeller.encode_clip(track.embeddings, track.times, track.evidence, track.ratings)
         self.frames = track.faces["frame"].to_numpy()
 
     def use(self, labeller: Labeller) -> None:
         """Replaces the labeller by one with another calibration of the same sources of evidence."""
-        self.labeller = labeller
+        self.labeller, self.clip = labeller, labeller.shifted(self.clip)
         self.__dict__.pop("_incremental", None)
 
     def index_of(self, frame: int) -> int | None:

@@ -11,6 +11,9 @@ from utils.config.sections import ModelSettings, PairSettings, SupportSettings, 
 MTCLAR_EVIDENCE = "mtclar"
 """Name of the Siamese network in the setting `evidence`."""
 
+RATINGS_EVIDENCE = "ratings"
+"""Name of the files in `ratings` in the setting `evidence`."""
+
 PAPER_SUPPORT: dict[str, dict[str, Any]] = {
     "support_set": {"strategy": "every_n", "amount": 20, "rule": "previous"},
 }
@@ -42,6 +45,11 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     labels of each are beside it."""
     labels: Path | None = None
     """Labels of some frames of the video: CSV (frame or time, valence, arousal), ELAN (.eaf) or NOVA (.annotation)."""
+    ratings: list[Path] = []
+    """Continuous ratings of the person in the video: CSV (time, valence, arousal), CARMA, DARMA, PAGAN or NOVA files,
+    or folders of them; several are separated by commas. They are evidence besides the network, corrected for lag and
+    scale, and also label videos without labels. In a folder of videos, names of ratings begin with that of the
+    video."""
     tier: str | None = None
     """ELAN: the prefix of the tier names that end in valence and arousal."""
     suggest: int = Field(0, ge=0)
@@ -65,19 +73,21 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     evidence: list[str] = Field([MTCLAR_EVIDENCE], min_length=1)
     """What the rule fused follows between labelled frames; several are separated by commas. mtclar: the network named
     by checkpoint. Or a file: published EmoNet weights, best.pt of a mtclar_sl.py run, or a CSV of another tool's
-    estimates. Without mtclar, only fused and the baselines can label."""
+    estimates. ratings: the files in ratings, which need not be named here unless they are the only evidence. Without
+    mtclar, only fused and the baselines can label."""
 
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
         if self.calibrate:
-            others = ("annotate", "video", "labels", "suggest", "tier", "overlay")
+            others = ("annotate", "video", "labels", "ratings", "suggest", "tier", "overlay")
             self._refuse(others, "does not go with calibrate; leave it out")
         if self.annotate:
             self._refuse(("video", "suggest", "tier"), "does not go with annotate; leave it out")
         elif self.annotator:
             raise ValueError("annotator is for labelling in the browser; name the video by --annotate")
         elif self.video is None:
-            self._refuse(("labels", "tier", "overlay", "suggest"), "is for a video of your own; name it by --video")
+            for_videos = ("labels", "ratings", "tier", "overlay", "suggest")
+            self._refuse(for_videos, "is for a video of your own; name it by --video")
         return self
 
     @model_validator(mode="after")
@@ -85,6 +95,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         duplicate = next((name for name in self.evidence if self.evidence.count(name) > 1), None)
         if duplicate:
             raise ValueError(f"evidence names {duplicate} twice; name each source once")
+        if RATINGS_EVIDENCE in self.evidence and not self.ratings:
+            raise ValueError(f"evidence names {RATINGS_EVIDENCE}, but there are none; name their files by --ratings")
         if MTCLAR_EVIDENCE not in self.evidence:
             support = self.support_set
             if support.rule != "fused":
@@ -96,6 +108,11 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
             if self.checkpoint:
                 raise ValueError(f"checkpoint is not used; leave it out, or add {MTCLAR_EVIDENCE} to evidence")
         return self
+
+    @property
+    def evidence_files(self) -> list[Path]:
+        """The files that `evidence` names."""
+        return [Path(name) for name in self.evidence if name not in (MTCLAR_EVIDENCE, RATINGS_EVIDENCE)]
 
     def _refuse(self, names: tuple[str, ...], reason: str) -> None:
         for name in names:

@@ -12,12 +12,14 @@ Modules, from low to high; a module imports only modules above it in this list:
     support       strategies: which frames of a clip are labelled
     fitting       fits a calibration
     anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged
+    rater         fits continuous ratings: the lag of each rater, and the parameters of the ratings
     suggest       which frames to label next
     audit         given labels that the other given labels of the clip contradict
     label_noise   standard deviation of a person's labels, estimated from the labels
     agreement     agreement of several annotators
     incremental   the posteriors of `mixture`, fast to compute again after each label
     labeller      a network, its runtime and its calibration: labels clips by any rule
+    ratings       the raters, with their ratings of the user's own videos
     sources       the sources of evidence: networks and tables
     clips         reads and encodes the clips of a data set
     foreign       fits the constant error of evidence that comes from anchors of other people
@@ -45,7 +47,7 @@ Glossary:
                      network is relative to the clip: the mean of the predicted differences, frame minus reference
                      frame, over up to 64 frames of the clip. Example: evidence -0.1, 0.0, 0.3 and a given label 0.2 on
                      the second frame suggest 0.1, 0.2 and 0.5. That of EmoNet, of a supervised head or of another tool
-                     is absolute.
+                     is absolute, and so is a continuous rating by a person, a rater, after correction for its lag.
     rule             the method that turns anchors into estimated labels: `fused`, which uses the Gaussian process, or
                      one of `anchors.ANCHOR_RULES`.
     baseline         a method to compare with: from labels and time alone (hold, linear), or from a network without

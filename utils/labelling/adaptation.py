@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.mixture import PRIOR_OF_TIME_ONLY
-from utils.labelling.process import EvidenceParameters, GPParameters
+from utils.labelling.process import EvidenceParameters
 
 GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0
 SMALLEST_GAIN = 0.05  # A source whose gain is smaller says nothing about the label.
@@ -44,6 +44,11 @@ class LabelledEvidence(NamedTuple):
 
 
 def adapt(calibration: Calibration, unfitted: list[int], clips: list[LabelledEvidence]) -> Calibration:
+    """The calibration as of `fit_sources`, with weights as of `weigh_explanations`."""
+    return weigh_explanations(fit_sources(calibration, unfitted, clips))
+
+
+def fit_sources(calibration: Calibration, unfitted: list[int], clips: list[LabelledEvidence]) -> Calibration:
     """Fits some sources of evidence to the given labels.
 
     Args:
@@ -57,19 +62,27 @@ def adapt(calibration: Calibration, unfitted: list[int], clips: list[LabelledEvi
         for source in unfitted:
             pairs = [(clip.evidence[:, source, axis], clip.labels[:, axis]) for clip in clips]
             evidence[source] = fit_source(pairs)
-        share = _explained_share(evidence)
-        process = of_axis.parameters.process
-        process = process._replace(activity_exponent=max(share * process.activity_exponent, SMALLEST_EXPONENT))
-        adapted.append(
-            of_axis._replace(
-                parameters=GPParameters(process, tuple(evidence)),
-                time_only_prior=max(1 - share, PRIOR_OF_TIME_ONLY),
-            )
-        )
+        adapted.append(of_axis._replace(parameters=of_axis.parameters._replace(evidence=tuple(evidence))))
     return calibration._replace(valence=adapted[0], arousal=adapted[1])
 
 
-def _explained_share(evidence: list[EvidenceParameters]) -> float:
+def weigh_explanations(calibration: Calibration) -> Calibration:
+    """Sets how much labels follow evidence of this accuracy: the prior of time only, and the effect of the activity."""
+    weighed = []
+    for of_axis in calibration.axes:
+        process = of_axis.parameters.process
+        share = _explained_share(of_axis.parameters.evidence)
+        process = process._replace(activity_exponent=max(share * process.activity_exponent, SMALLEST_EXPONENT))
+        weighed.append(
+            of_axis._replace(
+                parameters=of_axis.parameters._replace(process=process),
+                time_only_prior=max(1 - share, PRIOR_OF_TIME_ONLY),
+            )
+        )
+    return calibration._replace(valence=weighed[0], arousal=weighed[1])
+
+
+def _explained_share(evidence: tuple[EvidenceParameters, ...]) -> float:
     """Share of the variance of labels that sources with independent errors explain within a clip."""
     precision = sum(one.gain**2 / (one.ou**2 + one.observation_noise**2) for one in evidence)
     return precision / (precision + LABEL_STD**-2)
@@ -89,7 +102,8 @@ def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> EvidenceParameters
     error, offset = PRIOR_ERROR, PRIOR_OFFSET
     mean, covariance = np.array([1.0, 0.0]), np.diag([GAIN_STD**2, BIAS_STD**2])
     for _ in range(ITERATIONS if pairs else 0):
-        mean, covariance = _gain_and_bias(pairs, error, offset)
+        whitened = [_whiten(values, labels, error, offset) for values, labels in pairs]
+        mean, covariance, _ = gain_and_bias(whitened)
         error, offset = _standard_deviations(pairs, mean)
     gain = max(float(mean[0]), SMALLEST_GAIN)
     error = float(np.sqrt(error**2 + covariance[0, 0] * LABEL_STD**2))
@@ -103,19 +117,36 @@ def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> EvidenceParameters
     )
 
 
-def _gain_and_bias(
-    pairs: list[tuple[np.ndarray, np.ndarray]], error: float, offset: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior mean (2,) and covariance (2, 2) of gain and bias, by generalised least squares."""
-    precision = np.diag([GAIN_STD**-2, BIAS_STD**-2])
-    information = precision @ np.array([1.0, 0.0])
-    for values, labels in pairs:
-        design = np.stack((labels, np.ones(len(labels))), 1)
-        weights = np.linalg.inv(error**2 * np.eye(len(labels)) + offset**2)
-        precision = precision + design.T @ weights @ design
-        information = information + design.T @ weights @ values
+def gain_and_bias(
+    whitened: list[tuple[np.ndarray, np.ndarray]], fit_bias: bool = True
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Posterior of gain and bias, by generalised least squares.
+
+    Args:
+        whitened: for each clip, design matrix (A, 2), of labels and ones, and values (A,), both multiplied from the
+            left by the inverse Cholesky factor of the covariance of the values.
+        fit_bias: whether to estimate the bias; otherwise it is 0.
+
+    Returns:
+        Mean (2,), covariance (2, 2), and the logarithm of the likelihood of the whitened values up to a constant.
+    """
+    prior_mean, precision = np.array([1.0, 0.0]), np.diag([GAIN_STD**-2, BIAS_STD**-2 if fit_bias else 1e9])
+    information, squares = precision @ prior_mean, float(prior_mean @ precision @ prior_mean)
+    for design, values in whitened:
+        precision = precision + design.T @ design
+        information = information + design.T @ values
+        squares += float(values @ values)
     covariance = np.linalg.inv(precision)
-    return covariance @ information, covariance
+    mean = covariance @ information
+    log_likelihood = (float(mean @ information) - squares - np.linalg.slogdet(precision)[1]) / 2
+    return mean, covariance, log_likelihood
+
+
+def _whiten(values: np.ndarray, labels: np.ndarray, error: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """Whitened design matrix and values, see `gain_and_bias`."""
+    factor = np.linalg.cholesky(error**2 * np.eye(len(labels)) + offset**2)
+    whitened = np.linalg.solve(factor, np.stack((labels, np.ones(len(labels)), values), 1))
+    return whitened[:, :2], whitened[:, 2]
 
 
 def _standard_deviations(pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from models.pretrained import read_weights
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
 from utils.config.manifest import Input
-from utils.labelling.mixture import PRIOR_OF_TIME_ONLY, SCALE_PRIOR_LABELS, MixturePosterior, explanations
+from utils.labelling.mixture import PRIOR_OF_TIME_ONLY, SCALE_PRIOR_LABELS, Explanation, MixturePosterior, explanations
 from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import LabelObservations
 
@@ -97,6 +97,13 @@ class AxisCalibration(NamedTuple):
     interval_widths: IntervalWidths = NORMAL_WIDTHS
     time_only_prior: float = PRIOR_OF_TIME_ONLY
 
+    def explanations(self, evidence: np.ndarray) -> list[Explanation]:
+        """The explanations of a clip by the sources that have a value on this axis, given its evidence (N, E)."""
+        known = np.flatnonzero(np.isfinite(evidence).any(0)).tolist()
+        parameters = self.parameters._replace(evidence=tuple(self.parameters.evidence[source] for source in known))
+        every = explanations(parameters, self.time_only, self.time_only_prior)
+        return [one._replace(sources=[known[source] for source in one.sources]) for one in every]
+
 
 class Calibration(NamedTuple):
     """Fitted parameters of both axes.
@@ -128,9 +135,7 @@ class Calibration(NamedTuple):
             observations: the given labels, one entry per axis.
         """
         return [
-            MixturePosterior.of_axis(
-                explanations(one.parameters, one.time_only, one.time_only_prior), times, evidence[..., axis], observed
-            )
+            MixturePosterior.of_axis(one.explanations(evidence[..., axis]), times, evidence[..., axis], observed)
             for axis, (one, observed) in enumerate(zip(self.axes, observations, strict=True))
         ]
 

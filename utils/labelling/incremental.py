@@ -18,7 +18,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import MixturePosterior, explanations
+from utils.labelling.mixture import MixturePosterior
 from utils.labelling.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 
@@ -30,9 +30,7 @@ class IncrementalClip:
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
         self._nuggets = [one.parameters.process.nugget for one in calibration.axes]
-        self._explanations = [
-            explanations(one.parameters, one.time_only, one.time_only_prior) for one in calibration.axes
-        ]
+        self._explanations = [one.explanations(clip.evidence[..., axis]) for axis, one in enumerate(calibration.axes)]
         self._unlabelled = [
             [UnlabelledPosterior(one.parameters, clip.times, clip.evidence[:, one.sources, axis]) for one in of_axis]
             for axis, of_axis in enumerate(self._explanations)

@@ -1,6 +1,7 @@
 """Labels clips with a trained network and its calibration."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,12 +11,13 @@ from datasets.columns import AXES
 from models.mtclar import MTCLAR, Comparison
 from utils.compute.runtime import Runtime
 from utils.labelling import audit as auditing
-from utils.labelling.adaptation import LabelledEvidence, adapt
+from utils.labelling.adaptation import LabelledEvidence, fit_sources, weigh_explanations
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
+from utils.labelling.rater import Rater, fit_raters, shift_ratings
 from utils.labelling.suggest import Suggestion, plan_labels
-from utils.labelling.types import Anchors, EncodedClip, Labels, observations_of
+from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, observations_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Labeller:
         runtime: device and precision.
         calibration: parameters of the rule `fused` for the sources of evidence.
         unfitted: indices of the sources that are not calibrated, so that `adapted` fits them to the given labels.
+        raters: people whose continuous ratings are the last sources of evidence; they are among `unfitted`.
     """
 
     def __init__(
@@ -42,40 +45,71 @@ class Labeller:
         runtime: Runtime,
         calibration: Calibration = DEFAULT_CALIBRATION,
         unfitted: tuple[int, ...] = (),
+        raters: tuple[Rater, ...] = (),
     ):
-        self.model, self.runtime, self.calibration, self.unfitted = model, runtime, calibration, unfitted
+        self.model, self.runtime, self.calibration = model, runtime, calibration
+        self.unfitted, self.raters = unfitted, raters
 
-    def adapted(self, clips: list[tuple[EncodedClip, Anchors]]) -> "Labeller":
+    def adapted(self, clips: Sequence[tuple[EncodedClip, Anchors | None]]) -> "Labeller":
         """A labeller whose sources without a calibration are fitted to the given labels of clips.
 
+        Ratings are also fitted to the other evidence. The result encodes clips with other lags of the raters.
+
         Args:
-            clips: encoded clips with their anchors. Anchors of other clips are not used.
+            clips: encoded clips with their anchors; None: no labels. Anchors of other clips are not used.
         """
+        if not self.unfitted:
+            return self
         labelled = [
             LabelledEvidence(clip.evidence[anchors.indices], anchors.labels)
             for clip, anchors in clips
-            if anchors.all_in_clip
+            if anchors is not None and anchors.all_in_clip
         ]
-        return self.adapted_to(labelled)
+        calibration = fit_sources(self.calibration, self._unfitted_without_ratings, labelled)
+        raters = self.raters
+        if raters:
+            calibration, raters = fit_raters(calibration, clips, raters)
+        if len(self.unfitted) == self.sources or self._unfitted_without_ratings:
+            calibration = weigh_explanations(calibration)
+        return Labeller(self.model, self.runtime, calibration, self.unfitted, raters)
 
-    def adapted_to(self, labelled: list[LabelledEvidence]) -> "Labeller":
-        """A labeller as of `adapted`, from the evidence at the labelled frames."""
-        if not self.unfitted:
-            return self
-        calibration = adapt(self.calibration, list(self.unfitted), labelled)
-        return Labeller(self.model, self.runtime, calibration, self.unfitted)
+    @property
+    def sources(self) -> int:
+        """Number of sources of evidence, ratings included."""
+        return len(self.calibration.valence.parameters.evidence)
+
+    @property
+    def _unfitted_without_ratings(self) -> list[int]:
+        return [source for source in self.unfitted if source < self.sources - len(self.raters)]
 
     def log_fitted(self, names: list[str], clips: int) -> None:
         """Logs what `adapted` has fitted; `names` are those of all sources, `clips` the number of labelled clips."""
-        for source in self.unfitted:
+        for source in self._unfitted_without_ratings:
             fitted = [one.parameters.evidence[source] for one in self.calibration.axes]
             texts = [
                 f"{axis} gain {one.gain:.2f}, bias {one.bias:+.2f}, error {np.hypot(one.ou, one.observation_noise):.2f}"
                 for axis, one in zip(AXES, fitted, strict=True)
             ]
             log.info("evidence %s: fitted to the labels of %d clips: %s", names[source], clips, "; ".join(texts))
+        for name, rater in zip(names[self.sources - len(self.raters) :], self.raters, strict=True):
+            if rater.clips:
+                log.info("rating by %s: %.2f ± %.2f s late, fitted to %d clips", name, *rater)
+            else:
+                log.warning(
+                    "rating by %s: there is nothing to compare it with (no labels, no other evidence, or a few seconds "
+                    "of video), so its lag is assumed to be %.1f ± %.1f s and its scale to be right; label some frames",
+                    name,
+                    rater.lag,
+                    rater.lag_std,
+                )
 
-    def encode_clip(self, embeddings: Tensor, times: np.ndarray, absolute: np.ndarray | None = None) -> EncodedClip:
+    def encode_clip(
+        self,
+        embeddings: Tensor,
+        times: np.ndarray,
+        absolute: np.ndarray | None = None,
+        ratings: tuple[ClipRating | None, ...] = (),
+    ) -> EncodedClip:
         """Computes the evidence of a clip.
 
         The evidence of the Siamese network for a frame is its mean predicted difference from up to 64 evenly spaced
@@ -85,14 +119,19 @@ class Labeller:
             embeddings: (N, 256) embedding of each frame; (N, 0) without the Siamese network.
             times: (N,) seconds, ascending.
             absolute: (N, E, 2) evidence of other sources; None: there are none.
+            ratings: by each of `raters`; None: this person did not rate the clip.
         """
-        absolute = np.empty((len(times), 0, 2)) if absolute is None else absolute
-        if self.model is None:
-            return EncodedClip(embeddings, times, absolute)
-        indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
-        references = embeddings[torch.from_numpy(np.unique(indices))]
-        relative = self.mean_difference(embeddings, references)[:, None]
-        return EncodedClip(embeddings, times, np.concatenate((relative, absolute), 1))
+        evidence = np.empty((len(times), 0, 2)) if absolute is None else absolute
+        if self.model is not None:
+            indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
+            references = embeddings[torch.from_numpy(np.unique(indices))]
+            evidence = np.concatenate((self.mean_difference(embeddings, references)[:, None], evidence), 1)
+        unrated = np.full((len(times), len(self.raters), 2), np.nan)
+        return self.shifted(EncodedClip(embeddings, times, np.concatenate((evidence, unrated), 1), ratings))
+
+    def shifted(self, clip: EncodedClip) -> EncodedClip:
+        """A clip that was encoded with other lags of the raters, with the lags of this labeller."""
+        return shift_ratings(clip, self.raters) if clip.ratings else clip
 
     @torch.inference_mode()
     def mean_difference(self, frames: Tensor, references: Tensor) -> np.ndarray:

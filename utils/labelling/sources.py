@@ -1,4 +1,4 @@
-"""The sources of evidence: the Siamese network, networks that estimate valence and arousal, and tables of estimates.
+"""The sources of evidence: the Siamese network, networks that estimate valence and arousal, tables, and raters.
 
 To add a kind of source, write a class with a name, load it in `load_sources`, and compute its evidence in
 `clip_evidence`, for data sets, and in `utils.videos.face_video`, for videos.
@@ -21,6 +21,7 @@ from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.compute.runtime import Runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
+from utils.labelling.ratings import RatingSource
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
 from utils.runs.manifest import path_input
 from utils.runs.trained import log_network, refuse_known_splits, refuse_seen_people
@@ -80,14 +81,16 @@ class EvidenceSources(NamedTuple):
     Attributes:
         model: the Siamese network, on the runtime's device; None: it is not used.
         checkpoint: file of its weights; None: it is not used.
-        absolute: the other sources.
+        absolute: networks and tables whose evidence is absolute.
         trained: settings that the Siamese network was trained with; None: it is not used.
+        ratings: people who rated the videos continuously; they are the last sources.
     """
 
     model: MTCLAR | None
     checkpoint: Path | None
     absolute: tuple[AbsoluteSource, ...] = ()
     trained: Mapping[str, Any] | None = None
+    ratings: tuple[RatingSource, ...] = ()
 
     def trainings(self) -> dict[Path, Sequence[Mapping[str, Any]]]:
         """Checkpoint → the trainings of its network, as far as they are known."""
@@ -109,23 +112,26 @@ class EvidenceSources(NamedTuple):
     @property
     def relative(self) -> tuple[bool, ...]:
         """For each source, whether its evidence is relative to the clip. The Siamese network comes first."""
-        return (*([True] if self.model else []), *([False] * len(self.absolute)))
+        return (*([True] if self.model else []), *([False] * (len(self.absolute) + len(self.ratings))))
 
     @property
     def checkpoints(self) -> list[Path | None]:
-        """For each source, the file of its weights; None for a table."""
+        """For each source, the file of its weights; None for a table and a rater."""
         own = [self.checkpoint] if self.model else []
-        return own + [one.checkpoint if isinstance(one, NetworkSource) else None for one in self.absolute]
+        absolute = [one.checkpoint if isinstance(one, NetworkSource) else None for one in self.absolute]
+        return [*own, *absolute, *([None] * len(self.ratings))]
 
     def inputs(self) -> list[Input]:
         """The files of the sources, for the manifest."""
         own = [path_input("network", self.checkpoint)] if self.checkpoint else []
-        return own + [path_input("evidence", one.path) for one in self.absolute]
+        own += [path_input("evidence", one.path) for one in self.absolute]
+        return own + [path_input("rating", path) for one in self.ratings for path in one.paths]
 
     @property
     def names(self) -> list[str]:
         """The name of each source."""
-        return [*([MTCLAR_EVIDENCE] if self.model else []), *(one.name for one in self.absolute)]
+        own = [MTCLAR_EVIDENCE] if self.model else []
+        return [*own, *(one.name for one in self.absolute), *(one.name for one in self.ratings)]
 
 
 Trained = tuple[Path, dict[str, Any]]
@@ -148,32 +154,31 @@ def load_siamese(checkpoint: Path) -> tuple[MTCLAR, Trained]:
     return model, (checkpoint, settings)
 
 
-def trained_settings(evidence: list[str]) -> Trained | None:
+def trained_settings(evidence_files: list[Path]) -> Trained | None:
     """The first supervised head that the setting `evidence` names, with its settings; None: there is none.
 
     Raises:
         CheckpointError: a file of weights cannot be read.
     """
-    for path in map(Path, evidence):
+    for path in evidence_files:
         if path.suffix.lower() not in TABLE_SUFFIXES and read_kind(path) == "supervised":
             return path, load_head(path).settings
     return None
 
 
 def load_absolute_sources(settings: LabelSettings, runtime: Runtime) -> tuple[AbsoluteSource, ...]:
-    """Loads all sources that the setting `evidence` names, except for the Siamese network.
+    """Loads all files that the setting `evidence` names.
 
     Raises:
         CheckpointError: a file holds neither EmoNet nor a supervised head for valence and arousal.
         DataError: a table cannot be read.
         SettingsError: a network was trained on people whose clips are to be labelled.
     """
-    paths = [Path(name) for name in settings.evidence if name != MTCLAR_EVIDENCE]
     return tuple(
         TableSource(path.stem, read_estimates(path))
         if path.suffix.lower() in TABLE_SUFFIXES
         else _load_network(path, settings, runtime)
-        for path in paths
+        for path in settings.evidence_files
     )
 
 

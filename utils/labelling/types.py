@@ -4,6 +4,7 @@ N is the number of frames of a clip, A the number of anchors. If an array has tw
 Labels are in [-1, 1]. Evidence, errors and interval half-widths have the same unit, but are not limited to that range.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,36 @@ import torch
 from torch import Tensor
 
 from datasets.columns import AXES, PERSON
+
+LONGEST_RATING_STEP = 1.0  # seconds; a rating that samples more often is not interpolated over longer gaps
+
+
+class ClipRating:
+    """The continuous rating of a clip by one person: a trace of each axis, which may lack values or a whole axis.
+
+    Attributes:
+        traces: for each axis, times (T,) in seconds, strictly ascending, and values (T,) at these times, all finite; T
+            may be 0, and differs between the axes.
+    """
+
+    def __init__(self, traces: Sequence[tuple[np.ndarray, np.ndarray]]):
+        self.traces = [(times[np.isfinite(values)], values[np.isfinite(values)]) for times, values in traces]
+
+    def at(self, times: np.ndarray) -> np.ndarray:
+        """(N, 2) values at times (N,), interpolated linearly; NaN outside the trace and in its gaps."""
+        return np.stack([_interpolate(times, *trace) for trace in self.traces], 1)
+
+
+def _interpolate(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(N,) values at times (N,) of one axis, given the values (T,) at the known times (T,)."""
+    if len(known) < 2:
+        return np.full(len(times), np.nan)
+    steps = np.diff(known)
+    following = np.searchsorted(known, times).clip(1, len(known) - 1)
+    in_gap = steps[following - 1] > max(LONGEST_RATING_STEP, 2 * np.median(steps))
+    in_gap &= (known[following] != times) & (known[following - 1] != times)
+    interpolated = np.interp(times, known, values, np.nan, np.nan)
+    return np.where(in_gap, np.nan, interpolated)
 
 
 class EncodedClip(NamedTuple):
@@ -22,11 +53,14 @@ class EncodedClip(NamedTuple):
         times: (N,) seconds, ascending.
         evidence: (N, E, 2) valence and arousal of each frame by E sources of evidence; NaN = no value. That of the
             Siamese network is relative to the clip; that of other sources is absolute.
+        ratings: continuous ratings by the R raters, who are the last R sources; None: this person did not rate the
+            clip. Their evidence is the rating, shifted by the rater's lag.
     """
 
     embeddings: Tensor
     times: np.ndarray
     evidence: np.ndarray
+    ratings: tuple[ClipRating | None, ...] = ()
 
 
 class Anchors(NamedTuple):
@@ -128,11 +162,11 @@ class Labels(NamedTuple):
     half_widths: np.ndarray | None = None
     misread: tuple[str, ...] = ()
 
-    def columns(self, anchors: Anchors, method: str) -> dict[str, object]:
+    def columns(self, anchors: Anchors | None, method: str) -> dict[str, object]:
         """The columns of an output table.
 
         Args:
-            anchors: the anchors of the clip.
+            anchors: the anchors of the clip; None: there are no labels.
             method: name of the rule or baseline that estimated the labels.
 
         Returns:
@@ -141,17 +175,20 @@ class Labels(NamedTuple):
             the method); annotator (who labelled the frame, "" elsewhere); and valence_low, valence_high, arousal_low,
             arousal_high if the method gives intervals.
         """
-        own = anchors.indices >= 0
-        indices = anchors.indices[own]
         support = np.zeros(len(self.values), bool)
-        support[indices] = True
-        given = (self.values[indices] == anchors.labels[own]).all(1)
         source = np.full(len(self.values), method, object)
-        source[indices[given]] = PERSON
         annotator = np.full(len(self.values), "", object)
-        if anchors.annotators is not None:
-            annotator[indices] = anchors.annotators[own]
-        frames = np.where(self.anchor < 0, None, anchors.frames[self.anchor])
+        frames = np.full(len(self.values), None, object)
+        if anchors is not None:
+            own = anchors.indices >= 0
+            indices = anchors.indices[own]
+            support[indices] = True
+            given = (self.values[indices] == anchors.labels[own]).all(1)
+            source[indices[given]] = PERSON
+            if anchors.annotators is not None:
+                annotator[indices] = anchors.annotators[own]
+            single = self.anchor >= 0
+            frames[single] = anchors.frames[self.anchor[single]]
         columns: dict[str, object] = {axis: self.values[:, column] for column, axis in enumerate(AXES)}
         columns |= {"support": support, "anchor": pd.array(frames, dtype="Int64")}
         columns |= {"source": source, "annotator": annotator}

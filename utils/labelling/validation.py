@@ -19,6 +19,7 @@ from utils.labelling.fitting import CalibrationClip, fit_calibration
 from utils.labelling.foreign import fit_foreign_offsets
 from utils.labelling.labeller import Labeller
 from utils.labelling.process import GPParameters, scale_errors
+from utils.labelling.rater import UNFITTED_RATER, UNFITTED_RATING
 from utils.labelling.sources import EvidenceSources
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def _calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: Ev
 def labeller_for_videos(sources: EvidenceSources, runtime: Runtime) -> Labeller:
     """A labeller for videos, by the calibrations beside the checkpoints of the sources."""
     calibration, unfitted = combined_calibration(sources)
-    return Labeller(sources.model, runtime, calibration, unfitted)
+    return Labeller(sources.model, runtime, calibration, unfitted, (UNFITTED_RATER,) * len(sources.ratings))
 
 
 def combined_calibration(sources: EvidenceSources) -> tuple[Calibration, tuple[int, ...]]:
@@ -153,7 +154,7 @@ def combined_calibration(sources: EvidenceSources) -> tuple[Calibration, tuple[i
                 "a data set with clips first",
                 name,
             )
-        else:
+        elif name in [one.name for one in sources.absolute]:
             log.info("evidence %s: not calibrated; it is fitted to the given labels", name)
     base = next((one for one in saved if one), DEFAULT_CALIBRATION)
     axes = []
@@ -162,7 +163,8 @@ def combined_calibration(sources: EvidenceSources) -> tuple[Calibration, tuple[i
             one.axes[axis].parameters.evidence[0] if one else (START.evidence[0] if relative else UNFITTED)
             for one, relative in zip(saved, sources.relative, strict=True)
         ]
-        if len(evidence) > 1:
+        evidence[len(evidence) - len(sources.ratings) :] = [UNFITTED_RATING] * len(sources.ratings)
+        if len(evidence) - len(sources.ratings) > 1:
             evidence = [scale_errors(one, SHARED_ERROR_SCALE) for one in evidence]
         axes.append(of_base._replace(parameters=GPParameters(of_base.parameters.process, tuple(evidence))))
     pairs = enumerate(zip(saved, sources.relative, strict=True))

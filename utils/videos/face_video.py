@@ -4,6 +4,7 @@ The video is read twice, once for each step. Both steps save their results on di
 run resumes and ends with the same results, and neither holds more images than a few batches.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +19,14 @@ from datasets.video.cached_tracks import cached_face_tracks, short_hash, tracks_
 from datasets.video.reading import Video, open_video
 from datasets.video.tracks import choose_tracks
 from models.emonet import EncodingNetwork
+from utils.base.errors import DataError
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.labelling.ratings import RatingSource
 from utils.labelling.sources import AbsoluteSource, NetworkSource
+from utils.labelling.types import ClipRating
 from utils.videos.track_embeddings import track_embeddings
 
 
@@ -34,12 +38,14 @@ class Track(NamedTuple):
         faces: the track's N rows of the table of faces, indexed from 0.
         embeddings: (N, 256) embedding of each face; (N, 0) without an encoder.
         evidence: (N, E, 2) evidence of E absolute sources.
+        ratings: of the track by each rater; None: this person did not rate it.
     """
 
     number: int
     faces: pd.DataFrame
     embeddings: Tensor
     evidence: np.ndarray
+    ratings: tuple[ClipRating | None, ...] = ()
 
     @property
     def times(self) -> np.ndarray:
@@ -74,6 +80,7 @@ class VideoReader:
         settings: the tracks to choose, how often to detect faces, the frame rate and the image size.
         model: a network with an encoder; None: faces are not encoded.
         absolute: sources of evidence for each face besides the network.
+        raters: people who rated the videos.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class VideoReader:
         settings: LabelSettings | PredictSettings,
         runtime: Runtime,
         absolute: tuple[AbsoluteSource, ...] = (),
+        raters: tuple[RatingSource, ...] = (),
     ):
         """Prepares the cache of face tracks and embeddings.
 
@@ -95,8 +103,10 @@ class VideoReader:
             settings: see above.
             runtime: device and precision.
             absolute: see above.
+            raters: see above.
         """
-        self.model, self.settings, self.absolute = model, settings, absolute
+        self.model, self.settings = model, settings
+        self.absolute, self.raters = absolute, raters
         self.cache = EmbeddingCache.of_network(checkpoint, settings.runs, runtime) if checkpoint else None
         own = [self.cache] if self.cache else []
         self._caches = own + [source.cache for source in absolute if isinstance(source, NetworkSource)]
@@ -112,8 +122,8 @@ class VideoReader:
         """Reads a video file or a folder of frames.
 
         Raises:
-            DataError: the video cannot be read, shows no face, or lacks the chosen track; or another tool's estimates
-                lack the video.
+            DataError: the video cannot be read, shows no face, or lacks the chosen track; another tool's estimates lack
+                the video; or it is unclear which face was rated, and when.
         """
         settings = self.settings
         video = open_video(path, settings.fps)
@@ -125,12 +135,27 @@ class VideoReader:
         if self.model is not None and self.cache is not None:
             embeddings = track_embeddings(video, chosen, self.model, self.cache, key, settings.data.image_size)
         by_source = [self._evidence(source, video, chosen, rows_of, key) for source in self.absolute]
+        ratings = self._ratings(path, rows_of)
         tracks = []
         for number, rows in rows_of.items():
             columns = [evidence[number] for evidence in by_source]
             evidence = np.stack(columns, 1) if columns else np.empty((len(rows), 0, 2))
-            tracks.append(Track(number, rows, embeddings[number], evidence))
+            tracks.append(Track(number, rows, embeddings[number], evidence, ratings))
         return FaceVideo(video, faces, tracks)
+
+    def _ratings(self, path: Path, rows_of: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
+        """The ratings of a video; DataError if the chosen tracks show several faces at once."""
+        times = [rows["time"].to_numpy() for rows in rows_of.values()]
+        ratings = tuple(rater.of_video(path, times) for rater in self.raters)
+        if any(ratings):
+            spans = sorted((of_track[0], of_track[-1], number) for number, of_track in zip(rows_of, times, strict=True))
+            for (_, end, number), (start, _, other) in pairwise(spans):
+                if start <= end:
+                    raise DataError(
+                        f"{path}: tracks {number} and {other} are shown at the same time, but a rating is of one "
+                        "person; choose the track by --track"
+                    )
+        return ratings
 
     def _evidence(
         self, source: AbsoluteSource, video: Video, chosen: pd.DataFrame, rows_of: dict[int, pd.DataFrame], key: str

@@ -1,20 +1,17 @@
 """Labels the user's own videos from the frames that a person has labelled."""
 
-import contextlib
 import logging
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from datasets.annotations.labels import read_labels
 from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.adaptation import LabelledEvidence
 from utils.labelling.agreement import annotator_agreement
-from utils.labelling.anchors import BASELINES
+from utils.labelling.anchors import BASELINES, FUSED
 from utils.labelling.audit import contradiction_row
 from utils.labelling.calibration import calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
@@ -23,15 +20,23 @@ from utils.labelling.types import EncodedClip, Labels
 from utils.labelling.validation import labeller_for_videos
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
-from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
+from utils.videos.outputs import (
+    affect_ranges,
+    rater_table,
+    summary_table,
+    track_table,
+    video_table,
+    write_affect_outputs,
+)
 from utils.videos.support import (
+    NO_SUPPORT,
     ResolvedLabels,
+    adapt_to_videos,
     anchors_for_track,
     encode_tracks,
     estimate_errors,
-    labelled_evidence,
+    read_support,
     reader_of_sources,
-    resolve_labels,
 )
 
 log = logging.getLogger(__name__)
@@ -42,37 +47,24 @@ class LabellingRunner(VideoJobRunner):
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
-        self.support = settings.support_set
-        self.tier = settings.tier
+        self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Fits the sources of evidence that are not calibrated to the labels of all videos."""
-        if not self.labeller.unfitted:
-            return
-        labelled: list[LabelledEvidence] = []
-        for job in jobs:
-            # The error of a video that cannot be used is reported when the video is processed.
-            with contextlib.suppress(DataError):
-                face_video = self.reader.read(job.video)
-                means = self._resolve(face_video, job.labels).means
-                labelled += labelled_evidence(self.labeller, face_video, means)
-        self.labeller = self.labeller.adapted_to(labelled)
-        self.labeller.log_fitted(self.sources.names, len(labelled))
-
-    def _resolve(self, face_video: FaceVideo, labels: Path | None) -> ResolvedLabels:
-        assert labels is not None, "find_jobs refuses a video without labels"
-        table = read_labels(labels, face_video.timeline, self.tier)
-        return resolve_labels(table, face_video, self.support.known_error)
+        """Fits the sources of evidence that are not calibrated to all videos."""
+        names = self.sources.names
+        self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, names, self.label_settings)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
-        """Labels one video from the labels in the file."""
-        resolved = self._resolve(face_video, labels)
+        """Labels one video from the labels in the file, or from ratings alone."""
+        if labels is None:
+            self._refuse_without_ratings(face_video)
+        resolved = read_support(labels, face_video, self.label_settings) if labels else NO_SUPPORT
         clips = encode_tracks(self.labeller, face_video)
-        if self.support.annotator_error == "auto":
+        if labels and self.support.annotator_error == "auto":
             resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
             for annotator, error in errors.items():
                 whose = f" of {annotator}" if annotator else ""
@@ -83,11 +75,20 @@ class LabellingRunner(VideoJobRunner):
             self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
         )
 
+    def _refuse_without_ratings(self, face_video: FaceVideo) -> None:
+        """Checks that a video without labels can be labelled from ratings."""
+        if not any(any(track.ratings) for track in face_video.tracks):
+            raise DataError("has neither labels nor a rating; name them by --labels or --ratings")
+        if self.support.rule != FUSED:
+            raise DataError(f"support_set.rule {self.support.rule} needs labels; add some, or use {FUSED}")
+
     def summary(self) -> str:
-        """Agreement of annotators, contradicted labels, and one line per video and track."""
+        """The raters, agreement of annotators, contradicted labels, and one line per video and track."""
+        raters = [rater_table(self.labeller, self.sources.names)] if self.labeller.raters else []
         parts = [
             f"{heading}\n{pd.concat(tables).to_string(index=False, float_format='{:.2f}'.format)}\n"
             for heading, tables in (
+                ("ratings, late by lag seconds:", raters),
                 ("agreement of the annotators:", self.agreements),
                 ("support labels that the other labels contradict:", self.contradictions),
             )
@@ -100,7 +101,9 @@ class LabellingRunner(VideoJobRunner):
         run = self.open_run_folder()
         self.tables.append(result.tables[self.support.rule])
         run.save_table("labels.csv", pd.concat(self.tables))
-        agreement = annotator_agreement(resolved.labels).assign(video=face_video.video.name)
+        agreement = pd.DataFrame()
+        if len(resolved.labels):
+            agreement = annotator_agreement(resolved.labels).assign(video=face_video.video.name)
         for tables, name, table in (
             (self.contradictions, "audit.csv", result.contradictions),
             (self.agreements, "agreement.csv", agreement),
@@ -128,6 +131,8 @@ def label_video(
 ) -> VideoLabels:
     """Labels the chosen tracks of a video by one anchor rule and by the baselines, and audits their support labels.
 
+    A video without labels is labelled by `fused` alone, from absolute evidence.
+
     Args:
         labeller: the network and its calibration.
         face_video: the video.
@@ -139,17 +144,20 @@ def label_video(
     contradictions = []
     for track in face_video.tracks:
         clip = clips[track.number]
-        anchors = anchors_for_track(track, face_video, resolved.means)
-        labels = {rule: labeller.label(clip, anchors, rule)}
-        labels |= {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
+        anchors = anchors_for_track(track, face_video, resolved.means) if len(resolved.means) else None
+        if anchors is None:
+            labels = {rule: labeller.fused_labels(labeller.posteriors(clip, None), None)}
+        else:
+            labels = {rule: labeller.label(clip, anchors, rule)}
+            labels |= {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
         _warn_if_misread(labels[rule], face_video, track)
         for method, method_labels in labels.items():
             tables.setdefault(method, []).append(
                 track_table(track, pd.DataFrame(method_labels.columns(anchors, method)))
             )
-        for contradiction in labeller.audit(clip, anchors):
+        if anchors is not None:
             row = {"video": face_video.video.name, "track": track.number}
-            contradictions.append(row | contradiction_row(contradiction, anchors))
+            contradictions += [row | contradiction_row(one, anchors) for one in labeller.audit(clip, anchors)]
     video_tables = {method: video_table(parts, face_video) for method, parts in tables.items()}
     return VideoLabels(video_tables, pd.DataFrame(contradictions))
 

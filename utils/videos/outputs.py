@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import pandas as pd
 
 from datasets.annotations.formats import EXPORTS
@@ -9,6 +10,7 @@ from datasets.annotations.traces import VideoExport
 from datasets.columns import AXES, BOX
 from utils.base.files import write_atomically
 from utils.config.sections import VideoSettings
+from utils.labelling.labeller import Labeller
 from utils.plots import plane_figure, trace_figure
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, Track
@@ -79,6 +81,24 @@ def summary_table(labels: pd.DataFrame, describe: Callable[[pd.DataFrame], dict[
         for (video, track), rows in labels.dropna(subset="track").groupby(["video", "track"])
     ]
     return pd.DataFrame(rows).fillna("").to_string(index=False, float_format="{:+.2f}".format)
+
+
+def rater_table(labeller: Labeller, names: list[str]) -> pd.DataFrame:
+    """One row per rater and axis: lag and its standard deviation in seconds, and the parameters of the ratings.
+
+    Args:
+        labeller: whose raters are fitted.
+        names: of all sources of evidence.
+    """
+    first = labeller.sources - len(labeller.raters)
+    rows = []
+    for source, rater in enumerate(labeller.raters, first):
+        for axis, of_axis in zip(AXES, labeller.calibration.axes, strict=True):
+            one = of_axis.parameters.evidence[source]
+            lag = {"rater": names[source], "axis": axis, "lag": rater.lag, "lag std": rater.lag_std}
+            error = float(np.hypot(one.ou, one.observation_noise))
+            rows.append(lag | {"gain": one.gain, "bias": one.bias, "offset std": one.offset, "error std": error})
+    return pd.DataFrame(rows)
 
 
 def affect_ranges(labels: pd.DataFrame) -> dict[str, float]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from datasets.annotations.labels import read_labels
 from datasets.columns import AXES, BOX
 from datasets.images import shrink_to_width
+from datasets.video.jobs import VideoJob
 from datasets.video.reading import Video
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
@@ -22,10 +23,10 @@ from utils.plots import frame_sheet
 from utils.videos.face_video import FaceVideo
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.support import (
+    adapt_to_videos,
     anchors_for_track,
     encode_tracks,
     estimate_errors,
-    labelled_evidence,
     reader_of_sources,
     resolve_labels,
 )
@@ -39,10 +40,16 @@ class SuggestionRunner(VideoJobRunner):
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
+        self.label_settings = settings
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
-        self.labeller = labeller_for_videos(sources, runtime)
+        self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
+
+    def prepare(self, jobs: list[VideoJob]) -> None:
+        """Fits the sources of evidence that are not calibrated to all videos."""
+        names = self.sources.names
+        self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, names, self.label_settings)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
         """Suggests frames of one video, given the labels in the file, if there is one."""
@@ -69,17 +76,14 @@ class SuggestionRunner(VideoJobRunner):
         """One row per suggestion: track, frame, time, face box, order, expected error, error with label."""
         clips, error = encode_tracks(self.labeller, face_video), self.support.known_error
         resolved = None if labels is None else resolve_labels(labels, face_video, error)
-        labeller = self.labeller
-        if resolved:
-            labeller = labeller.adapted_to(labelled_evidence(labeller, face_video, resolved.means))
         if resolved and self.support.annotator_error == "auto":
-            resolved, errors = estimate_errors(resolved, face_video, clips, labeller.calibration)
+            resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
             error = max(errors.values(), default=error)
         tables = []
         for track in face_video.tracks:
             clip = clips[track.number]
             anchors = resolved and anchors_for_track(track, face_video, resolved.means)
-            suggestions = labeller.suggest(clip, anchors, self.count, (error, error))
+            suggestions = self.labeller.suggest(clip, anchors, self.count, (error, error))
             rows = track.faces.iloc[[one.frame_index for one in suggestions]][["track", "frame", "time", *BOX]]
             scores = {
                 "order": np.arange(1, len(suggestions) + 1),

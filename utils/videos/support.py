@@ -1,5 +1,7 @@
 """The support-set of each track of a video, from a table of labels."""
 
+import contextlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,11 +9,12 @@ import pandas as pd
 import torch
 
 from datasets.annotations.duplicates import refuse_duplicates
+from datasets.annotations.labels import read_labels
 from datasets.columns import AXES
+from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.adaptation import LabelledEvidence
 from utils.labelling.agreement import label_error
 from utils.labelling.calibration import Calibration
 from utils.labelling.label_noise import estimate_label_error
@@ -35,6 +38,13 @@ class ResolvedLabels(NamedTuple):
 
     labels: pd.DataFrame
     means: pd.DataFrame
+
+
+NO_SUPPORT = ResolvedLabels(
+    pd.DataFrame(columns=["track", "frame", "annotator", *AXES, "where"]),
+    pd.DataFrame(columns=["track", "frame", *AXES, *ERROR_COLUMNS, "annotator"]),
+)
+"""The labels of a video that nobody has labelled."""
 
 
 def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error: float = 0.0) -> ResolvedLabels:
@@ -73,24 +83,48 @@ def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error:
 def encode_tracks(labeller: Labeller, face_video: FaceVideo) -> dict[int, EncodedClip]:
     """Track number → the track as the network sees it."""
     return {
-        track.number: labeller.encode_clip(track.embeddings, track.times, track.evidence) for track in face_video.tracks
+        track.number: labeller.encode_clip(track.embeddings, track.times, track.evidence, track.ratings)
+        for track in face_video.tracks
     }
 
 
 def reader_of_sources(sources: EvidenceSources, settings: LabelSettings, runtime: Runtime) -> VideoReader:
     """A reader of videos for all sources of evidence."""
-    return VideoReader(sources.model, sources.checkpoint, settings, runtime, sources.absolute)
+    return VideoReader(sources.model, sources.checkpoint, settings, runtime, sources.absolute, sources.ratings)
 
 
-def labelled_evidence(labeller: Labeller, face_video: FaceVideo, means: pd.DataFrame) -> list[LabelledEvidence]:
-    """The evidence at the labelled frames of each track with labels of its own; `means` as in `ResolvedLabels`."""
-    clips, labelled = encode_tracks(labeller, face_video), []
-    for track in face_video.tracks:
-        own = means[means["track"] == track.number]
-        if len(own):
-            anchors = _own_anchors(track, own)
-            labelled.append(LabelledEvidence(clips[track.number].evidence[anchors.indices], anchors.labels))
-    return labelled
+def read_support(path: Path, face_video: FaceVideo, settings: LabelSettings) -> ResolvedLabels:
+    """Reads the labels of a video, and assigns each to a track; DataError as of `read_labels` and `resolve_labels`."""
+    table = read_labels(path, face_video.timeline, settings.tier)
+    return resolve_labels(table, face_video, settings.support_set.known_error)
+
+
+def adapt_to_videos(
+    labeller: Labeller, reader: VideoReader, jobs: list[VideoJob], names: list[str], settings: LabelSettings
+) -> Labeller:
+    """Fits the sources of evidence that are not calibrated to all videos, and logs the result.
+
+    Args:
+        labeller: the labeller, which is returned as it is if all sources are calibrated, or there is nothing to fit to.
+        reader: reads the videos.
+        jobs: the videos and their labels, if they have any.
+        names: of all sources.
+        settings: how labels are read.
+    """
+    if not labeller.unfitted or not (labeller.raters or any(job.labels for job in jobs)):
+        return labeller
+    pairs: list[tuple[EncodedClip, Anchors | None]] = []
+    for job in jobs:
+        # The error of a video that cannot be used is reported when the video is processed.
+        with contextlib.suppress(DataError):
+            face_video = reader.read(job.video)
+            resolved = read_support(job.labels, face_video, settings) if job.labels else None
+            for track, clip in zip(face_video.tracks, encode_tracks(labeller, face_video).values(), strict=True):
+                anchors = resolved and own_anchors(track, resolved.means)
+                pairs.append((clip._replace(embeddings=clip.embeddings[:0]), anchors))
+    labeller = labeller.adapted(pairs)
+    labeller.log_fitted(names, sum(anchors is not None for _, anchors in pairs))
+    return labeller
 
 
 def estimate_errors(
@@ -112,7 +146,7 @@ def estimate_errors(
     for annotator, rows in resolved.labels.groupby("annotator"):
         exact = rows.assign(**dict.fromkeys(ERROR_COLUMNS, 0.0)).sort_values("frame")
         own = [(track, exact[exact["track"] == track.number]) for track in face_video.tracks]
-        pairs = [(clips[track.number], _own_anchors(track, labels)) for track, labels in own if len(labels)]
+        pairs = [(clips[track.number], _anchors_at(track, labels)) for track, labels in own if len(labels)]
         error = estimate_label_error(pairs, calibration)
         if error is not None:
             errors[str(annotator)] = error
@@ -133,11 +167,16 @@ def anchors_for_track(track: Track, face_video: FaceVideo, means: pd.DataFrame) 
         face_video: its video.
         means: as in `ResolvedLabels`.
     """
+    return own_anchors(track, means) or _anchors_of_all_tracks(face_video, means)
+
+
+def own_anchors(track: Track, means: pd.DataFrame) -> Anchors | None:
+    """The labelled frames of a track, from `ResolvedLabels.means`; None: it has none."""
     own = means[means["track"] == track.number]
-    return _own_anchors(track, own) if len(own) else _anchors_of_all_tracks(face_video, means)
+    return _anchors_at(track, own) if len(own) else None
 
 
-def _own_anchors(track: Track, means: pd.DataFrame) -> Anchors:
+def _anchors_at(track: Track, means: pd.DataFrame) -> Anchors:
     indices = np.searchsorted(track.faces["frame"].to_numpy(), means["frame"].to_numpy())
     return Anchors(
         embeddings=track.embeddings[torch.from_numpy(indices)],
@@ -153,7 +192,7 @@ def _own_anchors(track: Track, means: pd.DataFrame) -> Anchors:
 def _anchors_of_all_tracks(face_video: FaceVideo, means: pd.DataFrame) -> Anchors:
     """The labels of all tracks, ascending in time: the network compares faces of different people as well."""
     tracks = [(track, means[means["track"] == track.number]) for track in face_video.tracks]
-    parts = [_own_anchors(track, own) for track, own in tracks if len(own)]
+    parts = [_anchors_at(track, own) for track, own in tracks if len(own)]
     times = np.concatenate([part.times for part in parts])
     order = np.argsort(times, kind="stable")
     return Anchors(
