@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated_clips import anchors_at, simulate_clips
 
-from utils.labelling.adaptation import PRIOR_ERROR, PRIOR_OFFSET, UNFITTED, LabelledEvidence, adapt, fit_source
+from utils.labelling.adaptation import PRIOR_ERROR, PRIOR_OFFSET, UNFITTED, LabelledEvidence, _whiten, adapt, fit_source
 from utils.labelling.calibration import START, AxisCalibration, Calibration
 from utils.labelling.process import GPParameters
 from utils.labelling.types import observations_of
@@ -85,3 +85,21 @@ def test_only_the_named_sources_are_fitted(rng):
     calibration = adapt(uncalibrated(2), [1], labelled(clips, both))
     for axis in calibration.axes:
         assert axis.parameters.evidence[0] == UNFITTED and axis.parameters.evidence[1] != UNFITTED
+
+
+def test_source_without_labels_is_as_uncertain_as_its_fit_to_no_labels(rng):
+    assert fit_source([]) == UNFITTED
+    clips = simulate_clips(rng, 3, 60, 0.1)
+    once = adapt(uncalibrated(), [0], labelled(clips, [clip.evidence for clip in clips]))
+    assert once.valence.parameters.evidence[0].offset < UNFITTED.offset
+
+
+def test_many_labels_are_fitted_quickly_and_like_dense_generalised_least_squares(rng):
+    labels = rng.normal(0, 0.3, 40)
+    values = 0.8 * labels + 0.1 + rng.normal(0, 0.1, 40)
+    design = np.stack((labels, np.ones(40)), 1)
+    precision = np.linalg.inv(0.2**2 * np.eye(40) + 0.3**2)
+    whitened, whitened_values = _whiten(values, labels, 0.2, 0.3)
+    np.testing.assert_allclose(whitened.T @ whitened, design.T @ precision @ design, rtol=1e-9)
+    np.testing.assert_allclose(whitened.T @ whitened_values, design.T @ precision @ values, rtol=1e-9)
+    fit_source([(rng.normal(size=100_000), rng.normal(size=100_000))])

@@ -9,6 +9,11 @@ from conftest import finished, labels_file, run_script
 from published import emonet_state
 
 from datasets.demo.traces import label_trace
+from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.runtime import make_runtime
+from utils.config.labelling import LabelSettings
+from utils.config.sections import RuntimeSettings
+from utils.labelling.sources import load_absolute_sources
 
 ROWS = "frame,valence,arousal\n0,0.1,-0.2\n9,-0.4,0.1\n18,0.2,0.3\n27,0.3,0.1\n"
 
@@ -60,3 +65,23 @@ def test_unusable_sources_are_refused(argv, tmp_path, demo_run):
     ):
         done = run_script("fsl_mtclar.py", *argv, str(source))
         assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+def test_estimates_are_not_confused_with_embeddings_of_the_same_weights(tmp_path):
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
+    keys = {
+        EmbeddingCache.of_network(tmp_path / "best.pt", tmp_path, runtime, content).weights_key
+        for content in ("", "estimates")
+    }
+    assert len(keys) == 2
+
+
+def test_sources_have_names_of_their_own(tmp_path):
+    paths = [tmp_path / "a" / "tool.csv", tmp_path / "b" / "tool.csv", tmp_path / "fused.csv"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("clip,frame,valence,arousal\n1,0,0,0\n")
+    settings = LabelSettings(evidence=[str(path) for path in paths])
+    sources = load_absolute_sources(settings, make_runtime(settings.runtime))
+    assert [source.name for source in sources] == ["tool", str(paths[1]), str(paths[2])]

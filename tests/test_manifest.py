@@ -11,8 +11,8 @@ import pytest
 from conftest import finished, label, labels_file, run_script
 
 from utils.base.files import sha256_of_file
-from utils.config.manifest import read_manifest
-from utils.runs.manifest import path_input
+from utils.config.manifest import Input, read_manifest
+from utils.runs.manifest import _by_key, path_input
 
 
 def same_files(one: Path, other: Path) -> bool:
@@ -191,3 +191,10 @@ def test_labels_of_a_data_set_say_where_they_are_from(quick, tmp_path):
     argv = ["--support_set.strategy", "csv", "--support_set.csv", tmp_path / "own.csv"]
     table = pd.read_csv(label(*quick, *argv)[0] / "labels.csv", keep_default_na=False)
     assert table.loc[table["source"] == "person", ["valence", "annotator"]].to_numpy().tolist() == [[0.123, ""]]
+
+
+def test_inputs_of_the_same_name_are_told_apart(tmp_path):
+    inputs = [Input(role="evidence", path=f"fold_{fold}/best.pt", sha256=str(fold)) for fold in range(2)]
+    changed = [inputs[0].model_copy(update={"sha256": "other"}), inputs[1]]
+    before, now = (_by_key(some) for some in (inputs, changed))
+    assert len(before) == 2 and [before[key] == now[key] for key in before] == [False, True]

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from simulated_clips import (
+    PARAMETERS,
     accurate_calibration,
     anchors_at,
     encoded,
@@ -17,7 +18,7 @@ from utils.labelling.audit import audit
 from utils.labelling.gp import GPPosterior
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.suggest import expected_error, suggest
-from utils.labelling.types import observations_of
+from utils.labelling.types import NO_LABELS, observations_of
 
 
 @pytest.fixture
@@ -109,3 +110,21 @@ def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
     assert max(posterior.variance.max() for posterior in posteriors) > 1
     assert 0.4 < expected_error(posteriors) <= 1
     assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.3)
+
+
+def test_weak_evidence_is_not_called_misread(rng, calibration):
+    clip = simulate_misread_clip(rng)
+    anchors = anchors_at(clip, range(7, 300, 15))
+    for prior, misread in ((0.1, True), (0.99, False)):
+        valence = calibration.valence._replace(time_only_prior=prior)
+        posteriors = posteriors_given(clip, anchors, calibration._replace(valence=valence))
+        assert posteriors[0].weights[-1] > 0.5 and posteriors[0].misread == misread
+
+
+def test_gap_in_the_evidence_does_not_count_as_rest():
+    times, evidence = np.arange(200) / 25, np.zeros((200, 1))
+    evidence[50:150] = np.nan
+    posterior = GPPosterior(PARAMETERS, times, evidence, NO_LABELS)
+    at_rest = GPPosterior(PARAMETERS, times, np.nan_to_num(evidence), NO_LABELS)
+    assert posterior.design[100, 1] == 1 and posterior.design[20, 1] < 0.5
+    assert posterior.variance[100] > 1.5 * at_rest.variance[100]

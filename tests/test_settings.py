@@ -366,6 +366,8 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--evidence", "a.csv", "--support_set.rule", "mean"], "rule mean compares faces; add mtclar"),
         (["--evidence", "a.csv", "--support_set.strategy", "diverse_k"], "diverse_k compares faces; add mtclar"),
         (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
+        (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others compares faces; add mtclar"),
+        (["--evidence", "mtclar,"], "evidence has an empty name"),
         *(
             (
                 ["--support_set.annotator_error", value],

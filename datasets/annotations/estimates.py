@@ -64,6 +64,11 @@ class Estimates:
             for key in {("file", file), ("stem", stem), ("safe", safe_name(file)), ("safe", safe_name(stem))}:
                 self._videos_by_name[key].append(video)
 
+    @property
+    def names_videos(self) -> bool:
+        """Whether the file has a column for the video or clip."""
+        return bool(self._rows_of_video)
+
     def of_clip(self, clip: str, frames: np.ndarray) -> np.ndarray:
         """Return the estimates of the frames of a clip of a data set.
 

@@ -28,26 +28,27 @@ class EmbeddingCache:
         folder: holds the cache; created when the first file is written.
         checkpoint: file of the weights.
         runtime: device, precision and backend.
+        content: what is cached instead of embeddings, if the same weights also give something else.
 
     Attributes:
         weights_key: identifies the weights by their content, and the precision they are used in.
         back_ends: encode what the cache does not hold.
     """
 
-    def __init__(self, folder: Path, checkpoint: Path, runtime: Runtime):
+    def __init__(self, folder: Path, checkpoint: Path, runtime: Runtime, content: str = ""):
         self.folder, self.runtime = folder, runtime
-        self.weights_key = f"{sha256_of_file(checkpoint)} {runtime.precision}"
+        self.weights_key = f"{sha256_of_file(checkpoint)} {runtime.precision}{content and f' {content}'}"
         self.back_ends = BackEnds(folder, self.weights_key, runtime)
 
     @classmethod
-    def of_network(cls, checkpoint: Path, runs: Path, runtime: Runtime) -> "EmbeddingCache":
+    def of_network(cls, checkpoint: Path, runs: Path, runtime: Runtime, content: str = "") -> "EmbeddingCache":
         """The cache of a network: beside its checkpoint.
 
         For an exported network it is `<runs>/embeddings`: exported folders are shared, and embeddings of faces are
         personal data.
         """
         folder = runs if checkpoint.suffix == ".safetensors" else checkpoint.parent
-        return cls(folder / "embeddings", checkpoint, runtime)
+        return cls(folder / "embeddings", checkpoint, runtime, content)
 
     def path(self, crops: FaceCrops, back_end: str) -> Path:
         """Path of the embeddings of these crops, made by the backend of this name."""

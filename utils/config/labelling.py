@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from utils.config.common import ScriptSettings
 from utils.config.sections import ModelSettings, PairSettings, SupportSettings, TrainSettings, VideoSettings
@@ -76,6 +76,12 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     estimates. ratings: the files in ratings, which need not be named here unless they are the only evidence. Without
     mtclar, only fused and the baselines can label."""
 
+    @field_validator("evidence", "ratings", mode="before")
+    @classmethod
+    def split_names(cls, value: Any) -> Any:
+        """Splits a text of several names, as a YAML file may give it."""
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
         if self.calibrate:
@@ -92,6 +98,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
 
     @model_validator(mode="after")
     def check_evidence(self) -> "LabelSettings":
+        if not all(self.evidence):
+            raise ValueError("evidence has an empty name; leave it out")
         duplicate = next((name for name in self.evidence if self.evidence.count(name) > 1), None)
         if duplicate:
             raise ValueError(f"evidence names {duplicate} twice; name each source once")
@@ -101,10 +109,13 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
             support = self.support_set
             if support.rule != "fused":
                 raise ValueError(f"support_set.rule {support.rule} compares faces; add {MTCLAR_EVIDENCE} to evidence")
-            if support.strategy in ("diverse_k", "train_bins"):
+            on_data_set = not (self.video or self.annotate or self.calibrate)
+            if on_data_set and support.strategy in ("diverse_k", "train_bins"):
                 raise ValueError(
                     f"support_set.strategy {support.strategy} compares faces; add {MTCLAR_EVIDENCE} to evidence"
                 )
+            if on_data_set and support.scope == "others":
+                raise ValueError(f"support_set.scope others compares faces; add {MTCLAR_EVIDENCE} to evidence")
             if self.checkpoint:
                 raise ValueError(f"checkpoint is not used; leave it out, or add {MTCLAR_EVIDENCE} to evidence")
         return self

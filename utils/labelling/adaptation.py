@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.mixture import PRIOR_OF_TIME_ONLY
-from utils.labelling.process import EvidenceParameters
+from utils.labelling.process import EvidenceParameters, scale_errors
 
 GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0
 SMALLEST_GAIN = 0.05  # A source whose gain is smaller says nothing about the label.
@@ -21,14 +21,8 @@ LABEL_STD = 0.35  # usual standard deviation of labels; an uncertain gain adds a
 OU_SHARE = 0.8  # share of the variance of the error within a clip that is correlated over time
 OU_SECONDS = 0.3
 SMALLEST_EXPONENT = 1e-3
+SHARED_ERROR_SCALE = 1.25  # factor on the errors of several sources, as fitted on rendered people
 ITERATIONS = 5
-
-UNFITTED = EvidenceParameters(
-    ou=PRIOR_ERROR * OU_SHARE**0.5,
-    ou_seconds=OU_SECONDS,
-    offset=PRIOR_OFFSET,
-    observation_noise=PRIOR_ERROR * (1 - OU_SHARE) ** 0.5,
-)
 
 
 class LabelledEvidence(NamedTuple):
@@ -61,7 +55,8 @@ def fit_sources(calibration: Calibration, unfitted: list[int], clips: list[Label
         evidence = list(of_axis.parameters.evidence)
         for source in unfitted:
             pairs = [(clip.evidence[:, source, axis], clip.labels[:, axis]) for clip in clips]
-            evidence[source] = fit_source(pairs)
+            fitted = fit_source(pairs)
+            evidence[source] = scale_errors(fitted, SHARED_ERROR_SCALE) if len(evidence) > 1 else fitted
         adapted.append(of_axis._replace(parameters=of_axis.parameters._replace(evidence=tuple(evidence))))
     return calibration._replace(valence=adapted[0], arousal=adapted[1])
 
@@ -124,7 +119,7 @@ def gain_and_bias(
 
     Args:
         whitened: for each clip, design matrix (A, 2), of labels and ones, and values (A,), both multiplied from the
-            left by the inverse Cholesky factor of the covariance of the values.
+            left by an inverse square root of the covariance of the values.
         fit_bias: whether to estimate the bias; otherwise it is 0.
 
     Returns:
@@ -143,9 +138,13 @@ def gain_and_bias(
 
 
 def _whiten(values: np.ndarray, labels: np.ndarray, error: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
-    """Whitened design matrix and values, see `gain_and_bias`."""
-    factor = np.linalg.cholesky(error**2 * np.eye(len(labels)) + offset**2)
-    whitened = np.linalg.solve(factor, np.stack((labels, np.ones(len(labels)), values), 1))
+    """Whitened design matrix and values, see `gain_and_bias`.
+
+    With J the matrix of ones, the inverse square root of error² I + offset² J is (I - share J / A) / error.
+    """
+    columns = np.stack((labels, np.ones(len(labels)), values), 1)
+    share = 1 - error / np.sqrt(error**2 + len(labels) * offset**2)
+    whitened = (columns - share * columns.mean(0)) / error
     return whitened[:, :2], whitened[:, 2]
 
 
@@ -159,3 +158,6 @@ def _standard_deviations(pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.nd
     excess = sum(max(one.mean() ** 2 - error**2 / len(one), 0) for one in residuals)
     offset = np.sqrt((PRIOR_LABELS * PRIOR_OFFSET**2 + excess) / (PRIOR_LABELS + len(residuals)))
     return float(error), float(offset)
+
+
+UNFITTED = fit_source([])  # an absolute source before the first label

@@ -265,6 +265,8 @@ def _read_axis(content: dict[str, Any]) -> AxisCalibration:
     Raises:
         ValueError, KeyError, TypeError: the content is not that of an axis.
     """
+    if not content["parameters"]["evidence"]:
+        raise ValueError("parameters needs evidence")
     widths = IntervalWidths(*(tuple(map(float, content["interval_widths"][name])) for name in IntervalWidths._fields))
     if len(widths.stds) != len(widths.widths) or not widths.stds:
         raise ValueError("interval_widths needs as many stds as widths")

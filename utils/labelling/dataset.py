@@ -68,9 +68,8 @@ def label_dataset(
             for clip_index in range(len(encoded))
         ]
         labeller = labeller.adapted([(clip.encoded, own) for clip, own in zip(encoded, own_anchors, strict=True)])
-        labeller.log_fitted(
-            [MTCLAR_EVIDENCE] * bool(labeller.model) + [one.name for one in clips.absolute], len(encoded)
-        )
+        labelled = sum(bool((own.indices >= 0).any()) for own in own_anchors)
+        labeller.log_fitted([MTCLAR_EVIDENCE] * bool(labeller.model) + [one.name for one in clips.absolute], labelled)
         if settings.support_set.annotator_error == "auto":
             own_anchors = with_estimated_errors(labeller, encoded, own_anchors)
     for clip_index, clip in enumerate(encoded):

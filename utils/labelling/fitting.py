@@ -363,7 +363,8 @@ class _TensorProblem(NamedTuple):
 def _as_tensors(problem: _FitProblem) -> _TensorProblem:
     evidence = problem.evidence[:, 0]
     known = np.flatnonzero(np.isfinite(evidence))
-    activities = activity(problem.times, np.interp(problem.times, problem.times[known], evidence[known]))
+    interpolated = np.interp(problem.times, problem.times[known], evidence[known])
+    activities = activity(problem.times, interpolated, np.isfinite(evidence))
     arrays = (problem.times, activities, noise_inflation(problem.times), known, evidence[known], *problem[2:])
     return _TensorProblem(*map(torch.from_numpy, arrays))
 

@@ -154,7 +154,8 @@ def _amplitude(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray
     if not parameters.evidence:
         return np.ones(len(times))
     combined = combined_evidence(parameters, times, evidence)
-    return activity(times, combined) ** parameters.process.activity_exponent
+    known = np.isfinite(evidence).any(1)
+    return activity(times, combined, known) ** parameters.process.activity_exponent
 
 
 def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

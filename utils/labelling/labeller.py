@@ -60,11 +60,8 @@ class Labeller:
         """
         if not self.unfitted:
             return self
-        labelled = [
-            LabelledEvidence(clip.evidence[anchors.indices], anchors.labels)
-            for clip, anchors in clips
-            if anchors is not None and anchors.all_in_clip
-        ]
+        own = [(clip, anchors.own) for clip, anchors in clips if anchors is not None]
+        labelled = [LabelledEvidence(clip.evidence[one.indices], one.labels) for clip, one in own if len(one.indices)]
         calibration = fit_sources(self.calibration, self._unfitted_without_ratings, labelled)
         raters = self.raters
         if raters:

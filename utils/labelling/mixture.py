@@ -104,7 +104,7 @@ class MixturePosterior:
                 the last one time only. All but the first are called only if there are enough labels.
         """
         self.observations, self.nugget = observations, nugget
-        self.weights = np.eye(len(priors))[0]
+        self.weights, self._time_only_prior = np.eye(len(priors))[0], priors[-1]
         posterior = factories[0](observations)
         self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
         self._loo: tuple[np.ndarray, np.ndarray] | None = None
@@ -131,8 +131,11 @@ class MixturePosterior:
 
     @property
     def misread(self) -> bool:
-        """Whether the posterior that ignores the evidence has most of the weight: this axis is misread."""
-        return len(self.weights) > 1 and bool(self.weights[-1] > 0.5)
+        """Whether labels have moved most of the weight to the posterior that ignores the evidence.
+
+        It is not so if that posterior had most of the weight without them, as for evidence that explains little.
+        """
+        return len(self.weights) > 1 and bool(self._time_only_prior < 0.5 < self.weights[-1])
 
     @cached_property
     def mean(self) -> np.ndarray:

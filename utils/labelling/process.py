@@ -35,6 +35,7 @@ RATE_SMOOTHING = 0.1  # seconds; standard deviation of the Gaussian filter that 
 RATE_AVERAGING = 0.16  # seconds; standard deviation of the Gaussian filter that averages the squared rate of change
 REST_RATE = 0.1  # label units per second; it is added to every rate, so that activity stays above 0
 USUAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
+KNOWN_SECONDS = 0.3  # The activity is measured up to this far from a value of the evidence.
 NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
 
@@ -120,18 +121,37 @@ def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.
     return total / weights if weights else total
 
 
-def activity(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+def activity(times: np.ndarray, evidence: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Measures how fast the evidence changes around each frame: its smoothed absolute rate of change.
 
     Args:
         times: (N,) seconds, ascending.
-        evidence: (N,) evidence of one axis.
+        evidence: (N,) evidence of one axis, interpolated where it has no value.
+        known: (N,) whether there is a value; None: everywhere.
 
     Returns:
-        (N,) activity: 1 at the rate of change USUAL_RATE, 1/7 at rest.
+        (N,) activity: 1 at the rate of change USUAL_RATE, 1/7 at rest. It is 1 further than KNOWN_SECONDS from any
+        value: without evidence, a face does not count as at rest.
     """
     if len(times) < 2:
         return np.ones(len(times))
+    measured = _measured_activity(times, evidence)
+    if known is None or known.all():
+        return measured
+    return np.where(_seconds_to_nearest(times, times[known]) <= KNOWN_SECONDS, measured, 1.0)
+
+
+def _seconds_to_nearest(times: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """(N,) seconds from each of the times (N,) to the nearest of the given ones, which are ascending."""
+    if not len(given):
+        return np.full(len(times), np.inf)
+    after = np.searchsorted(given, times)
+    before, after = given[np.maximum(after - 1, 0)], given[np.minimum(after, len(given) - 1)]
+    return np.minimum(np.abs(times - before), np.abs(after - times))
+
+
+def _measured_activity(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """(N,) activity where the evidence has values."""
     frame_interval = np.median(time_steps(times))
     squared_rate = smoothed_rate(times, evidence) ** 2
     rate = np.sqrt(gaussian_filter1d(squared_rate, RATE_AVERAGING / frame_interval, mode="nearest"))

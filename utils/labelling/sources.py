@@ -1,6 +1,6 @@
 """The sources of evidence: the Siamese network, networks that estimate valence and arousal, tables, and raters.
 
-To add a kind of source, write a class with a name, load it in `load_sources`, and compute its evidence in
+To add a kind of source, write a class with a name, load it in `load_absolute_sources`, and compute its evidence in
 `clip_evidence`, for data sets, and in `utils.videos.face_video`, for videos.
 """
 
@@ -21,6 +21,7 @@ from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.compute.runtime import Runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
+from utils.labelling.anchors import BASELINES, RULES
 from utils.labelling.ratings import RatingSource
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
 from utils.runs.manifest import path_input
@@ -174,12 +175,17 @@ def load_absolute_sources(settings: LabelSettings, runtime: Runtime) -> tuple[Ab
         DataError: a table cannot be read.
         SettingsError: a network was trained on people whose clips are to be labelled.
     """
-    return tuple(
-        TableSource(path.stem, read_estimates(path))
-        if path.suffix.lower() in TABLE_SUFFIXES
-        else _load_network(path, settings, runtime)
-        for path in settings.evidence_files
-    )
+    sources: list[AbsoluteSource] = []
+    for path in settings.evidence_files:
+        source: AbsoluteSource
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            source = TableSource(path.stem, read_estimates(path))
+        else:
+            source = _load_network(path, settings, runtime)
+        # The name is that of a row in the report, beside the rules and baselines.
+        taken = {*RULES, *BASELINES, *(one.name for one in sources)}
+        sources.append(source._replace(name=str(path)) if source.name in taken else source)
+    return tuple(sources)
 
 
 def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> NetworkSource:
@@ -191,11 +197,12 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
         name, head = "MT-CLAR + SL", load_head(path)
         for one in filter(None, (head.settings, head.encoder_settings)):
             trainings += trainings_of(one)
-        refuse_known_splits(settings, trainings, path)
+        if not (settings.video or settings.annotate or settings.calibrate):
+            refuse_known_splits(settings, trainings, path)
         estimator, image_size = AffectEstimator(head.model), head.settings["data"]["image_size"]
     else:
         name, estimator, image_size = "EmoNet", AffectEstimator(load_emonet(path)), IMAGE_SIZE
-    cache = EmbeddingCache.of_network(path, settings.runs, runtime)
+    cache = EmbeddingCache.of_network(path, settings.runs, runtime, "estimates")
     return NetworkSource(name, runtime.to_device(estimator), path, image_size, cache, trainings)
 
 

@@ -12,7 +12,7 @@ from utils.compute import ranks
 from utils.compute.runtime import Runtime
 from utils.config.common import ScriptSettings
 from utils.config.labelling import LabelSettings
-from utils.labelling.adaptation import UNFITTED
+from utils.labelling.adaptation import SHARED_ERROR_SCALE, UNFITTED
 from utils.labelling.calibration import DEFAULT_CALIBRATION, START, Calibration, read_calibration, save_calibration
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.fitting import CalibrationClip, fit_calibration
@@ -20,14 +20,13 @@ from utils.labelling.foreign import fit_foreign_offsets
 from utils.labelling.labeller import Labeller
 from utils.labelling.process import GPParameters, scale_errors
 from utils.labelling.rater import UNFITTED_RATER, UNFITTED_RATING
-from utils.labelling.sources import EvidenceSources
+from utils.labelling.sources import EvidenceSources, NetworkSource, TableSource
 
 log = logging.getLogger(__name__)
 
 SHORTEST_CLIP = 24  # frames; shorter clips contain too little information on how labels change over time
 FEWEST_LABELS = 4  # labelled frames of such a clip
 FEWEST_CLIPS = 6  # With fewer clips, no calibration is fitted.
-SHARED_ERROR_SCALE = 1.25  # factor on the errors of several sources, as fitted on rendered people
 RELIABLE_CLIPS = 15  # With fewer clips, the interval widths are uncertain.
 
 
@@ -82,9 +81,15 @@ def calibration_for_dataset(
             "fewer than %d validation clips: the intervals of fused labels may be too narrow or too wide",
             RELIABLE_CLIPS,
         )
-    if not saved and ranks.is_rank_zero():
+    if not saved and ranks.is_rank_zero() and not _is_foreign_demo(clips, settings):
         save_calibration(checkpoint, fitted)
     return fitted
+
+
+def _is_foreign_demo(clips: ClipReader, settings: ScriptSettings) -> bool:
+    """Whether a network that was not trained here was calibrated on rendered faces, which says nothing of real ones."""
+    networks = [one for one in clips.absolute if isinstance(one, NetworkSource)]
+    return settings.dataset == "demo" and any(not network.trainings for network in networks)
 
 
 def split_name(dataset: str, root: Path, fold: int | str, seed: int) -> str:
@@ -118,6 +123,9 @@ def clips_for_dataset(
 def _calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: EvidenceSources) -> Calibration:
     """Fits a calibration of several sources; one of 0 clips if there are too few clips, or a table lacks them."""
     frames, names = long_clips(validation), listed(sources.names)
+    tables = [one for one in sources.absolute if isinstance(one, TableSource)]
+    if not all(one.estimates.names_videos for one in tables):
+        return DEFAULT_CALIBRATION  # A table without names of clips belongs to the clip that is labelled.
     if frames["clip"].nunique() < FEWEST_CLIPS:
         log.warning("evidence %s: fewer than %d validation clips, so it is not calibrated on them", names, FEWEST_CLIPS)
         return DEFAULT_CALIBRATION

@@ -53,7 +53,7 @@ def check_inputs(settings: LabelSettings | PredictSettings, inputs: list[Input])
     if settings.from_manifest is None:
         return
     manifest = read_manifest(settings.from_manifest)
-    before, now = ({one.key: one for one in some} for some in (manifest.inputs, inputs))
+    before, now = _by_key(manifest.inputs), _by_key(inputs)
     changes = [_change(before.get(key), now.get(key)) for key in {**before, **now}]
     if any(changes):
         raise DataError(
@@ -62,6 +62,14 @@ def check_inputs(settings: LabelSettings | PredictSettings, inputs: list[Input])
         )
     if differences := _differences(manifest.versions, versions()):
         log.warning("%s: other versions now, so results may differ: %s", settings.from_manifest, differences)
+
+
+def _by_key(inputs: list[Input]) -> dict[tuple[str, str, int], Input]:
+    """The inputs by role, name, and number among those of the same role and name."""
+    keyed: dict[tuple[str, str, int], Input] = {}
+    for one in inputs:
+        keyed[*one.key, sum(key[:2] == one.key for key in keyed)] = one
+    return keyed
 
 
 def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder:

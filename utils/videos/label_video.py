@@ -165,7 +165,7 @@ def label_video(
 def _warn_if_misread(labels: Labels, face_video: FaceVideo, track: Track) -> None:
     if labels.misread:
         log.warning(
-            "%s, track %d: the labels show that the network misreads %s in this face. Between labels, the estimate "
+            "%s, track %d: the labels show that the evidence misreads %s in this face. Between labels, the estimate "
             "depends on time rather than on the face, so label more frames",
             face_video.video.name,
             track.number,
