@@ -51,15 +51,18 @@ def check_inputs(settings: LabelSettings | PredictSettings, inputs: list[Input])
     if settings.from_manifest is None:
         return
     manifest = read_manifest(settings.from_manifest)
-    before, now = ({one.key: one for one in some} for some in (manifest.inputs, inputs))
-    changes = [_change(before.get(key), now.get(key)) for key in {**before, **now}]
-    if any(changes):
+    if changes := input_changes(manifest.inputs, inputs):
         raise DataError(
-            f"{'; '.join(filter(None, changes))}: restore what {settings.from_manifest} was made from, or run the "
-            "script without --from_manifest"
+            f"{changes}: restore what {settings.from_manifest} was made from, or run the script without --from_manifest"
         )
     if differences := _differences(manifest.versions, versions()):
         log.warning("%s: other versions now, so results may differ: %s", settings.from_manifest, differences)
+
+
+def input_changes(inputs_before: list[Input], inputs_now: list[Input]) -> str:
+    """Which inputs have changed, are missing or are new, for an error message; empty: none."""
+    before, now = ({one.key: one for one in some} for some in (inputs_before, inputs_now))
+    return "; ".join(filter(None, (_change(before.get(key), now.get(key)) for key in {**before, **now})))
 
 
 def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder:
@@ -133,7 +136,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _change(before: Input | None, now: Input | None) -> str:
-    """What is wrong with an input of a run that repeats another one; empty: nothing."""
+    """How an input differs from what it was; empty: it does not."""
     if before is None:
         return f"{now.path} is a new input" if now else ""
     if now is None or (now.sha256 is None and before.sha256):

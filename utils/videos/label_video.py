@@ -70,6 +70,17 @@ class LabellingRunner(VideoJobRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
         """Labels one video from the labels in the file."""
+        resolved, clips = self.labelled_clips(face_video, labels)
+        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
+        self._save_tables(face_video, resolved, result)
+        write_affect_outputs(
+            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
+        )
+
+    def labelled_clips(
+        self, face_video: FaceVideo, labels: Path | None
+    ) -> tuple[ResolvedLabels, dict[int, EncodedClip]]:
+        """The labels of a video in the file, with their estimated errors, and its encoded tracks by number."""
         resolved = self._resolve(face_video, labels)
         clips = encode_tracks(self.labeller, face_video)
         if self.support.annotator_error == "auto":
@@ -77,11 +88,7 @@ class LabellingRunner(VideoJobRunner):
             for annotator, error in errors.items():
                 whose = f" of {annotator}" if annotator else ""
                 log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
-        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
-        self._save_tables(face_video, resolved, result)
-        write_affect_outputs(
-            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
-        )
+        return resolved, clips
 
     def summary(self) -> str:
         """Agreement of annotators, contradicted labels, and one line per video and track."""
