@@ -45,14 +45,14 @@ class EstimatedTrack(NamedTuple):
     """The frames without a given label of one track.
 
     Attributes:
-        video: name of the video.
+        video: the video file, or folder of frames.
         number: number of the track.
         rows: (n,) rows of the frames among the faces of the track.
         estimates: (n, 2) estimated labels.
         variances: (n, 2) predictive variances.
     """
 
-    video: str
+    video: Path
     number: int
     rows: np.ndarray
     estimates: np.ndarray
@@ -80,11 +80,11 @@ class CheckDrawRunner(LabellingRunner):
             rows = np.delete(np.arange(len(values)), anchors.indices[anchors.indices >= 0])
             # An archive has millions of frames, so only what the draw needs is kept, in float32.
             kept = (values[rows].astype(np.float32), variances[rows].astype(np.float32))
-            self.estimated.append(EstimatedTrack(face_video.video.name, track.number, rows.astype(np.int32), *kept))
+            self.estimated.append(EstimatedTrack(face_video.video.path, track.number, rows.astype(np.int32), *kept))
 
-    def complete(self, jobs: list[VideoJob], failed: bool) -> None:
-        """Draws the frames and writes the files. If a video cannot be used, nothing is drawn."""
-        if failed:
+    def complete(self) -> None:
+        """Draws the frames, from the videos that can be used, and writes the files."""
+        if not self.estimated:
             return
         variances = np.concatenate([track.variances for track in self.estimated])
         if len(variances) <= self.count:
@@ -93,7 +93,7 @@ class CheckDrawRunner(LabellingRunner):
                 "videos"
             )
         drawn = draw_frames(variances, self.count, _generator(self.inputs))
-        frames = self._save_sheets(jobs, drawn)
+        frames = self._save_sheets(drawn)
         expected = np.sqrt(variances.mean(0, dtype=np.float64))
         self.draw = CheckDraw(
             format=FORMAT,
@@ -115,15 +115,11 @@ class CheckDrawRunner(LabellingRunner):
             f"same command with --check and the path of that file. Keep {DRAW_NAME} beside it.\n"
         )
 
-    def _save_sheets(self, jobs: list[VideoJob], drawn: FrameDraw) -> list[CheckedFrame]:
+    def _save_sheets(self, drawn: FrameDraw) -> list[CheckedFrame]:
         """Writes the contact sheet of each video with drawn frames; returns these frames."""
         frames: list[CheckedFrame] = []
-        rows_of = self._rows_by_video(drawn)
-        for job in jobs:
-            face_video = self.reader.read(job.video)
-            rows = rows_of.get(face_video.video.name)
-            if rows is None:
-                continue
+        for path, rows in self._drawn_rows(drawn).groupby("video", sort=False):
+            face_video = self.reader.read(path)
             faces = {track.number: track.faces for track in face_video.tracks}
             table = pd.concat([faces[row.track].iloc[[row.face]] for row in rows.itertuples()])
             table = table[["track", "frame", "time", *BOX]].assign(order=len(frames) + 1 + np.arange(len(table)))
@@ -135,8 +131,8 @@ class CheckDrawRunner(LabellingRunner):
                 frames.append(CheckedFrame.model_validate(frame))
         return frames
 
-    def _rows_by_video(self, drawn: FrameDraw) -> dict[str, pd.DataFrame]:
-        """Name of a video → its drawn frames: track, face (row among its faces), estimate, draws and weight."""
+    def _drawn_rows(self, drawn: FrameDraw) -> pd.DataFrame:
+        """One row per drawn frame: video, track, face (row among its faces), estimate, draws and weight."""
         ends = np.cumsum([len(track.rows) for track in self.estimated])
         indices, first, draws = np.unique(drawn.indices, return_index=True, return_counts=True)
         rows = []
@@ -145,8 +141,7 @@ class CheckDrawRunner(LabellingRunner):
             track, row = self.estimated[number], index - ends[number]  # `row` counts from the end of the track.
             estimate = tuple(track.estimates[row].tolist())
             rows.append((track.video, track.number, track.rows[row], estimate, count, weight))
-        table = pd.DataFrame(rows, columns=["video", "track", "face", "estimate", "draws", "weight"])
-        return {str(video): of_video for video, of_video in table.groupby("video")}
+        return pd.DataFrame(rows, columns=["video", "track", "face", "estimate", "draws", "weight"])
 
 
 class CheckRunner(LabellingRunner):
@@ -184,7 +179,7 @@ class CheckRunner(LabellingRunner):
         table = merged_labels(pd.DataFrame(rows, columns=["frame", "track", *AXES]), known)
         self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
 
-    def complete(self, jobs: list[VideoJob], failed: bool) -> None:
+    def complete(self) -> None:
         """Writes the table of bounds."""
         if self.run_folder:
             self.run_folder.save_table("check.csv", self._table())
