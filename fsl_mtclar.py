@@ -2,8 +2,8 @@
 
     python fsl_mtclar.py                                    label test clips, with the newest trained network
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
-    python fsl_mtclar.py --video folder_of_videos --overlay
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
+    python fsl_mtclar.py --video folder_of_videos --check 60        draw frames to bound the error of the labels with
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
     python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
     python fsl_mtclar.py --video clip.mp4 --ratings clip_anna.csv,clip_ben.csv      labels from continuous ratings
@@ -114,15 +114,18 @@ def calibrate_on_own_videos(
 def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Finds and tracks faces and encodes each face image once. Then labels all frames of each face.
 
-    With --suggest it only lists frames to label next.
+    With --suggest it only lists frames to label next. With --check it only bounds the error of the labels.
     """
     from datasets.video.jobs import find_jobs
+    from utils.videos.check_video import CheckDrawRunner, CheckRunner
     from utils.videos.label_video import LabellingRunner
     from utils.videos.suggest_video import SuggestionRunner
 
     # Suggestions need no labels, and ratings can replace them.
     jobs = find_jobs(video, settings.labels, labels_required=not (settings.suggest or settings.ratings))
-    runner = SuggestionRunner if settings.suggest else LabellingRunner
+    runner: type[LabellingRunner | SuggestionRunner] = SuggestionRunner if settings.suggest else LabellingRunner
+    if settings.check:
+        runner = CheckDrawRunner if settings.check_count else CheckRunner
     runner(sources, settings, runtime).run(jobs)
 
 

@@ -12,6 +12,6 @@ runs         run folders, checkpoints, resuming, exit codes
 training     losses, the training loop, training and evaluation of the Siamese network
 labelling    from a support-set to labels of all frames: anchors, Gaussian processes, calibration, suggestions, audit
 supervised   MT-CLAR + SL: a supervised head on frozen embeddings
-videos       the user's own videos: face tracks, labels, suggestions, predictions
+videos       the user's own videos: face tracks, labels, suggestions, checks, predictions
 annotate     the annotation page in the browser
 """

@@ -13,6 +13,8 @@ MTCLAR_EVIDENCE = "mtclar"
 
 RATINGS_EVIDENCE = "ratings"
 """Name of the files in `ratings` in the setting `evidence`."""
+FEWEST_CHECKED, MOST_CHECKED = 20, 10_000
+"""Numbers of frames that a check may draw."""
 
 PAPER_SUPPORT: dict[str, dict[str, Any]] = {
     "support_set": {"strategy": "every_n", "amount": 20, "rule": "previous"},
@@ -55,6 +57,10 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     suggest: int = Field(0, ge=0)
     """Name this many frames of each track to label next, those that reduce the expected error most. Frames in labels,
     if given, count as labelled. Writes a CSV to fill in, which then serves as labels, and a picture of the frames."""
+    check: str | None = None
+    """Bound the error of the labels. A number draws this many frames at random, 20 to 10000, from those without a label
+    in all videos, and writes a CSV to fill in. The filled-in CSV, check_to_label.csv, gives the upper bound of the RMSE
+    at 95 %; name the same videos and labels with it."""
     annotate: Path | None = None
     """Video, or folder of videos, to label in the browser. Labels are saved as <video>_labels.csv beside the video,
     or in the folder or CSV file given by --labels."""
@@ -85,15 +91,31 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
         if self.calibrate:
-            others = ("annotate", "video", "labels", "ratings", "suggest", "tier", "overlay")
+            others = ("annotate", "video", "labels", "ratings", "suggest", "check", "tier", "overlay")
             self._refuse(others, "does not go with calibrate; leave it out")
         if self.annotate:
-            self._refuse(("video", "suggest", "tier"), "does not go with annotate; leave it out")
+            self._refuse(("video", "suggest", "check", "tier"), "does not go with annotate; leave it out")
         elif self.annotator:
             raise ValueError("annotator is for labelling in the browser; name the video by --annotate")
         elif self.video is None:
-            for_videos = ("labels", "ratings", "tier", "overlay", "suggest")
+            for_videos = ("labels", "ratings", "tier", "overlay", "suggest", "check")
             self._refuse(for_videos, "is for a video of your own; name it by --video")
+        return self
+
+    @property
+    def check_count(self) -> int | None:
+        """Number of frames to draw for a check; None: `check` names a file, or is not set."""
+        return int(self.check) if self.check and self.check.isdecimal() else None
+
+    @model_validator(mode="after")
+    def check_check(self) -> "LabelSettings":
+        if self.check is None:
+            return self
+        self._refuse(("suggest", "overlay"), "does not go with check; leave it out")
+        if self.check_count is not None and not FEWEST_CHECKED <= self.check_count <= MOST_CHECKED:
+            raise ValueError(f"check {self.check} must be {FEWEST_CHECKED} to {MOST_CHECKED} frames, or a file")
+        if self.support_set.rule != "fused":
+            raise ValueError(f"check needs expected errors, which {self.support_set.rule} lacks; use the rule fused")
         return self
 
     @model_validator(mode="after")

@@ -1,22 +1,21 @@
 """Reads manifest.json, the record of a run that labelled or predicted: its settings, inputs and outputs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from utils.base.errors import SettingsError
+from utils.base.json_files import read_json
 
 FORMAT = 1
-MAX_BYTES = 16 << 20
 
 
 class Input(BaseModel):
     """A file or data set on which the results of a run depend.
 
     Attributes:
-        role: video, labels, rating, network, evidence, calibration, data set or support.
+        role: video, labels, rating, network, evidence, calibration, check, data set or support.
         path: where it was, as given in the settings.
         sha256: hash of its content; None: it was missing.
     """
@@ -58,22 +57,7 @@ class Manifest(BaseModel):
 def read_manifest(path: Path) -> Manifest:
     """Reads a manifest. Raises SettingsError if the file is none, or is of another version of the project."""
     remedy = "name the manifest.json of a run folder of fsl_mtclar.py or mtclar_sl.py"
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise SettingsError(f"{path}: larger than {MAX_BYTES >> 20} MB; {remedy}")
-        manifest = Manifest.model_validate(json.loads(text))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))[:80]
-        raise SettingsError(f"{path}: is not a manifest ({key}: {first['msg']}); {remedy}") from None
-    except SettingsError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: is not valid JSON ({str(error)[:80]}); {remedy}") from None
+    manifest = read_json(path, Manifest, "a manifest", remedy, SettingsError)
     if manifest.format != FORMAT:
         raise SettingsError(
             f"{path}: has format {manifest.format}, but this version of MT-CLAR reads format {FORMAT} only; use the "

@@ -14,6 +14,7 @@ Modules, from low to high; a module imports only modules above it in this list:
     anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged
     rater         fits continuous ratings: the lag of each rater, and the parameters of the ratings
     suggest       which frames to label next
+    check         which frames to draw to check the estimated labels, and a bound of their error
     audit         given labels that the other given labels of the clip contradict
     label_noise   standard deviation of a person's labels, estimated from the labels
     agreement     agreement of several annotators

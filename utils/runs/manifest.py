@@ -53,15 +53,18 @@ def check_inputs(settings: LabelSettings | PredictSettings, inputs: list[Input])
     if settings.from_manifest is None:
         return
     manifest = read_manifest(settings.from_manifest)
-    before, now = _by_key(manifest.inputs), _by_key(inputs)
-    changes = [_change(before.get(key), now.get(key)) for key in {**before, **now}]
-    if any(changes):
+    if changes := input_changes(manifest.inputs, inputs):
         raise DataError(
-            f"{'; '.join(filter(None, changes))}: restore what {settings.from_manifest} was made from, or run the "
-            "script without --from_manifest"
+            f"{changes}: restore what {settings.from_manifest} was made from, or run the script without --from_manifest"
         )
     if differences := _differences(manifest.versions, versions()):
         log.warning("%s: other versions now, so results may differ: %s", settings.from_manifest, differences)
+
+
+def input_changes(inputs_before: list[Input], inputs_now: list[Input]) -> str:
+    """Which inputs have changed, are missing or are new, for an error message; empty: none."""
+    before, now = _by_key(inputs_before), _by_key(inputs_now)
+    return "; ".join(filter(None, (_change(before.get(key), now.get(key)) for key in {**before, **now})))
 
 
 def _by_key(inputs: list[Input]) -> dict[tuple[str, str, int], Input]:
@@ -141,7 +144,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _change(before: Input | None, now: Input | None) -> str:
-    """What is wrong with an input of a run that repeats another one; empty: nothing."""
+    """How an input differs from what it was; empty: it does not."""
     if before is None:
         return f"{now.path} is a new input" if now else ""
     if now is None or (now.sha256 is None and before.sha256):

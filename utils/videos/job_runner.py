@@ -70,6 +70,7 @@ class VideoJobRunner(ABC):
                 continue
             if truncated := face_video.video.truncated:
                 notes.append(f"{job.video}: {truncated.decoded} of {truncated.expected} frames could be decoded")
+        self.complete()
         if self.run_folder:
             print("", self.summary(), *notes, f"run folder  {self.run_folder.path}", sep="\n")
             finish_run(self.settings, self.run_folder, self.reader.back_ends_used)
@@ -78,6 +79,9 @@ class VideoJobRunner(ABC):
 
     def prepare(self, jobs: list[VideoJob]) -> None:  # noqa: B027  # Most runners need no preparation.
         """Is called once, before the first video is processed, with all videos."""
+
+    def complete(self) -> None:  # noqa: B027  # Most runners write their results video by video.
+        """Is called once, after the last video."""
 
     @abstractmethod
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:

@@ -62,6 +62,17 @@ class LabellingRunner(VideoJobRunner):
         """Labels one video from the labels in the file, or from ratings alone."""
         if labels is None:
             self._refuse_without_ratings(face_video)
+        resolved, clips = self.labelled_clips(face_video, labels)
+        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
+        self._save_tables(face_video, resolved, result)
+        write_affect_outputs(
+            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
+        )
+
+    def labelled_clips(
+        self, face_video: FaceVideo, labels: Path | None
+    ) -> tuple[ResolvedLabels, dict[int, EncodedClip]]:
+        """The labels of a video in the file, with their estimated errors, and its encoded tracks by number."""
         resolved = read_support(labels, face_video, self.label_settings) if labels else NO_SUPPORT
         clips = encode_tracks(self.labeller, face_video)
         if labels and self.support.annotator_error == "auto":
@@ -69,11 +80,7 @@ class LabellingRunner(VideoJobRunner):
             for annotator, error in errors.items():
                 whose = f" of {annotator}" if annotator else ""
                 log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
-        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
-        self._save_tables(face_video, resolved, result)
-        write_affect_outputs(
-            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
-        )
+        return resolved, clips
 
     def _refuse_without_ratings(self, face_video: FaceVideo) -> None:
         """Checks that a video without labels can be labelled from ratings."""

@@ -96,13 +96,22 @@ class SuggestionRunner(VideoJobRunner):
 
 def label_template(suggestions: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:
     """The labels so far, and a row to fill in for each suggestion, in the columns that `read_labels` reads."""
-    table = suggestions[["frame", "track"]].assign(valence=np.nan, arousal=np.nan)
+    return merged_labels(suggestions[["frame", "track"]].assign(valence=np.nan, arousal=np.nan), labels)
+
+
+def merged_labels(rows: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:
+    """The labels so far and further rows, in the columns that `read_labels` reads.
+
+    Args:
+        rows: frame, track, valence and arousal. They get the annotator of `labels`, if it is a single one.
+        labels: the labels so far, as `read_labels` returns them.
+    """
     if labels is not None:
         annotators = labels["annotator"].unique()
-        table["annotator"] = annotators[0] if len(annotators) == 1 else ""
+        rows = rows.assign(annotator=annotators[0] if len(annotators) == 1 else "")
         known = labels[["frame", "track", *AXES, "annotator"]].round(dict.fromkeys(AXES, 4))
-        table = pd.concat([known, table])
-    return table.sort_values("frame", kind="stable", ignore_index=True)
+        rows = pd.concat([known, rows]) if len(rows) else known
+    return rows.sort_values("frame", kind="stable", ignore_index=True)
 
 
 def contact_sheet(face_video: FaceVideo, suggestions: pd.DataFrame) -> Figure:

@@ -1,0 +1,156 @@
+"""The files of a check: check_to_label.csv, which a person fills in, and check.json beside it, which keeps the draw."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from datasets.annotations.cells import parse_scores, parse_track, parse_whole_number
+from datasets.annotations.csv_rows import cells_by_column, csv_rows
+from datasets.columns import AXES
+from datasets.csv_files import require_columns
+from utils.base.errors import DataError
+from utils.base.json_files import read_json
+from utils.base.text import plain_text
+from utils.config.manifest import Input
+from utils.labelling.check import ErrorBound, bound_error
+
+FORMAT = 1
+TEMPLATE_NAME, DRAW_NAME = "check_to_label.csv", "check.json"
+
+FrameKey = tuple[str, int, int]
+"""Video, track and frame."""
+
+
+class CheckedFrame(BaseModel):
+    """A drawn frame.
+
+    Attributes:
+        video: name of the video.
+        track: number of the track.
+        frame: number of the frame.
+        time: seconds from the start of the video.
+        estimate: valence and arousal, as estimated when the frame was drawn.
+        draws: how often the frame was drawn.
+        weight: weight of each of these draws, as in `FrameDraw`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    video: str
+    track: int
+    frame: int
+    time: float
+    estimate: tuple[float, float]
+    draws: int
+    weight: float
+
+    @property
+    def key(self) -> FrameKey:
+        """Identifies the frame in the archive."""
+        return self.video, self.track, self.frame
+
+
+class CheckDraw(BaseModel):
+    """The content of check.json: frames drawn at random from all frames without a given label.
+
+    The estimates are kept here, so that nothing that is labelled later can change them.
+
+    Attributes:
+        format: version of the format.
+        inputs: what the estimates depend on: network, calibration, videos and labels, with their hashes.
+        population: number of frames without a given label in all tracks and videos.
+        expected: expected RMSE of valence and arousal over these frames.
+        frames: the drawn frames, each once, in the order of videos, tracks and time.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    inputs: list[Input]
+    population: int
+    expected: tuple[float, float]
+    frames: list[CheckedFrame]
+
+    def template(self) -> pd.DataFrame:
+        """The table to fill in: video, track, frame, time, and empty valence and arousal."""
+        columns = ["video", "track", "frame", "time"]
+        return pd.DataFrame([one.model_dump(include=set(columns)) for one in self.frames])[columns].assign(
+            **dict.fromkeys(AXES, np.nan)
+        )
+
+    def bounds(self, labels: np.ndarray) -> list[ErrorBound]:
+        """The bounds of valence and arousal, from the labels (F, 2) of the drawn frames."""
+        draws = [one.draws for one in self.frames]
+        squares = (np.array([one.estimate for one in self.frames]) - labels) ** 2
+        weights = np.repeat([one.weight for one in self.frames], draws)
+        return [bound_error(np.repeat(squares[:, axis], draws), weights) for axis in range(len(AXES))]
+
+
+def read_draw(path: Path) -> CheckDraw:
+    """Reads the draw that a filled-in CSV belongs to, from check.json in the same folder.
+
+    Args:
+        path: the CSV.
+
+    Raises:
+        DataError: the CSV or check.json is missing, or check.json is of another version of the project.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; name the filled-in {TEMPLATE_NAME}, or a number of frames")
+    remedy = f"keep {path.name} beside the {DRAW_NAME} that was written with it, or draw a new check"
+    draw = read_json(path.parent / DRAW_NAME, CheckDraw, "the draw of a check", remedy, DataError)
+    if draw.format != FORMAT:
+        raise DataError(
+            f"{path.parent / DRAW_NAME}: has format {draw.format}, but this version of MT-CLAR reads format {FORMAT} "
+            "only; use the version that wrote it"
+        )
+    return draw
+
+
+def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
+    """Reads the labels of the drawn frames, (F, 2) valence and arousal, from a filled-in CSV.
+
+    Raises:
+        DataError: the file cannot be read; it has a frame that was not drawn, or twice; or a drawn frame has no label.
+            Labels of only some frames are refused: whoever stops early may do so because of what was seen.
+    """
+    drawn = {one.key for one in draw.frames}
+    labels: dict[FrameKey, tuple[float, float]] = {}
+    seen: set[FrameKey] = set()
+    for where, key, scores in _rows(path):
+        video, track, frame = key
+        if key not in drawn:
+            raise DataError(
+                f"{where}: frame {frame} of track {track} of {video!r} was not drawn; {path} belongs to another check "
+                f"than {DRAW_NAME} beside it, or the row was changed"
+            )
+        if key in seen:
+            raise DataError(f"{where}: frame {frame} of track {track} of {video!r} occurs twice; delete one row")
+        seen.add(key)
+        if scores is not None:
+            labels[key] = scores
+    missing = [one for one in draw.frames if one.key not in labels]
+    if missing:
+        first = missing[0]
+        raise DataError(
+            f"{path}: {len(missing)} of {len(drawn)} frames have no label, the first is frame {first.frame} of track "
+            f"{first.track} of {first.video!r}; label all of them: a bound from some frames only would not hold"
+        )
+    return np.array([labels[one.key] for one in draw.frames])
+
+
+def _rows(path: Path) -> "list[tuple[str, FrameKey, tuple[float, float] | None]]":
+    """The rows of a filled-in CSV: file and row for messages, the frame, and its label, None if it is empty."""
+    rows = csv_rows(path)
+    names = [name.lower() for name in next(rows, ("", []))[1]]
+    require_columns(names, ("video", "track", "frame", *AXES), path)
+    parsed = []
+    for where, row in rows:
+        cells = cells_by_column(names, row, where)
+        track, frame = parse_track(cells["track"], where), parse_whole_number(cells["frame"], "frame", where)
+        if track is None:
+            raise DataError(f"{where}: has no track; restore the row as it was written")
+        parsed.append((where, (plain_text(cells["video"]), track, frame), parse_scores(cells, where)))
+    return parsed

@@ -1,0 +1,212 @@
+"""Checks the labels of an archive of videos: draws frames to label, and bounds the error from their labels."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from datasets.annotations.labels import read_labels
+from datasets.columns import AXES, BOX
+from datasets.video.jobs import VideoJob
+from utils.base.errors import DataError
+from utils.compute.runtime import Runtime
+from utils.config.labelling import LabelSettings
+from utils.config.manifest import Input
+from utils.labelling.check import LEVEL, FrameDraw, draw_frames
+from utils.labelling.sources import EvidenceSources
+from utils.runs.manifest import input_changes, path_input
+from utils.videos.check_files import (
+    DRAW_NAME,
+    FORMAT,
+    TEMPLATE_NAME,
+    CheckDraw,
+    CheckedFrame,
+    read_check_labels,
+    read_draw,
+)
+from utils.videos.face_video import FaceVideo
+from utils.videos.label_video import LabellingRunner
+from utils.videos.suggest_video import contact_sheet, merged_labels
+from utils.videos.support import anchors_for_track
+
+CHECK = "check"
+"""Role of the files of a check among the inputs of a run."""
+
+ASSUMPTIONS = f"""\
+The bound holds at {LEVEL:.0%} if the frames were labelled without seeing their estimates, by the person whose labels
+the error is measured against. This person's own errors are part of it. It is of the estimates at the time of the draw,
+before the labels of the check are used.
+"""
+
+
+class EstimatedTrack(NamedTuple):
+    """The frames without a given label of one track.
+
+    Attributes:
+        video: the video file, or folder of frames.
+        number: number of the track.
+        rows: (n,) rows of the frames among the faces of the track.
+        estimates: (n, 2) estimated labels.
+        variances: (n, 2) predictive variances.
+    """
+
+    video: Path
+    number: int
+    rows: np.ndarray
+    estimates: np.ndarray
+    variances: np.ndarray
+
+
+class CheckDrawRunner(LabellingRunner):
+    """Draws frames of an archive; writes check.json, check_to_label.csv, and contact sheets without estimates."""
+
+    def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
+        super().__init__(sources, settings, runtime)
+        assert settings.check_count, "fsl_mtclar.py chooses this runner for a number of frames"
+        self.count = settings.check_count
+        self.estimated: list[EstimatedTrack] = []
+        self.draw: CheckDraw
+
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+        """Estimates the labels of all frames without a given label."""
+        resolved, clips = self.labelled_clips(face_video, labels)
+        for track in face_video.tracks:
+            anchors = anchors_for_track(track, face_video, resolved.means)
+            posteriors = self.labeller.posteriors(clips[track.number], anchors)
+            values = self.labeller.fused_labels(posteriors, anchors).values
+            variances = np.stack([posterior.predictive_variance for posterior in posteriors], 1)
+            rows = np.delete(np.arange(len(values)), anchors.indices[anchors.indices >= 0])
+            # An archive has millions of frames, so only what the draw needs is kept, in float32.
+            kept = (values[rows].astype(np.float32), variances[rows].astype(np.float32))
+            self.estimated.append(EstimatedTrack(face_video.video.path, track.number, rows.astype(np.int32), *kept))
+
+    def complete(self) -> None:
+        """Draws the frames, from the videos that can be used, and writes the files."""
+        if not self.estimated:
+            return
+        variances = np.concatenate([track.variances for track in self.estimated])
+        if len(variances) <= self.count:
+            raise DataError(
+                f"only {len(variances)} frames are without a label; draw fewer than that by --check, or label more "
+                "videos"
+            )
+        drawn = draw_frames(variances, self.count, _generator(self.inputs))
+        frames = self._save_sheets(drawn)
+        expected = np.sqrt(variances.mean(0, dtype=np.float64))
+        self.draw = CheckDraw(
+            format=FORMAT,
+            inputs=self.inputs,
+            population=len(variances),
+            expected=(float(expected[0]), float(expected[1])),
+            frames=frames,
+        )
+        run = self.open_run_folder()
+        run.save_json(DRAW_NAME, self.draw.model_dump())
+        run.save_table(TEMPLATE_NAME, self.draw.template())
+
+    def summary(self) -> str:
+        """How many frames were drawn, and what to do with them."""
+        videos = len({one.video for one in self.draw.frames})
+        return (
+            f"{len(self.draw.frames)} frames of {videos} videos drawn at random, from {self.draw.population} frames "
+            f"without a label\n\nFill in all rows of {TEMPLATE_NAME} without looking at estimated labels. Then run the "
+            f"same command with --check and the path of that file. Keep {DRAW_NAME} beside it.\n"
+        )
+
+    def _save_sheets(self, drawn: FrameDraw) -> list[CheckedFrame]:
+        """Writes the contact sheet of each video with drawn frames; returns these frames."""
+        frames: list[CheckedFrame] = []
+        for path, rows in self._drawn_rows(drawn).groupby("video", sort=False):
+            face_video = self.reader.read(path)
+            faces = {track.number: track.faces for track in face_video.tracks}
+            table = pd.concat([faces[row.track].iloc[[row.face]] for row in rows.itertuples()])
+            table = table[["track", "frame", "time", *BOX]].assign(order=len(frames) + 1 + np.arange(len(table)))
+            sheet = contact_sheet(face_video, table)
+            self.open_run_folder().save_figure(f"{face_video.video.name}_check.png", sheet)
+            for face, row in zip(table.itertuples(), rows.itertuples(), strict=True):
+                place = {"video": face_video.video.name, "track": row.track, "frame": face.frame, "time": face.time}
+                frame = place | {"estimate": row.estimate, "draws": row.draws, "weight": row.weight}
+                frames.append(CheckedFrame.model_validate(frame))
+        return frames
+
+    def _drawn_rows(self, drawn: FrameDraw) -> pd.DataFrame:
+        """One row per drawn frame: video, track, face (row among its faces), estimate, draws and weight."""
+        ends = np.cumsum([len(track.rows) for track in self.estimated])
+        indices, first, draws = np.unique(drawn.indices, return_index=True, return_counts=True)
+        rows = []
+        for index, weight, count in zip(indices, drawn.weights[first], draws, strict=True):
+            number = int(np.searchsorted(ends, index, side="right"))
+            track, row = self.estimated[number], index - ends[number]  # `row` counts from the end of the track.
+            estimate = tuple(track.estimates[row].tolist())
+            rows.append((track.video, track.number, track.rows[row], estimate, count, weight))
+        return pd.DataFrame(rows, columns=["video", "track", "face", "estimate", "draws", "weight"])
+
+
+class CheckRunner(LabellingRunner):
+    """Bounds the error of the labels of an archive from a filled-in check_to_label.csv; writes check.csv.
+
+    Also writes <video>_labels.csv for each video, with its labels and those of the check.
+    """
+
+    def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
+        super().__init__(sources, settings, runtime)
+        assert settings.check, "fsl_mtclar.py chooses this runner for a file"
+        self.path = Path(settings.check)
+        self.draw = read_draw(self.path)
+        self.check_labels = read_check_labels(self.path, self.draw)
+        self.inputs += [path_input(CHECK, self.path), path_input(CHECK, self.path.parent / DRAW_NAME)]
+
+    def prepare(self, jobs: list[VideoJob]) -> None:
+        """Checks that the draw is of these videos, labels and networks."""
+        now = [one for one in self.inputs if one.role != CHECK]
+        if changes := input_changes(self.draw.inputs, now):
+            raise DataError(
+                f"{self.path}: was drawn for other labels, videos or networks ({changes}); name those that "
+                "it was drawn for, or draw a new check"
+            )
+
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+        """Writes the labels of a video together with those of the check."""
+        assert labels is not None, "find_jobs refuses a video without labels"
+        known = read_labels(labels, face_video.timeline, self.label_settings.tier)
+        rows = [
+            {"frame": one.frame, "track": one.track} | dict(zip(AXES, label, strict=True))
+            for one, label in zip(self.draw.frames, self.check_labels, strict=True)
+            if one.video == face_video.video.name
+        ]
+        table = merged_labels(pd.DataFrame(rows, columns=["frame", "track", *AXES]), known)
+        self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
+
+    def complete(self) -> None:
+        """Writes the table of bounds."""
+        if self.run_folder:
+            self.run_folder.save_table("check.csv", self._table())
+
+    def summary(self) -> str:
+        """The bounds, what they assume, and what to do next."""
+        return (
+            f"error over {self.draw.population} frames without a label, from {len(self.draw.frames)} frames drawn at "
+            f"random\n\n{self._table().to_string(index=False, float_format='{:.3f}'.format)}\n\n{ASSUMPTIONS}\n"
+            "*_labels.csv hold all labels, those of the check included: pass them as --labels. For a bound of the new "
+            "estimates, draw a new check.\n"
+        )
+
+    def _table(self) -> pd.DataFrame:
+        """One row per axis: expected RMSE, RMSE estimated from the check, and its upper bound."""
+        bounds = self.draw.bounds(self.check_labels)
+        return pd.DataFrame(
+            {
+                "axis": AXES,
+                "expected RMSE": self.draw.expected,
+                "RMSE": [bound.rmse for bound in bounds],
+                f"upper bound at {LEVEL:.0%}": [bound.upper for bound in bounds],
+            }
+        )
+
+
+def _generator(inputs: list[Input]) -> np.random.Generator:
+    """Draws the frames. Its seed is the inputs' hash, so that nobody can draw again until the frames are favourable."""
+    text = "".join(f"{one.role} {one.sha256}\n" for one in inputs)
+    return np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))
