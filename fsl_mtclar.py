@@ -3,7 +3,7 @@
     python fsl_mtclar.py                                    label test clips, with the newest trained network
     python fsl_mtclar.py --video clip.mp4 --labels clip_labels.csv
     python fsl_mtclar.py --video clip.mp4 --suggest 5       list 5 frames to label next (with --labels: besides those)
-    python fsl_mtclar.py --video folder_of_videos --check 60        draw frames to bound the error of the labels with
+    python fsl_mtclar.py --video folder_of_videos --check 60         draw frames whose labels bound the error
     python fsl_mtclar.py --annotate clip.mp4                label frames on a page in the browser
     python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
     python fsl_mtclar.py --video clip.mp4 --ratings clip_anna.csv,clip_ben.csv      labels from continuous ratings

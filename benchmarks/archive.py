@@ -3,7 +3,8 @@
     python benchmarks/archive.py --checkpoint runs/mtclar/<run>/best.pt
 
 - check: 1,000 simulated archives of each kind are checked by drawn frames (`fsl_mtclar.py --check`). The table has how
-  often the upper bound of the RMSE holds, and the ratio of the bound to the real RMSE.
+  often the upper bound of the RMSE holds, and the ratio of the bound to the real RMSE. A second table compares other
+  bounds, and frames that are drawn with equal probabilities.
 
 Needs a network trained on the demo set. It is not trained on the people rendered here.
 """
@@ -17,14 +18,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from benchmarks.label_quality import EncodedFrames, TestSet, make_labellers, render
 from datasets.columns import AXES
 from utils.labelling.calibration import Calibration
-from utils.labelling.check import bound_error, draw_frames
+from utils.labelling.check import LEVEL, FrameDraw, bound_error, draw_frames
 from utils.labelling.types import EncodedClip, LabelObservations
 
 ARCHIVES = 1000  # simulated archives of each kind
+COMPARED_ARCHIVES, COMPARED_DRAWS = 200, 60  # for the comparison of bounds
 LABELS = (1, 3, 6)  # given labels of a clip
 
 
@@ -106,16 +109,17 @@ def check_archives(checkpoint: Path | None, folder: Path, seed: int, hard_seed: 
         for misread in (False, True):
             pool = label_clips(trained.calibration, clips[hard], label_std, misread, rng)
             pools[hard, label_std, misread] = pool
+    pairs = {kind: (pools[kind.hard, kind.label_std, False], pools[kind.hard, kind.label_std, True]) for kind in KINDS}
     rows = []
     for count in draws:
         ratios = []
         for kind in KINDS:
-            pair = [pools[kind.hard, kind.label_std, misread] for misread in (False, True)]
-            ratios.append(check_kind(kind, *pair, count, rng))
+            ratios.append(check_kind(kind, *pairs[kind], count, rng))
             rows.append({"K": count, "archive": kind.name, "clips": str(kind.clips)} | summarise(ratios[-1]))
         mixed = np.concatenate(ratios)[:: len(KINDS)]
         rows.append({"K": count, "archive": "all kinds, mixed", "clips": ""} | summarise(mixed))
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+    print(f"\n{compare_bounds(pairs, rng).to_string(index=False, float_format='{:.3f}'.format)}")
 
 
 def label_clips(
@@ -164,14 +168,21 @@ def check_kind(
     """
     ratios = np.empty((ARCHIVES, len(AXES)))
     for archive in range(ARCHIVES):
-        pools = [misread if rng.random() < kind.misread else pool for _ in range(kind.clips)]
-        clips = [one[rng.integers(len(one))] for one in pools]
-        squares = np.concatenate([clip.squared_errors for clip in clips])
-        draw = draw_frames(np.concatenate([clip.variances for clip in clips]), count, rng)
-        for axis in range(len(AXES)):
-            upper = bound_error(squares[draw.indices, axis], draw.weights).upper
-            ratios[archive, axis] = upper / np.sqrt(squares[:, axis].mean())
+        simulated = simulate_archive(kind, pool, misread, rng)
+        draw = draw_frames(simulated.variances, count, rng)
+        for axis, squares in enumerate(simulated.squared_errors.T):
+            upper = bound_error(squares[draw.indices], draw.weights).upper
+            ratios[archive, axis] = upper / np.sqrt(squares.mean())
     return ratios
+
+
+def simulate_archive(
+    kind: ArchiveKind, pool: list[LabelledClip], misread: list[LabelledClip], rng: np.random.Generator
+) -> LabelledClip:
+    """The frames of an archive of clips from the two pools, as one long clip; arguments as of `check_kind`."""
+    pools = [misread if rng.random() < kind.misread else pool for _ in range(kind.clips)]
+    clips = [one[rng.integers(len(one))] for one in pools]
+    return LabelledClip(*(np.concatenate(parts) for parts in zip(*clips, strict=True)))
 
 
 def summarise(ratios: np.ndarray) -> dict[str, float]:
@@ -179,6 +190,61 @@ def summarise(ratios: np.ndarray) -> dict[str, float]:
     holds, medians = (ratios >= 1).sum(0), np.median(ratios, 0)
     scores = {f"{axis} holds": held for axis, held in zip(AXES, holds, strict=True)}
     return scores | {f"{axis} ratio": median for axis, median in zip(AXES, medians, strict=True)}
+
+
+def compare_bounds(
+    pairs: dict[ArchiveKind, tuple[list[LabelledClip], list[LabelledClip]]], rng: np.random.Generator
+) -> pd.DataFrame:
+    """One row per draw and bound: lowest and highest share of archives where it holds, and median ratio, over kinds.
+
+    Args:
+        pairs: the pools of each kind.
+        rng: draws archives and frames.
+    """
+    ratios: dict[tuple[str, str], list[np.ndarray]] = {}
+    for kind, pools in pairs.items():
+        of_kind: dict[tuple[str, str], list[float]] = {}
+        for _ in range(COMPARED_ARCHIVES):
+            simulated = simulate_archive(kind, *pools, rng)
+            frames = len(simulated.variances)
+            equal = FrameDraw(rng.choice(frames, COMPARED_DRAWS, replace=False), np.ones(COMPARED_DRAWS))
+            for name, draw in {
+                "equal": equal,
+                "expected": draw_frames(simulated.variances, COMPARED_DRAWS, rng),
+            }.items():
+                for squares in simulated.squared_errors.T:
+                    for bound, upper in upper_bounds(squares[draw.indices], draw.weights, rng).items():
+                        of_kind.setdefault((name, bound), []).append(upper / np.sqrt(squares.mean()))
+        for key, values in of_kind.items():
+            ratios.setdefault(key, []).append(np.reshape(values, (-1, len(AXES))))
+    rows = []
+    for (draw_name, bound), of_kinds in ratios.items():
+        held = [share for one in of_kinds for share in (one >= 1).mean(0)]
+        medians = [median for one in of_kinds for median in np.median(one, 0)]
+        row = {"draw": draw_name, "bound": bound, "holds from": min(held), "to": max(held)}
+        rows.append(row | {"ratio from": min(medians), "to ": max(medians)})
+    return pd.DataFrame(rows)
+
+
+def upper_bounds(squared_errors: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """Upper bounds of the RMSE at LEVEL, by name; arguments as of `bound_error`."""
+    values = weights * squared_errors
+    count, mean, variance = len(values), values.mean(), values.var(ddof=1)
+    log = np.log(2 / (1 - LEVEL))
+    bootstrap = stats.bootstrap(
+        (values,), np.mean, confidence_level=LEVEL, alternative="less", n_resamples=999, rng=rng
+    ).confidence_interval.high
+    upper = {
+        "Student's t": mean + stats.t.ppf(LEVEL, count - 1) * np.sqrt(variance / count),
+        "bootstrap (BCa)": bootstrap,
+        # Squared errors are at most 4. The largest weight of all frames would make the bound wider still.
+        "empirical Bernstein": mean
+        + np.sqrt(2 * variance * log / count)
+        + 4 * weights.max() * 7 * log / 3 / (count - 1),
+    }
+    return {name: float(np.sqrt(value)) for name, value in upper.items()} | {
+        "scaled chi-square": bound_error(squared_errors, weights).upper
+    }
 
 
 if __name__ == "__main__":

@@ -105,8 +105,9 @@ def test_draw_leaves_out_given_labels_and_shows_no_estimate(drawn, quick, archiv
     assert content["population"] == 2 * (48 - 3)
     assert (folder / "a_check.png").exists() and (folder / "b_check.png").exists()
     assert not (folder / "labels.csv").exists()
-    again, _ = label(*quick, "--video", archive, "--check", 30)
+    again, printed = label("--from_manifest", folder / "manifest.json", *quick[2:4])
     assert (again / "check.json").read_bytes() == (folder / "check.json").read_bytes()
+    assert "files are equal" in printed
 
 
 def test_filled_check_gives_the_bound_and_its_labels_can_be_used(drawn, quick, archive, tmp_path):

@@ -89,15 +89,15 @@ class CheckDrawRunner(LabellingRunner):
         variances = np.concatenate([track.variances for track in self.estimated])
         if len(variances) <= self.count:
             raise DataError(
-                f"only {len(variances)} frames are without a label; draw fewer than that by --check, or label more "
-                "videos"
+                f"only {len(variances)} frames are without a label; draw fewer than that by --check, or add videos"
             )
         drawn = draw_frames(variances, self.count, _generator(self.inputs))
         frames = self._save_sheets(drawn)
         expected = np.sqrt(variances.mean(0, dtype=np.float64))
         self.draw = CheckDraw(
             format=FORMAT,
-            inputs=self.inputs,
+            # Without folders, the files are the same wherever the archive lies.
+            inputs=[one.model_copy(update={"path": Path(one.path).name}) for one in self.inputs],
             population=len(variances),
             expected=(float(expected[0]), float(expected[1])),
             frames=frames,
@@ -112,7 +112,8 @@ class CheckDrawRunner(LabellingRunner):
         return (
             f"{len(self.draw.frames)} frames of {videos} videos drawn at random, from {self.draw.population} frames "
             f"without a label\n\nFill in all rows of {TEMPLATE_NAME} without looking at estimated labels. Then run the "
-            f"same command with --check and the path of that file. Keep {DRAW_NAME} beside it.\n"
+            f"same command with --check and the path of that file.\n{DRAW_NAME} beside it has the estimates: keep it, "
+            "but do not read it before.\n"
         )
 
     def _save_sheets(self, drawn: FrameDraw) -> list[CheckedFrame]:
