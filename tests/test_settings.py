@@ -363,10 +363,10 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--annotate", "a.mp4", "--video", "a.mp4"], "video does not go with annotate; leave it out"),
         (["--annotator", "ann"], "name the video by --annotate"),
         (["--evidence", "mtclar,mtclar"], "names mtclar twice"),
-        (["--evidence", "a.csv", "--support_set.rule", "mean"], "rule mean compares faces; add mtclar"),
-        (["--evidence", "a.csv", "--support_set.strategy", "diverse_k"], "diverse_k compares faces; add mtclar"),
+        (["--evidence", "a.csv", "--support_set.rule", "mean"], "rule mean needs MT-CLAR; add mtclar"),
+        (["--evidence", "a.csv", "--support_set.strategy", "diverse_k"], "diverse_k needs MT-CLAR; add mtclar"),
         (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
-        (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others compares faces; add mtclar"),
+        (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others needs MT-CLAR; add mtclar"),
         (["--evidence", "mtclar,"], "evidence has an empty name"),
         *(
             (

@@ -130,14 +130,14 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         if MTCLAR_EVIDENCE not in self.evidence:
             support = self.support_set
             if support.rule != "fused":
-                raise ValueError(f"support_set.rule {support.rule} compares faces; add {MTCLAR_EVIDENCE} to evidence")
+                raise ValueError(f"support_set.rule {support.rule} needs MT-CLAR; add {MTCLAR_EVIDENCE} to evidence")
             on_data_set = not (self.video or self.annotate or self.calibrate)
             if on_data_set and support.strategy in ("diverse_k", "train_bins"):
                 raise ValueError(
-                    f"support_set.strategy {support.strategy} compares faces; add {MTCLAR_EVIDENCE} to evidence"
+                    f"support_set.strategy {support.strategy} needs MT-CLAR; add {MTCLAR_EVIDENCE} to evidence"
                 )
             if on_data_set and support.scope == "others":
-                raise ValueError(f"support_set.scope others compares faces; add {MTCLAR_EVIDENCE} to evidence")
+                raise ValueError(f"support_set.scope others needs MT-CLAR; add {MTCLAR_EVIDENCE} to evidence")
             if self.checkpoint:
                 raise ValueError(f"checkpoint is not used; leave it out, or add {MTCLAR_EVIDENCE} to evidence")
         return self

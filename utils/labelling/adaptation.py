@@ -62,7 +62,11 @@ def fit_sources(calibration: Calibration, unfitted: list[int], clips: list[Label
 
 
 def weigh_explanations(calibration: Calibration) -> Calibration:
-    """Sets how much labels follow evidence of this accuracy: the prior of time only, and the effect of the activity."""
+    """Sets how far labels follow evidence of this accuracy.
+
+    Evidence that explains little of the labels gets a larger prior weight of the process without evidence. Its activity
+    also has less effect, since it is mostly that of errors.
+    """
     weighed = []
     for of_axis in calibration.axes:
         process = of_axis.parameters.process

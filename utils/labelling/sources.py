@@ -107,7 +107,7 @@ class EvidenceSources(NamedTuple):
         """The checkpoint of the only source. Raises SettingsError if there are several, or it is a table."""
         checkpoint, *others = self.checkpoints
         if others or checkpoint is None:
-            raise SettingsError("calibrate fits one network; name a single one in evidence")
+            raise SettingsError("--calibrate fits a single network; name one network, and nothing else, in evidence")
         return checkpoint
 
     @property
