@@ -15,13 +15,13 @@ from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.sources import load_absolute_sources
 
-ROWS = "frame,valence,arousal\n0,0.1,-0.2\n9,-0.4,0.1\n18,0.2,0.3\n27,0.3,0.1\n"
+ROWS = "frame,valence,arousal\n0,0.1,-0.2\n3,-0.4,0.1\n6,0.2,0.3\n9,0.3,0.1\n"
 
 
 @pytest.fixture(scope="module")
 def short_clip(tmp_path_factory):
-    """An MP4 of 30 frames with a rendered face."""
-    trace = label_trace(np.random.default_rng(1), 30)
+    """An MP4 of 10 frames with a rendered face."""
+    trace = label_trace(np.random.default_rng(1), 10)
     return write_video(tmp_path_factory.mktemp("video") / "short.mp4", face_images(trace), 25)
 
 
@@ -38,12 +38,12 @@ def test_video_is_labelled_by_emonet_alone(argv, tmp_path):
     folder, _ = finished("fsl_mtclar.py", *argv, str(tmp_path / "emonet_8.pth"), "--runtime.precision", "float32")
     table = pd.read_csv(folder / "labels.csv")
     assert table["valence"].notna().all() and (table["valence_low"] <= table["valence_high"]).all()
-    assert table.set_index("frame").loc[[0, 9, 18, 27], "valence"].tolist() == [0.1, -0.4, 0.2, 0.3]
+    assert table.set_index("frame").loc[[0, 3, 6, 9], "valence"].tolist() == [0.1, -0.4, 0.2, 0.3]
 
 
 def test_video_is_labelled_by_a_table_and_the_log_says_what_was_fitted(argv, tmp_path, caplog):
     caplog.set_level("INFO")
-    times = np.arange(30) / 25
+    times = np.arange(10) / 25
     estimates = pd.DataFrame({"time": times, "valence": np.sin(times), "arousal": 0.2 * np.cos(times)})
     estimates.to_csv(tmp_path / "tool.csv", index=False)
     folder, _ = finished("fsl_mtclar.py", *argv, str(tmp_path / "tool.csv"))
