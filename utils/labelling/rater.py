@@ -58,7 +58,7 @@ class Rater(NamedTuple):
     clips: int = 0
 
 
-UNFITTED_RATER = Rater()
+PRIOR_RATER = Rater()
 
 
 def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float = USUAL_RATE) -> EvidenceParameters:
@@ -71,15 +71,15 @@ def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float =
     return parameters._replace(observation_noise=float(np.sqrt(parameters.observation_noise**2 + variance)))
 
 
-UNFITTED_RATING = with_lag_error(PRIOR, LAG_STD)
+PRIOR_RATING = with_lag_error(PRIOR, LAG_STD)
 
 
 def shift_ratings(clip: EncodedClip, raters: tuple[Rater, ...]) -> EncodedClip:
     """The clip with evidence of its raters that is shifted by their lags."""
     evidence = clip.evidence.copy()
     first = evidence.shape[1] - len(raters)
-    for source, (rating, rater) in enumerate(zip(clip.ratings, raters, strict=True), first):
-        evidence[:, source] = np.nan if rating is None else rating.at(clip.times + rater.lag)
+    for column, (rating, rater) in enumerate(zip(clip.ratings, raters, strict=True), first):
+        evidence[:, column] = np.nan if rating is None else rating.at(clip.times + rater.lag)
     return clip._replace(evidence=evidence)
 
 
@@ -105,13 +105,13 @@ def fit_raters(
     fitted, known = list(raters), list(range(first))
     for _ in range(SWEEPS if len(raters) > 1 else 1):
         for number in range(len(raters)):
-            source = first + number
-            others = [one for one in known if one != source]
+            column = first + number
+            others = [index for index in known if index != column]
             if others or labelled:
                 parts = _rated_parts(calibration, windows, fitted, number, others)
                 # Only labels and other absolute sources tell the level of f.
-                calibration, fitted[number] = _fit_rater(calibration, source, parts, labelled, fitted[number])
-            known = sorted({*known, source})
+                calibration, fitted[number] = _fit_rater(calibration, column, parts, labelled, fitted[number])
+            known = sorted({*known, column})
     if not labelled and not first and len(raters) > 1:
         return _assume_mean_lag(calibration, fitted)
     return calibration, tuple(fitted)
@@ -131,15 +131,11 @@ def _assume_mean_lag(calibration: Calibration, raters: list[Rater]) -> tuple[Cal
         )
         for rater in raters
     )
-    valence, arousal = (
-        one._replace(
-            parameters=one.parameters._replace(
-                evidence=tuple(with_lag_error(source, LAG_STD) for source in one.parameters.evidence)
-            )
-        )
-        for one in calibration.axes
-    )
-    return calibration._replace(valence=valence, arousal=arousal), shifted
+    axes = [
+        axis.replace_evidence(with_lag_error(rating, LAG_STD) for rating in axis.parameters.evidence)
+        for axis in calibration.axes
+    ]
+    return calibration.replace_axes(axes), shifted
 
 
 class _Window(NamedTuple):
@@ -153,7 +149,8 @@ def _windows(clip: EncodedClip, anchors: Anchors | None) -> Iterator[_Window]:
     """Cuts a clip with a rating into parts of WINDOW_SECONDS, evenly spaced if there are more than MOST_WINDOWS."""
     if all(rating is None for rating in clip.ratings):
         return
-    own = anchors if anchors is not None and anchors.all_in_clip else None
+    if anchors is not None and not anchors.all_in_clip:
+        anchors = None
     starts = np.arange(clip.times[0], max(clip.times[-1] - LONGEST_LAG, clip.times[0] + 1e-6), WINDOW_SECONDS)
     chosen = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MOST_WINDOWS)).round().astype(int))
     for start in starts[chosen]:
@@ -161,15 +158,15 @@ def _windows(clip: EncodedClip, anchors: Anchors | None) -> Iterator[_Window]:
         grid = np.searchsorted(clip.times[first:last], np.arange(clip.times[first], clip.times[last - 1], GRID_STEP))
         frames = np.unique(np.minimum(grid + first, last - 1))
         inside = np.empty(0, int)
-        if own is not None:
-            inside = np.flatnonzero((own.indices >= first) & (own.indices < last))
-            frames = np.union1d(frames, own.indices[inside])
+        if anchors is not None:
+            inside = np.flatnonzero((anchors.indices >= first) & (anchors.indices < last))
+            frames = np.union1d(frames, anchors.indices[inside])
         part = clip._replace(embeddings=clip.embeddings[:0], times=clip.times[frames], evidence=clip.evidence[frames])
         observations = observations_of(None)
-        if own is not None:
-            indices = np.searchsorted(frames, own.indices[inside])
+        if anchors is not None:
+            indices = np.searchsorted(frames, anchors.indices[inside])
             observations = [
-                LabelObservations(indices, own.labels[inside, axis], own.errors[inside, axis])
+                LabelObservations(indices, anchors.labels[inside, axis], anchors.errors[inside, axis])
                 for axis in range(len(AXES))
             ]
         yield _Window(part, observations)
@@ -200,13 +197,9 @@ def _rated_parts(
     calibration: Calibration, windows: list[_Window], raters: list[Rater], number: int, others: list[int]
 ) -> list[list[_RatedPart]]:
     """For each axis, the parts that a rater rated, with the posterior of f from other sources (their indices)."""
-    valence, arousal = (
-        one._replace(
-            parameters=one.parameters._replace(evidence=tuple(one.parameters.evidence[source] for source in others))
-        )
-        for one in calibration.axes
+    without_rater = calibration.replace_axes(
+        axis.replace_evidence(axis.parameters.evidence[index] for index in others) for axis in calibration.axes
     )
-    without_rater = calibration._replace(valence=valence, arousal=arousal)
     parts: list[list[_RatedPart]] = [[] for _ in AXES]
     for window in windows:
         rating, times = window.clip.ratings[number], window.clip.times
@@ -221,12 +214,12 @@ def _rated_parts(
         evidence = shift_ratings(window.clip, tuple(raters)).evidence[:, others]
         nearest = _nearest(times, grid)
         posteriors = without_rater.posteriors(times, evidence, window.observations)
-        for of_axis, posterior, column in zip(parts, posteriors, values.T, strict=True):
-            known = np.isfinite(column)
+        for axis_parts, posterior, samples in zip(parts, posteriors, values.T, strict=True):
+            known = np.isfinite(samples)
             if known.sum() >= FEWEST_SAMPLES:
                 frames, back = np.unique(nearest, return_inverse=True)
                 covariance = posterior.covariance(frames, frames)[np.ix_(back, back)]
-                of_axis.append(_RatedPart(posterior.mean[nearest], covariance, points[known], column[known]))
+                axis_parts.append(_RatedPart(posterior.mean[nearest], covariance, points[known], samples[known]))
     return parts
 
 
@@ -237,12 +230,23 @@ def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _fit_rater(
-    calibration: Calibration, source: int, parts: list[list[_RatedPart]], level_known: bool, rater: Rater
+    calibration: Calibration, column: int, parts: list[list[_RatedPart]], level_known: bool, rater: Rater
 ) -> tuple[Calibration, Rater]:
-    """Fits one rater; returns it, and the calibration with its parameters. A rater without parts stays as it is."""
+    """Fits the rater whose ratings are a column of the evidence.
+
+    Args:
+        calibration: parameters of all sources.
+        column: index of the rater among the sources.
+        parts: for each axis, the parts that this person rated.
+        level_known: whether the level of f is known, so that the bias can be fitted.
+        rater: the rater, as known so far.
+
+    Returns:
+        The calibration with the fitted parameters, and the fitted rater; both unchanged without parts.
+    """
     if not any(parts):
         return calibration, rater
-    fits = [_AxisFit(of_axis, level_known) for of_axis in parts]
+    fits = [_AxisFit(axis_parts, level_known) for axis_parts in parts]
     lag, lag_std = LAG_MEAN, LAG_STD
     for _ in range(ROUNDS):
         profile = -0.5 * ((LAGS - LAG_MEAN) / LAG_STD) ** 2
@@ -252,12 +256,11 @@ def _fit_rater(
         for fit in fits:
             fit.optimise(round(lag / GRID_STEP))
     axes = []
-    for one, fit in zip(calibration.axes, fits, strict=True):
-        evidence = list(one.parameters.evidence)
-        evidence[source] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else UNFITTED_RATING
-        axes.append(one._replace(parameters=one.parameters._replace(evidence=tuple(evidence))))
-    fitted = Rater(lag, lag_std, max(map(len, parts)))
-    return calibration._replace(valence=axes[0], arousal=axes[1]), fitted
+    for axis, fit in zip(calibration.axes, fits, strict=True):
+        evidence = list(axis.parameters.evidence)
+        evidence[column] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else PRIOR_RATING
+        axes.append(axis.replace_evidence(evidence))
+    return calibration.replace_axes(axes), Rater(lag, lag_std, max(map(len, parts)))
 
 
 def _peak(profile: np.ndarray) -> tuple[float, float]:
@@ -312,13 +315,13 @@ class _AxisFit:
     def result(self, lag: int, lag_std: float) -> EvidenceParameters:
         """The parameters, whose errors include the uncertainty of gain, bias and lag."""
         _, mean, covariance = self._solve(lag, self.parameters)
-        one = self.parameters._replace(
+        with_uncertainty = self.parameters._replace(
             gain=max(float(mean[0]), SMALLEST_GAIN),
             bias=float(mean[1]),
             ou=float(np.sqrt(self.parameters.ou**2 + covariance[0, 0] * LABEL_STD**2)),
             offset=float(np.sqrt(self.parameters.offset**2 + covariance[1, 1])),
         )
-        return with_lag_error(one, lag_std, max(part.rate for part in self.parts))
+        return with_lag_error(with_uncertainty, lag_std, max(part.rate for part in self.parts))
 
     def _update_gain(self, lag: int) -> None:
         gain = max(float(self._solve(lag, self.parameters)[1][0]), SMALLEST_GAIN)
