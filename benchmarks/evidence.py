@@ -32,7 +32,8 @@ from utils.labelling.anchors import linear
 from utils.labelling.calibrate import long_clips
 from utils.labelling.calibration import START, AxisCalibration, Calibration
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.fitting import CalibrationClip, fit_calibration
+from utils.labelling.fit_problems import CalibrationClip
+from utils.labelling.fitting import fit_calibration
 from utils.labelling.labeller import Labeller
 from utils.labelling.process import GPParameters
 from utils.labelling.sources import load_siamese, load_sources

@@ -10,7 +10,8 @@ from utils.base.errors import DataError
 from utils.compute import ranks
 from utils.labelling.calibration import Calibration, save_calibration
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.fitting import CalibrationClip, fit_calibration
+from utils.labelling.fit_problems import CalibrationClip
+from utils.labelling.fitting import fit_calibration
 from utils.labelling.foreign import fit_foreign_offsets
 from utils.labelling.labeller import Labeller
 

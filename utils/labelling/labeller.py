@@ -15,7 +15,8 @@ from utils.labelling.adaptation import LabelledEvidence, fit_sources, weigh_expl
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
-from utils.labelling.rater import Rater, fit_raters, shift_ratings
+from utils.labelling.rated_parts import Rater, shift_ratings
+from utils.labelling.rater import fit_raters
 from utils.labelling.suggest import Suggestion, plan_labels
 from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, observations_of
 

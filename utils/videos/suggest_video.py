@@ -84,9 +84,8 @@ class SuggestionRunner(VideoJobRunner):
             clip = clips[track.number]
             anchors = resolved and anchors_for_track(track, face_video, resolved.means)
             suggestions = self.labeller.suggest(clip, anchors, self.count, (error, error))
-            rows = track.faces.iloc[[suggestion.frame_index for suggestion in suggestions]][
-                ["track", "frame", "time", *BOX]
-            ]
+            indices = [suggestion.frame_index for suggestion in suggestions]
+            rows = track.faces.iloc[indices][["track", "frame", "time", *BOX]]
             scores = {
                 "order": np.arange(1, len(suggestions) + 1),
                 "expected error": [suggestion.error_before for suggestion in suggestions],
