@@ -77,7 +77,9 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     sources.refuse_seen_people(settings, splits.test)
 
     # The calibration says how far the rule `fused` can trust each source of evidence. It is fitted on validation clips,
-    # because predictions for people of the training set would look too accurate.
+    # because predictions for people of the training set would look too accurate. Sources without a calibration are
+    # fitted to the given labels of the test clips instead. utils/labelling/__init__.py describes the whole way from the
+    # sources to the labels.
     clips = clip_reader_for_dataset(sources, runtime, splits.validation, settings)
 
     # The manifest records what the labels depend on. With --from_manifest, inputs that have changed are refused.

@@ -173,9 +173,9 @@ class CheckRunner(LabellingRunner):
         assert labels is not None, "find_jobs refuses a video without labels"
         known = read_labels(labels, face_video.timeline, self.label_settings.tier)
         rows = [
-            {"frame": one.frame, "track": one.track} | dict(zip(AXES, label, strict=True))
-            for one, label in zip(self.draw.frames, self.check_labels, strict=True)
-            if one.video == face_video.video.name
+            {"frame": frame.frame, "track": frame.track} | dict(zip(AXES, label, strict=True))
+            for frame, label in zip(self.draw.frames, self.check_labels, strict=True)
+            if frame.video == face_video.video.name
         ]
         table = merged_labels(pd.DataFrame(rows, columns=["frame", "track", *AXES]), known)
         self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
