@@ -117,7 +117,7 @@ def calibration():
         AxisCalibration(PARAMETERS, time_only, ForeignOffset(0.2, 0.3), widths[0]),
         AxisCalibration(PARAMETERS._replace(evidence=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1]),
         clips=9,
-        source="demo",
+        fitted_on="demo",
     )
 
 

@@ -135,7 +135,7 @@ def test_single_rating_without_anything_to_compare_is_taken_as_it_is(clips, rng,
     ratings = [(rate(clip, rng, LAG_MEAN, std=0.0),) for clip in clips]
     fitted = fit(make_labeller(network=False), clips, ratings, labels=[], network=False)
     assert fitted.raters == (PRIOR_RATER,)
-    fitted.log_fitted(["anna"], 0)
+    fitted.log_adaptation(["anna"], 0)
     assert "anna" in caplog.text and "label some frames" in caplog.text
     assert errors_of(fitted, clips, ratings, [], network=False) < 0.6 * np.std([clip.labels for clip in clips])
     labels = fitted.fused_labels(fitted.posteriors(rated(fitted, clips[0], *ratings[0], network=False), None), None)
@@ -214,7 +214,7 @@ def test_files_are_matched_to_videos_and_raters_by_name(folder):
     assert (anna.name, ben.name) == ("anna", "ben") and list(ben.videos) == [folder / "talk.mp4"]
     rated_axes = {video.name: sorted(axes) for video, axes in anna.videos.items()}
     assert rated_axes == {"talk.mp4": [0, 1], "talk_2.mp4": [0, 1]}
-    assert len(anna.paths) == 3 and ben.of_video(folder / "talk_2.mp4", [np.arange(3.0)]) is None
+    assert len(anna.inputs) == 3 and ben.of_video(folder / "talk_2.mp4", [np.arange(3.0)]) is None
     single = load_ratings(LabelSettings(video=folder / "talk.mp4", ratings=[folder / "talk2_anna.csv"]))
     assert [one.name for one in single] == ["talk2_anna"]
 
