@@ -1,5 +1,36 @@
 """Labels the valence and arousal of all frames of a clip from a few labelled frames.
 
+Glossary:
+
+    axis             valence or arousal, each in [-1, 1].
+    frame            one image of a face. Frame numbers come from the data set or video; frame indices count from 0
+                     within a clip.
+    clip             the frames of one person in a data set, or of one face track in a video, in order of time.
+    support frame    a frame of a clip that a person has labelled. All of a clip form its support-set.
+    anchor           a labelled frame from which other frames are labelled. Usually the anchors of a clip are its
+                     support frames; they can also be frames of the training set or of other people.
+    given label      the label of an anchor, given by a person. Its error is a standard deviation; 0 means exact.
+    true label       the label that a frame should have. On a data set, the labels in its table count as true.
+    estimated label  the label that this package computes for a frame.
+    latent label f   the Gaussian process of one axis over time. True labels scatter about it by the nugget, a standard
+                     deviation.
+    evidence         estimates of the valence and arousal of each frame by one or several sources. That of the Siamese
+                     network is relative to the clip: the mean of the predicted differences, frame minus reference
+                     frame, over up to 64 frames of the clip. Example: evidence -0.1, 0.0, 0.3 and a given label 0.2 on
+                     the second frame suggest 0.1, 0.2 and 0.5. That of EmoNet, of a supervised head or of another tool
+                     is absolute, and so is a continuous rating by a person, a rater, after correction for its lag.
+    rule             the method that turns anchors into estimated labels: `fused`, which uses the Gaussian process, or
+                     one of `anchors.ANCHOR_RULES`.
+    source           a source of evidence: the Siamese network, an estimator or a rater.
+    baseline         a method to compare with: from labels and time alone (hold, linear), or from a network without
+                     labels (zero-shot).
+    misread          an axis of a clip is misread if its given labels disagree with the evidence, so that the
+                     posterior without evidence gets most of the weight.
+    offset           error of the evidence that is constant within a clip.
+    explanation      one way to explain the given labels of a clip: by all evidence, by one source alone, or by time
+                     alone, without evidence. A mixture weighs them.
+    foreign          anchors of other people, or evidence that is computed with them.
+
 How labelling flows:
 
     1. Sources of evidence. `EvidenceSources` (sources) holds all sources in one list: the Siamese network, estimators
@@ -19,8 +50,8 @@ How labelling flows:
     6. Labels. `Labeller.fused_labels` turns the mixtures of both axes into `Labels`: values and 90 % intervals. The
        paper's rules (anchors) need no posterior: label = label of the anchor + predicted difference.
 
-Modules, from low to high; a module imports only modules above it in this list. To follow one clip, read types,
-labeller, calibration, mixture, gp and process.
+Modules, from low to high; a module imports only modules above it in this list. A first reading needs types, anchors,
+labeller, labellers and dataset; the Gaussian process is in process, gp, mixture and calibration.
 
     types         encoded clip, anchors, given labels, estimated labels
     process       the Gaussian process: parameters, covariances, state-space model
@@ -54,31 +85,4 @@ labeller, calibration, mixture, gp and process.
     dataset       labels the test clips of a data set
     scores        scores estimated labels against true labels
     report        tables and figures of a labelled data set
-
-Glossary:
-
-    axis             valence or arousal, each in [-1, 1].
-    frame            one image of a face. Frame numbers come from the data set or video; frame indices count from 0
-                     within a clip.
-    clip             the frames of one person in a data set, or of one face track in a video, in order of time.
-    support frame    a frame of a clip that a person has labelled. All of a clip form its support-set.
-    anchor           a labelled frame from which other frames are labelled. Usually the anchors of a clip are its
-                     support frames; they can also be frames of the training set or of other people.
-    given label      the label of an anchor, given by a person. Its error is a standard deviation; 0 means exact.
-    true label       the label that a frame should have. On a data set, the labels in its table count as true.
-    estimated label  the label that this package computes for a frame.
-    latent label f   the Gaussian process of one axis over time. True labels scatter about it by the nugget, a standard
-                     deviation.
-    evidence         estimates of the valence and arousal of each frame by one or several sources. That of the Siamese
-                     network is relative to the clip: the mean of the predicted differences, frame minus reference
-                     frame, over up to 64 frames of the clip. Example: evidence -0.1, 0.0, 0.3 and a given label 0.2 on
-                     the second frame suggest 0.1, 0.2 and 0.5. That of EmoNet, of a supervised head or of another tool
-                     is absolute, and so is a continuous rating by a person, a rater, after correction for its lag.
-    rule             the method that turns anchors into estimated labels: `fused`, which uses the Gaussian process, or
-                     one of `anchors.ANCHOR_RULES`.
-    source           a source of evidence: the Siamese network, an estimator or a rater.
-    baseline         a method to compare with: from labels and time alone (hold, linear), or from a network without
-                     labels (zero-shot).
-    misread          an axis of a clip is misread if its given labels disagree with the network's evidence, so that the
-                     posterior without evidence gets most of the weight.
 """

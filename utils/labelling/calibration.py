@@ -26,7 +26,7 @@ from utils.labelling.types import LabelObservations
 
 FILE_NAME = "calibration.json"
 # Raise the format whenever the same parameters would give other labels, so that files of an older format are not read
-# and the calibration is fitted again. Formats 1 and 2 were kept in fusion.json.
+# and the calibration is fitted again.
 FORMAT = 5
 COVERAGE = 0.90
 NORMAL_WIDTH = 1.6449  # half-width, in standard deviations, of the interval that holds COVERAGE of a normal variable

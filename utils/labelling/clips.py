@@ -65,7 +65,7 @@ class ClipReader:
     """Reads clips of frame tables: crops, embeddings from the cache, evidence.
 
     Attributes:
-        labeller: encodes the clips; only its network is used, not its calibration.
+        labeller: its network encodes the clips. `label_dataset` labels them with it.
         crops: cuts the faces out of the images.
         cache: embeddings on disk; None without the Siamese network.
         workers: processes that prepare images.

@@ -11,7 +11,8 @@ For one axis of one clip, with t in seconds:
 There may be several sources of evidence, each with its own gain, bias, offset, ou and noise; or none. A source may have
 no value at some frames. Evidence of the Siamese network is relative to the mean of the clip, so that its offset is
 mainly the clip's mean level with the sign reversed, which the given labels reveal. Evidence of other sources is
-absolute. The nugget is left out for given labels, as a simplification.
+absolute. The nugget is left out where labels are given, as a simplification; it is included where a given label is
+predicted from the others (`utils.labelling.mixture`).
 
 The amplitude a(t) grows with the activity of the evidence, its local root-mean-square rate of change: where the
 evidence is at rest, the latent label changes little. The activity is computed from the evidence and then treated as
@@ -34,7 +35,7 @@ EXACT_ERROR = 1e-3  # An error of 0 is replaced by this one, the smallest that k
 RATE_SMOOTHING = 0.1  # seconds; standard deviation of the Gaussian filter that is applied before differentiation
 RATE_AVERAGING = 0.16  # seconds; standard deviation of the Gaussian filter that averages the squared rate of change
 REST_RATE = 0.1  # label units per second; it is added to every rate, so that activity stays above 0
-USUAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
+NORMAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
 KNOWN_SECONDS = 0.3  # The activity is measured up to this far from a value of the evidence.
 NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
@@ -130,7 +131,7 @@ def activity(times: np.ndarray, evidence: np.ndarray, known: np.ndarray | None =
         known: (N,) whether there is a value; None: everywhere.
 
     Returns:
-        (N,) activity: 1 at the rate of change USUAL_RATE, 1/7 at rest. It is 1 further than KNOWN_SECONDS from any
+        (N,) activity: 1 at the rate of change NORMAL_RATE, 1/7 at rest. It is 1 further than KNOWN_SECONDS from any
         value: without evidence, a face does not count as at rest.
     """
     if len(times) < 2:
@@ -155,7 +156,7 @@ def _measured_activity(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
     frame_interval = np.median(time_steps(times))
     squared_rate = smoothed_rate(times, evidence) ** 2
     rate = np.sqrt(gaussian_filter1d(squared_rate, RATE_AVERAGING / frame_interval, mode="nearest"))
-    return (rate + REST_RATE) / (USUAL_RATE + REST_RATE)
+    return (rate + REST_RATE) / (NORMAL_RATE + REST_RATE)
 
 
 def smoothed_rate(times: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from utils.labelling.process import smoothed_rate
 from utils.labelling.types import Anchors, EncodedClip, LabelObservations, observations_of
 
 GRID_STEP = 0.1  # seconds between the frames at which f is estimated, and between the lags that are tried
-SAMPLE_STEPS = 3  # A rating is compared with f at every so manyth point of the grid.
+SAMPLE_STEPS = 3  # A rating is compared with f at every third point of the grid.
 LONGEST_LAG = 6.0  # seconds
 LAG_MEAN, LAG_STD = 2.5, 1.5  # seconds; prior of the lag
 WINDOW_SECONDS = 60.0  # Longer clips are fitted in parts of this length, as if the parts were clips.

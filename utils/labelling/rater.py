@@ -36,7 +36,7 @@ from utils.labelling.types import Anchors, EncodedClip
 SWEEPS = 3  # how often each of several raters is fitted, given the others
 ROUNDS = 2  # how often lag and other parameters are fitted in turn
 SHORTEST_OU, LONGEST_OU = 0.5, 10.0  # seconds; limits of the time scale of the error
-USUAL_RATE = 0.3  # label units per second; root mean square rate of change of f where it is not known
+PRIOR_RATE = 0.3  # label units per second; root mean square rate of change of f where it is not known
 RATE_SECONDS = 1.0  # twice the time scale on which the rate of change of f varies
 
 # Prior means of the parameters, and the prior standard deviation of the logarithm of each.
@@ -47,7 +47,7 @@ LOG_STD = 0.7
 PRIOR_RATER = Rater()  # a rater before the fit
 
 
-def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float = USUAL_RATE) -> EvidenceParameters:
+def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float = PRIOR_RATE) -> EvidenceParameters:
     """Adds the effect of an uncertain lag to the error of a rating, for a root mean square rate of change of f.
 
     This error varies as fast as f. Independent noise at 25 frames per second has the same effect on the posterior of f

@@ -10,7 +10,7 @@ from utils.labelling.support import evenly_spaced, middles_of_parts
 CANDIDATES = 256  # Up to this many evenly spaced frames of the clip may be suggested.
 EVALUATION_POINTS = 2048  # `suggest` averages the expected error over up to this many evenly spaced frames.
 PLAN_POINTS = 1024  # `plan_labels` averages over fewer frames, since it evaluates many more plans.
-COVARIANCE_BLOCK = 32  # So many columns of the covariance are computed at once, to limit memory.
+COVARIANCE_BLOCK = 32  # This many columns of the covariance are computed at once, to limit memory.
 STABILISER = 1e-6  # It is added to the variance of a label before division.
 MOST_SWEEPS = 4  # The exchange ends after this many rounds; most plans are stable after two.
 LARGEST_EXCHANGE = 64  # Larger plans are not improved by exchange, which would take too long.

@@ -4,7 +4,7 @@ Each strategy is a pure function of the clip's embeddings (N, E) of E numbers pe
 generator, and returns the ascending indices (A,) of the frames to label. The amount is a number of frames or, for
 `every_n`, a step. To add a strategy, write one such function, list it in SUPPORT_STRATEGIES, and add its name to the
 Literal `Strategy` in utils/config/sections.py. The strategies `suggested`, `train_bins` and `csv` need more than
-embeddings and are in `utils.labelling.dataset`.
+embeddings; see `utils.labelling.clip_anchors`.
 """
 
 from collections.abc import Callable
