@@ -15,6 +15,7 @@ The people are drawn, so the figures say nothing about real faces.
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,10 @@ from utils.compute.runtime import Runtime, make_runtime
 from utils.compute.seeds import seed_step
 from utils.config.labelling import LabelSettings
 from utils.config.mtclar import Settings
+from utils.labelling.calibrate import long_clips
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.sources import EvidenceSources, load_absolute_sources
-from utils.labelling.validation import long_clips
+from utils.labelling.sources import EvidenceSources, NetworkSource, load_estimators
 from utils.metrics import regression_scores
 from utils.runs.resume import load_settings
 from utils.runs.run_folder import RunFolder
@@ -181,15 +182,17 @@ def write_published(model: EmoNet, path: Path) -> None:
 def make_reader(settings: EmoNetSettings, runtime: Runtime) -> ClipReader:
     """A reader of clips whose evidence is that of the trained file."""
     label_settings = LabelSettings(evidence=[str(settings.out)], data=settings.data, runs=settings.runs)
-    (source,) = load_absolute_sources(label_settings, runtime)
-    source = source._replace(image_size=settings.data.image_size)
-    return ClipReader.of_sources(Labeller(None, runtime), EvidenceSources(None, None, (source,)), label_settings)
+    (source,) = load_estimators(label_settings, runtime)
+    assert isinstance(source, NetworkSource)
+    sources = EvidenceSources(estimators=(replace(source, image_size=settings.data.image_size),))
+    return ClipReader.of_sources(Labeller(None, runtime), sources, label_settings)
 
 
 def score_estimates(clips: list[DatasetClip]) -> dict[str, float]:
     """RMSE and CCC of the estimates as they are, over the frames of all clips."""
     estimated = np.concatenate([clip.encoded.evidence[:, 0] for clip in clips])
-    labels, row = np.concatenate([clip.labels for clip in clips]), {}
+    labels = np.concatenate([clip.labels for clip in clips])
+    row: dict[str, float] = {}
     for column, axis in enumerate(AXES):
         scores = regression_scores(estimated[:, column], labels[:, column])
         row |= {f"{axis} {name}": scores[name] for name in ("RMSE", "CCC")}
