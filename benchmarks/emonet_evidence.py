@@ -62,7 +62,7 @@ from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 
 RUNS = "emonet_evidence"  # folder of the runs
 TRAINING_SEED_STREAM = 31  # of the training batches, see `utils.training.pair_evaluation`
-VALIDATION_IMAGES = 600
+VALIDATION_IMAGES = 300
 TEST_SETS = (TestSet("normal", [111, 112]), TestSet("harder", [113, 114], hard=True))
 
 
