@@ -87,9 +87,7 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     check_inputs(settings, inputs)
     run = shared_run(lambda: open_run(settings, "fsl_mtclar", inputs))
 
-    # Contradictions are support labels that the other support labels of the clip contradict.
-    tables, contradictions = label_dataset(clips, splits, settings)
-    report_labels(tables, contradictions, settings.support_set, run)
+    report_labels(label_dataset(clips, splits, settings), settings.support_set, run)
     finish_run(settings, run, clips.back_ends_used)
 
 

@@ -240,7 +240,7 @@ def score(clips: EncodedFrames, kind: TestSet, support_set: tuple[str, int], set
     settings = settings.model_copy(update={"support_set": support_settings})
     frames = pd.concat([clip.frames for clip in clips.clips])
     splits = Splits(train=frames, validation=frames, test=frames)  # Only the test set is read.
-    tables, _ = label_dataset(clips, splits, settings)
+    tables = label_dataset(clips, splits, settings).tables
     expected, labels = [], 0
     for clip, (_, table) in zip(clips.clips, tables[FUSED].groupby("clip", sort=False), strict=True):
         indices = np.flatnonzero(table["support"])

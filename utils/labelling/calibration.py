@@ -207,7 +207,20 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
     Raises:
         CheckpointError: the file is damaged.
     """
-    path = calibration_path(checkpoint)
+    return _read(calibration_path(checkpoint), checkpoint)
+
+
+def read_calibration_of_sources(path: Path) -> Calibration | None:
+    """Reads a calibration of several sources; None if the file is missing or has an older format.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    return _read(path, None)
+
+
+def _read(path: Path, checkpoint: Path | None) -> Calibration | None:
+    """Reads a calibration, which must belong to the weights of the checkpoint unless that is None."""
     if not path.exists():
         return None
     try:
@@ -215,11 +228,9 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
             content = read_weights(path)[1]["calibration"]
         else:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["weights"] != sha256_of_file(checkpoint):
+            if checkpoint and content["weights"] != sha256_of_file(checkpoint):
                 return None
-        if content["format"] != FORMAT:
-            return None
-        return _calibration_from_content(content)
+        return _calibration_from_content(content) if content["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete the file, and it is fitted again") from None
 
@@ -228,6 +239,12 @@ def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
     """Writes the calibration beside the checkpoint, with the hash of the weights that it belongs to."""
     content = {"weights": sha256_of_file(checkpoint)} | calibration_content(calibration)
     write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
+
+
+def save_calibration_of_sources(path: Path, calibration: Calibration, names: list[str]) -> None:
+    """Writes a calibration of several sources, with their names, in the order of their parameters."""
+    content = {"sources": names} | calibration_content(calibration)
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def calibration_content(calibration: Calibration) -> dict[str, Any]:
@@ -239,6 +256,7 @@ def calibration_content(calibration: Calibration) -> dict[str, Any]:
             "time_only": _parameters_as_dict(axis.time_only),
             "foreign_offset": axis.foreign_offset._asdict(),
             "interval_widths": axis.interval_widths._asdict(),
+            "time_only_prior": axis.time_only_prior,
         }
     return content
 
@@ -284,7 +302,14 @@ def _read_axis(content: dict[str, Any]) -> AxisCalibration:
         _read_parameters(content["time_only"]),
         ForeignOffset(*_require_positive([content["foreign_offset"][name] for name in ForeignOffset._fields])),
         widths,
+        _read_prior(content.get("time_only_prior", PRIOR_OF_TIME_ONLY)),
     )
+
+
+def _read_prior(prior: float) -> float:
+    if not 0 < prior < 1:
+        raise ValueError("time_only_prior must be between 0 and 1")
+    return float(prior)
 
 
 def _read_parameters(content: dict[str, Any]) -> GPParameters:

@@ -5,6 +5,7 @@ With the strategy `train_bins`, the clips are labelled from frames of the traini
 
 import logging
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,9 +36,22 @@ VALENCE_BINS = 10
 BIN_SEED_STREAM = 12
 
 
-def label_dataset(
-    clips: ClipReader, splits: Splits, settings: LabelSettings
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+class DatasetLabels(NamedTuple):
+    """The labels of a data set.
+
+    Attributes:
+        tables: method → table of all frames of the selected test clips: clip, frame, the columns of `Labels.columns`,
+            number of anchors, true labels and face box.
+        contradictions: one row per given label that the other given labels of its clip contradict.
+        adapted: what was fitted to the given labels, see `Labeller.adapted_content`; empty if nothing was.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    contradictions: pd.DataFrame
+    adapted: dict[str, Any]
+
+
+def label_dataset(clips: ClipReader, splits: Splits, settings: LabelSettings) -> DatasetLabels:
     """Labels the test clips by every rule and baseline, and audits their given labels.
 
     The settings can leave out clips; see `select_clips`.
@@ -46,11 +60,6 @@ def label_dataset(
         clips: reads the clips; its labeller labels them.
         splits: frame tables of the training and the test set.
         settings: support strategy, amount and so on.
-
-    Returns:
-        tables: method → table of all frames of the selected test clips: clip, frame, the columns of `Labels.columns`,
-            number of anchors, true labels and face box.
-        contradictions: one row per given label that the other given labels of its clip contradict.
     """
     support_from_csv = read_support(settings.support_set.csv) if settings.support_set.csv else None
     test = select_clips(splits.test, settings.support_set, support_from_csv)
@@ -69,7 +78,9 @@ def label_dataset(
         found = labeller.audit(clip.encoded, anchors)
         contradictions += [{"clip": clip.name} | contradiction_row(label, anchors) for label in found]
     tables = {method: pd.concat(tables_of_clips, ignore_index=True) for method, tables_of_clips in parts.items()}
-    return tables | _estimator_tables(clips, encoded, tables["linear"]), pd.DataFrame(contradictions)
+    tables |= _estimator_tables(clips, encoded, tables["linear"])
+    adapted = {} if labeller is clips.labeller else labeller.adapted_content(_source_names(clips))
+    return DatasetLabels(tables, pd.DataFrame(contradictions), adapted)
 
 
 def _adapt_to_support(
@@ -82,11 +93,16 @@ def _adapt_to_support(
     ]
     pairs = zip(encoded, anchors_of_clips, strict=True)
     labeller = clips.labeller.adapt([(clip.encoded, anchors) for clip, anchors in pairs])
-    names = [MTCLAR_EVIDENCE] * bool(labeller.model) + [estimator.name for estimator in clips.estimators]
-    labeller.log_adaptation(names, sum(bool((anchors.indices >= 0).any()) for anchors in anchors_of_clips))
+    labeller.log_adaptation(
+        _source_names(clips), sum(bool((anchors.indices >= 0).any()) for anchors in anchors_of_clips)
+    )
     if settings.support_set.annotator_error == "auto":
         anchors_of_clips = with_estimated_errors(labeller, encoded, anchors_of_clips)
     return labeller, anchors_of_clips
+
+
+def _source_names(clips: ClipReader) -> list[str]:
+    return [MTCLAR_EVIDENCE] * bool(clips.labeller.model) + [estimator.name for estimator in clips.estimators]
 
 
 def _estimator_tables(clips: ClipReader, encoded: list[DatasetClip], baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -1,5 +1,7 @@
 """The calibration for labelling a data set: read from the file beside the checkpoint, or fitted on validation clips."""
 
+import hashlib
+import json
 import logging
 from pathlib import Path
 
@@ -19,7 +21,14 @@ from utils.labelling.calibrate import (
     enough_clips,
     long_clips,
 )
-from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, read_calibration, save_calibration
+from utils.labelling.calibration import (
+    DEFAULT_CALIBRATION,
+    Calibration,
+    read_calibration,
+    read_calibration_of_sources,
+    save_calibration,
+    save_calibration_of_sources,
+)
 from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, NetworkSource, TableSource
 
@@ -94,7 +103,10 @@ def split_name(dataset: str, root: Path, fold: int | str, seed: int) -> str:
 
 
 def calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: EvidenceSources) -> Calibration:
-    """Fits a calibration of several sources; one of 0 clips if there are too few clips, or a table lacks them."""
+    """The calibration of several sources: read from the file of an earlier run, or fitted on the validation clips.
+
+    It has 0 clips if there are too few validation clips, or a table lacks them.
+    """
     frames, names = long_clips(validation), listed(sources.names)
     tables = [estimator for estimator in sources.estimators if isinstance(estimator, TableSource)]
     if not all(table.estimates.names_videos for table in tables):
@@ -102,13 +114,37 @@ def calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: Evi
     if not enough_clips(frames):
         log.warning("evidence %s: fewer than %d validation clips, so it is not calibrated on them", names, FEWEST_CLIPS)
         return DEFAULT_CALIBRATION
+    path = _path_of_sources(clips, frames, sources)
+    saved = ranks.broadcast_from_rank_zero(lambda: path and read_calibration_of_sources(path))
+    if saved:
+        log.info("evidence %s: calibrated together on %d validation clips (%s)", names, saved.clips, path)
+        return saved
     try:
         read = clips.read(frames)
     except DataError as error:
         log.warning("evidence %s: not calibrated on the validation clips: %s", names, error)
         return DEFAULT_CALIBRATION
     log.info("evidence %s: calibrated together on %d validation clips", names, len(read))
-    return calibrate(clips.labeller, read, tuple(source.relative for source in sources.all))
+    fitted = calibrate(clips.labeller, read, tuple(source.relative for source in sources.all))
+    if path and ranks.is_rank_zero():
+        save_calibration_of_sources(path, fitted, sources.names)
+    return fitted
+
+
+def _path_of_sources(clips: ClipReader, frames: pd.DataFrame, sources: EvidenceSources) -> Path | None:
+    """The file beside the first network's weights that keeps a calibration of several sources; None for tables alone.
+
+    Its name is a hash of all that the calibration depends on: the sources in their order, the labels and the crops.
+    For an exported network, the file is in the folder of the runs, as the embeddings are.
+    """
+    networks = [estimator for estimator in sources.estimators if isinstance(estimator, NetworkSource)]
+    cache = clips.cache or (networks[0].cache if networks else None)
+    if cache is None:
+        return None
+    crops = cache.path(clips.crops(frames), "").stem  # a hash of the images, the boxes and the first network
+    content = [[source.sha256 for source in sources.inputs], crops, frames.to_csv(index=False)]
+    key = hashlib.sha256(json.dumps(content).encode())
+    return cache.folder.parent / f"calibration_{key.hexdigest()[:16]}.json"
 
 
 def _take_over_calibration(earlier: Path | None, checkpoint: Path) -> Calibration | None:

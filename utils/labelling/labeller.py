@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from utils.compute.runtime import Runtime
 from utils.labelling import audit as auditing
 from utils.labelling.adaptation import LabelledEvidence, fit_sources, weigh_explanations
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
-from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
+from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, calibration_content
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.rated_parts import Rater, shift_ratings
 from utils.labelling.rater import fit_raters
@@ -104,6 +105,21 @@ class Labeller:
                     rater.lag,
                     rater.lag_std,
                 )
+
+    def adapted_content(self, names: list[str]) -> dict[str, Any]:
+        """What `adapt` has fitted, as plain values for a JSON file; empty without uncalibrated sources.
+
+        Args:
+            names: of all sources, in the order of their parameters.
+        """
+        if not self.uncalibrated:
+            return {}
+        raters = dict(zip(names[self.source_count - len(self.raters) :], self.raters, strict=True))
+        return {
+            "sources": names,
+            "fitted_to_given_labels": [names[index] for index in self.uncalibrated],
+            "raters": {name: rater._asdict() for name, rater in raters.items()},
+        } | calibration_content(self.calibration)
 
     def encode_clip(
         self,

@@ -9,35 +9,37 @@ from utils.base.text import safe_name
 from utils.config.sections import SupportSettings
 from utils.labelling.anchors import FUSED
 from utils.labelling.calibration import FILE_NAME, Calibration
+from utils.labelling.dataset import DatasetLabels
 from utils.labelling.scores import score_methods
 from utils.metrics import SCORES
 from utils.plots import plane_figure, trace_figure
 from utils.runs.run_folder import RunFolder
 
 
-def report_labels(
-    tables: dict[str, pd.DataFrame], contradictions: pd.DataFrame, settings: SupportSettings, run: RunFolder
-) -> pd.DataFrame:
+def report_labels(labels: DatasetLabels, settings: SupportSettings, run: RunFolder) -> pd.DataFrame:
     """Scores every method, and writes and prints the results.
 
-    Writes labels.csv (estimated labels of the chosen rule), scores.csv, figures and, if there are contradictions,
-    audit.csv. Prints the scores as a table.
+    Writes labels.csv (estimated labels of the chosen rule), scores.csv, figures and, where they apply, audit.csv (given
+    labels that the others contradict) and calibration.json (evidence fitted to the given labels). Prints the scores as
+    a table.
 
     Args:
-        tables: method → table of all frames, as `label_dataset` returns it.
-        contradictions: given labels that the other given labels contradict, as `label_dataset` returns them.
+        labels: the labels of the data set.
         settings: the chosen rule, whether support frames are scored, and how many clips to plot.
         run: the folder to write to.
 
     Returns:
         The scores, as `score_methods` gives them.
     """
+    tables, contradictions, adapted = labels
     chosen = tables[settings.rule]
     scores = score_methods(tables, settings.score_support)
     run.save_table("labels.csv", chosen)
     run.save_table("scores.csv", scores)
     if len(contradictions):
         run.save_table("audit.csv", contradictions)
+    if adapted:
+        run.save_json(FILE_NAME, adapted)
     plots = [run.save_figure(f"plane_{settings.rule}.png", plane_figure(chosen))]
     for clip in chosen["clip"].value_counts(sort=True).index[: settings.plots]:
         clip_tables = {method: table[table["clip"] == clip] for method, table in tables.items()}
@@ -54,7 +56,7 @@ def report_labels(
     single = (chosen.groupby("clip")["support"].sum() == 1).sum()
     print(f"{single} clips have one support frame, where linear interpolation is constant\n" if single else "")
     print(method_table(scores))
-    print(interval_line(scores))
+    print("".join(missing_estimates(scores)) + interval_line(scores))
     if len(contradictions):
         print(f"{len(contradictions)} support labels are contradicted by the others of their clip: see audit.csv")
     print(f"\nrun folder  {run.path}\nplot        {plots[-1]}")
@@ -80,6 +82,16 @@ def method_table(scores: pd.DataFrame) -> str:
         ", ".join(axis for axis in AXES if row[f"{axis}_RMSE"]) for _, row in no_better.iterrows()
     ]
     return table.rename_axis(None).to_string(float_format="{:.3f}".format)
+
+
+def missing_estimates(scores: pd.DataFrame) -> list[str]:
+    """A line of text for each method that has no value for some of the scored frames."""
+    pooled = scores[scores["average"] == "pooled"]
+    most = pooled["frames"].max()
+    return [
+        f"\n{row['method']}: scored on the {row['frames']} of {most} frames that it has estimates for"
+        for _, row in pooled[pooled["frames"] < most].iterrows()
+    ]
 
 
 def interval_line(scores: pd.DataFrame) -> str:

@@ -13,8 +13,9 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
     """Scores every method, pooled over all frames and as the mean over the scores of the clips.
 
     Args:
-        labelled: method → table with clip, support, valence, arousal, valence_true, arousal_true (NaN = not known); and
-            valence_low, valence_high, arousal_low, arousal_high for a method that gives intervals.
+        labelled: method → table with clip, support, valence, arousal (NaN = no estimate, so the frame is not scored),
+            valence_true, arousal_true (NaN = not known); and valence_low, valence_high, arousal_low, arousal_high for
+            a method that gives intervals.
         score_support: whether support frames, whose labels were given, are scored too.
 
     Returns:
@@ -28,6 +29,7 @@ def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.
     for method, table in labelled.items():
         scored = table if score_support else table[~table["support"]]
         scored = scored.dropna(subset=[f"{axis}_true" for axis in AXES], how="all")
+        scored = scored.dropna(subset=list(AXES), how="all")
         clips = [part for _, part in scored.groupby("clip", sort=False)]
         for average, parts in (("pooled", [scored]), ("clips", clips)):
             row: dict[str, object] = {"method": method, "average": average, "frames": len(scored)}

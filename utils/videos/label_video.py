@@ -13,7 +13,7 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES, FUSED
 from utils.labelling.audit import contradiction_row
-from utils.labelling.calibration import calibration_input
+from utils.labelling.calibration import FILE_NAME, calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
 from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
@@ -43,7 +43,10 @@ log = logging.getLogger(__name__)
 
 
 class LabellingRunner(VideoJobRunner):
-    """Labels videos; writes labels.csv, plots and exports, and audit.csv and agreement.csv where they apply."""
+    """Labels videos; writes labels.csv, plots and exports.
+
+    Where they apply, also audit.csv, agreement.csv, and calibration.json (evidence fitted to the given labels).
+    """
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs)
@@ -65,6 +68,8 @@ class LabellingRunner(VideoJobRunner):
         resolved, clips = self.labelled_clips(face_video, labels)
         result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
         self._save_tables(face_video, resolved, result)
+        if adapted := self.labeller.adapted_content(self.sources.names):
+            self.open_run_folder().save_json(FILE_NAME, adapted)
         write_affect_outputs(
             self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
         )
