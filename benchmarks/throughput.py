@@ -33,6 +33,10 @@ from torch import Tensor
 
 from benchmarks.measure import machine, matrix_peak, measure_alone, seconds
 from datasets.demo.dataset import render_demo
+from datasets.video.centerface import OpenCVCenterFace, centerface_file
+from datasets.video.detector import FaceDetector
+from datasets.video.reading import open_video
+from datasets.video.tracks import track_faces
 from models.mtclar import MTCLAR
 from utils.base.files import write_text
 from utils.compute.backends import BackEnd, BackEnds
@@ -49,6 +53,7 @@ FLOP = 33.87e9  # per image, counted by torch.utils.flop_counter
 SMALL_IMAGE_SIZE, SMALL_WIDTH = 64, 64  # of the demo's network
 PLAIN_BATCH = 5
 PAIRS, IMAGES = 8, 24  # of a training step: sampled pairs; images of which all pairs are compared
+DETECTED_FRAMES = 300  # of the video in which faces are detected
 IMAGES_PER_PART = 256  # encoded at once in long clips
 START, END = "<!-- throughput -->", "<!-- end of throughput -->"
 
@@ -305,6 +310,33 @@ def make_video(folder: Path, frames: int) -> Path:
     return folder / "clip.mp4"
 
 
+def detection(engine: str, folder: str) -> tuple[float, float]:
+    """Core-milliseconds and milliseconds per frame of `make_video`, to decode it, find its face and follow it."""
+    video = open_video(make_video(Path(folder), DETECTED_FRAMES))
+    detector = FaceDetector()
+    if engine == "opencv":
+        detector.network = OpenCVCenterFace(centerface_file())
+    track_faces(video, progress=False, detector=detector)  # loads packages and compiles the network
+    processor, started = time.process_time(), time.perf_counter()
+    track_faces(video, progress=False, detector=detector)
+    per_frame = 1000 / DETECTED_FRAMES
+    return (time.process_time() - processor) * per_frame, (time.perf_counter() - started) * per_frame
+
+
+def measure_detection(_: list[str]) -> list[Row]:
+    """Decoding, face detection in every frame, and tracking."""
+    engines = ["opencv"] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
+    with tempfile.TemporaryDirectory() as folder:
+        measured = {engine: measure_alone(detection, engine, folder).value for engine in engines}
+    name = "faces found and followed, {}, 640 × 360: core-milliseconds a frame (milliseconds)"
+    cells = {engine: f"{cores:.1f} ({duration:.1f})" for engine, (cores, duration) in measured.items()}
+    plain = measured["opencv"][0]
+    return [
+        Row(name.format(engine), "" if engine == "opencv" else cells["opencv"], cells[engine], times(plain, cores))
+        for engine, (cores, _) in measured.items()
+    ]
+
+
 def measure_video(backends: list[str]) -> list[Row]:
     """From the video file to labels.csv: start-up, decoding, detection, tracking, encoding, labelling, plots."""
     rows, frames = [], 1_000
@@ -348,6 +380,7 @@ PARTS: dict[str, Callable[[list[str]], list[Row]]] = {
     "training": measure_training,
     "scale": measure_scale,
     "rows": measure_rows,
+    "detection": measure_detection,
     "video": measure_video,
     "start": measure_start,
 }

@@ -28,7 +28,10 @@ class CountingDetector:
 
     calls, stop = 0, None
 
-    def detect(self, image):
+    def detect(self, images):
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image):
         cls = type(self)
         if cls.calls == cls.stop:
             cls.stop = None
@@ -43,6 +46,7 @@ def read(tmp_path, monkeypatch):
     CountingDetector.calls, CountingDetector.stop = 0, None
     monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", CountingDetector)
     monkeypatch.setattr("datasets.video.cached_tracks.IMAGES_PER_FILE", PART)
+    monkeypatch.setattr("datasets.video.tracks.IMAGES_PER_BATCH", 2)
     monkeypatch.setattr("utils.videos.track_embeddings.FACES_PER_PART", PART)
     monkeypatch.setattr("utils.compute.backends.MAX_BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))

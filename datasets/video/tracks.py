@@ -13,7 +13,8 @@ score                      of the detector, in (0, 1); NaN = no face, or the box
 =========================  ====================================================================================
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,9 @@ COLUMNS = ["frame", "time", "track", *BOX, "score"]
 
 PREFETCHED_FRAMES = 8
 """Decoded frames that may wait for the detector."""
+
+IMAGES_PER_BATCH = 8
+"""Images in which faces are detected together."""
 
 MIN_TRACK_SCORE = 0.5
 """Score that a track must reach at least once."""
@@ -95,9 +99,27 @@ def track_faces(video: Video, every: int = 1, progress: bool = True, detector: D
 
 
 def _detect(video: Video, detector: Detector, every: int, progress: bool) -> _FoundFaces:
-    """Read the video and detect faces; one image is held back, since only the next one shows if its shot ends there."""
-    found, cuts = _FoundFaces(), CutDetector()
-    start, skipped = 0, None
+    """Read the video and detect faces in every n-th frame, and in the first and the last frame of each shot."""
+    found = _FoundFaces()
+    searched = _searched_images(video, every, progress, found)
+    while batch := list(itertools.islice(searched, IMAGES_PER_BATCH)):
+        faces = detector.detect([image for _, _, image in batch])
+        for (shot, row, _), faces_of_image in zip(batch, faces, strict=True):
+            shot[row] = faces_of_image
+    return found
+
+
+def _searched_images(
+    video: Video, every: int, progress: bool, found: _FoundFaces
+) -> Iterator[tuple[dict[int, np.ndarray], int, np.ndarray]]:
+    """Read the video, add its frames and shots to `found`, and yield the images to search for faces.
+
+    One image is held back, since only the next one shows if its shot ends there.
+
+    Yields:
+        The shot, which is to take up the faces; the row of the frame; its image.
+    """
+    cuts, start, skipped = CutDetector(), 0, None
     disable = None if progress else True  # None shows the bar only on a terminal
     images = prefetch(iter(video), PREFETCHED_FRAMES)
     bar = tqdm(images, f"{video.name}: detecting faces", video.expected_frames, unit="frame", disable=disable)
@@ -106,16 +128,15 @@ def _detect(video: Video, detector: Detector, every: int, progress: bool) -> _Fo
         found.times.append(time)
         if cuts.is_cut(image):
             if skipped is not None:
-                found.shots[-1][row - 1] = detector.detect(skipped)
+                yield found.shots[-1], row - 1, skipped
             found.shots.append({})
             start = row
         is_due = (row - start) % every == 0
         if is_due:
-            found.shots[-1][row] = detector.detect(image)
+            yield found.shots[-1], row, image
         skipped = None if is_due else image
     if skipped is not None:
-        found.shots[-1][len(found.frames) - 1] = detector.detect(skipped)
-    return found
+        yield found.shots[-1], len(found.frames) - 1, skipped
 
 
 def _link(shot: dict[int, np.ndarray], rate: float) -> np.ndarray:

@@ -6,4 +6,5 @@ arrays    .npz files
 text      text from untrusted files, made safe
 signals   Ctrl-C and SIGTERM without lost work
 threads   prefetching in a background thread
+openvino  importing OpenVINO, without its reports to the vendor
 """

@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import logging
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from models.emonet import IMAGE_SIZE, EncodingNetwork, ImageEncoder
 from models.mtclar import PUBLISHED_WIDTH
 from utils.base.errors import SettingsError
+from utils.base.openvino import import_openvino
 from utils.compute.runtime import Runtime, has_amx
 
 log = logging.getLogger(__name__)
@@ -228,14 +228,6 @@ class BackEnds:
         version = importlib.metadata.version("openvino")
         key = hashlib.sha256(f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}".encode())
         return self.folder / f"{key.hexdigest()[:32]}.xml"
-
-
-def import_openvino() -> Any:
-    """Import OpenVINO without its companion package, which reports every use to the vendor."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes the import fail
-    import openvino
-
-    return openvino
 
 
 class _ByteEncoder(nn.Module):
