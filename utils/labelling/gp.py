@@ -55,11 +55,12 @@ class GPPosterior:
         # observation adds its design row times its precision times its value.
         information = np.zeros((len(times), states))
 
-        everything, inflation = np.arange(len(times)), noise_inflation(times)
+        everything = np.arange(len(times))
         couplings, offset_information, offset_precision = [], [], []
         for source, one in enumerate(parameters.evidence):
             known = np.isfinite(evidence[:, source])
-            noise_precision = np.where(known, 1 / (one.observation_noise**2 * inflation), 0)
+            noise_precision = np.zeros(len(times))
+            noise_precision[known] = 1 / (one.observation_noise**2 * noise_inflation(times[known]))
             value = noise_precision * np.where(known, evidence[:, source] - one.bias, 0)
             evidence_design = one.gain * self.design
             evidence_design[:, PROCESS_STATES + source] = 1

@@ -1,4 +1,4 @@
-"""Reads a video as face tracks with embeddings: finds and tracks the faces, chooses tracks, encodes each face once.
+"""Reads a video as face tracks with embeddings: finds and tracks the faces, chooses tracks, encodes every n-th face.
 
 The video is read twice, once for each step. Both steps save their results on disk part by part, so that an interrupted
 run resumes and ends with the same results, and neither holds more images than a few batches.
@@ -26,7 +26,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.labelling.ratings import RatingSource
 from utils.labelling.sources import AbsoluteSource, NetworkSource
-from utils.labelling.types import ClipRating
+from utils.labelling.types import ClipRating, is_encoded
 from utils.videos.track_embeddings import track_embeddings
 
 
@@ -36,8 +36,8 @@ class Track(NamedTuple):
     Attributes:
         number: number of the track in the video.
         faces: the track's N rows of the table of faces, indexed from 0.
-        embeddings: (N, 256) embedding of each face; (N, 0) without an encoder.
-        evidence: (N, E, 2) evidence of E absolute sources.
+        embeddings: (N, 256) embedding of each face, NaN if the face is not encoded; (N, 0) without an encoder.
+        evidence: (N, E, 2) evidence of E absolute sources; NaN = no value.
         ratings: of the track by each rater; None: this person did not rate it.
     """
 
@@ -51,6 +51,15 @@ class Track(NamedTuple):
     def times(self) -> np.ndarray:
         """(N,) seconds, ascending."""
         return self.faces["time"].to_numpy()
+
+    def nearest_embeddings(self, indices: np.ndarray) -> Tensor:
+        """(A, 256) embeddings of the faces at indices (A,), or of the encoded faces nearest to them in time."""
+        encoded = np.flatnonzero(is_encoded(self.embeddings))
+        after = encoded[np.searchsorted(encoded, indices).clip(max=len(encoded) - 1)]
+        before = encoded[(np.searchsorted(encoded, indices, "right") - 1).clip(min=0)]
+        times = self.times
+        nearest = np.where(times[indices] - times[before] <= times[after] - times[indices], before, after)
+        return self.embeddings[torch.from_numpy(nearest)]
 
 
 class FaceVideo(NamedTuple):
@@ -77,7 +86,7 @@ class VideoReader:
     """Reads videos: finds and tracks the faces, chooses tracks, and encodes their faces; cached results are reused.
 
     Attributes:
-        settings: the tracks to choose, how often to detect faces, the frame rate and the image size.
+        settings: the tracks to choose, how often to detect and encode faces, the frame rate and the image size.
         model: a network with an encoder; None: faces are not encoded.
         absolute: sources of evidence for each face besides the network.
         raters: people who rated the videos.
@@ -133,7 +142,8 @@ class VideoReader:
         rows_of = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
         embeddings = {number: torch.empty(len(rows), 0) for number, rows in rows_of.items()}
         if self.model is not None and self.cache is not None:
-            embeddings = track_embeddings(video, chosen, self.model, self.cache, key, settings.data.image_size)
+            size, step = settings.data.image_size, settings.encoding_step(video.fps)
+            embeddings = track_embeddings(video, chosen, self.model, self.cache, key, size, step)
         by_source = [self._evidence(source, video, chosen, rows_of, key) for source in self.absolute]
         ratings = self._ratings(path, rows_of)
         tracks = []
@@ -162,7 +172,8 @@ class VideoReader:
     ) -> dict[int, np.ndarray]:
         """Track number → evidence (N, 2) of one source."""
         if isinstance(source, NetworkSource):
-            estimates = track_embeddings(video, chosen, source.network, source.cache, key, source.image_size)
+            step = self.settings.encoding_step(video.fps)
+            estimates = track_embeddings(video, chosen, source.network, source.cache, key, source.image_size, step)
             return {number: one.cpu().numpy().astype(np.float64) for number, one in estimates.items()}
         evidence = {}
         for number, rows in rows_of.items():

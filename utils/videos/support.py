@@ -179,7 +179,7 @@ def own_anchors(track: Track, means: pd.DataFrame) -> Anchors | None:
 def _anchors_at(track: Track, means: pd.DataFrame) -> Anchors:
     indices = np.searchsorted(track.faces["frame"].to_numpy(), means["frame"].to_numpy())
     return Anchors(
-        embeddings=track.embeddings[torch.from_numpy(indices)],
+        embeddings=track.nearest_embeddings(indices),
         labels=means[list(AXES)].to_numpy(np.float64),
         errors=means[ERROR_COLUMNS].to_numpy(np.float64),
         times=track.times[indices],
