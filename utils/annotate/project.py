@@ -17,8 +17,8 @@ from utils.base.files import write_text
 from utils.base.text import safe_text
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.validation import labeller_for_videos
 from utils.videos.label_video import LabellingRunner
 from utils.videos.support import reader_of_sources
 
@@ -59,7 +59,7 @@ class Project:
         """
         self.sources, self.settings, self.runtime = sources, settings, runtime
         self.labeller = labeller_for_videos(sources, runtime)
-        self.reader = reader_of_sources(sources, settings, runtime)
+        self.reader = reader_of_sources(sources, self.labeller, settings, runtime)
         assert settings.annotate is not None, "the page is opened by the setting annotate"
         jobs = find_jobs(settings.annotate, None, labels_required=False)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():

@@ -274,10 +274,6 @@ class VideoSettings(Section):
     fps: float = Field(25.0, gt=0, le=1000)
     """Frames per second of a folder of frames."""
 
-    def encoding_step(self, fps: float) -> int:
-        """Every so manyth face of a track is encoded, in a video with this frame rate."""
-        return 1
-
     @property
     def export_names(self) -> list[str]:
         """Names of the exports to write."""

@@ -1,7 +1,8 @@
-"""Reads a video as face tracks with embeddings: finds and tracks the faces, chooses tracks, encodes every n-th face.
+"""Reads a video as face tracks with embeddings: finds and tracks the faces, chooses tracks, and encodes their faces.
 
-The video is read twice, once for each step. Both steps save their results on disk part by part, so that an interrupted
-run resumes and ends with the same results, and neither holds more images than a few batches.
+The video is read once to find the faces, and once or twice to encode them. Each step saves its results on disk part by
+part, so that an interrupted run resumes and ends with the same results, and no step holds more images than a few
+batches.
 """
 
 from itertools import pairwise
@@ -24,8 +25,9 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.ratings import RatingSource
-from utils.labelling.sources import AbsoluteSource, NetworkSource
+from utils.labelling.sources import Estimator, NetworkSource
 from utils.labelling.types import ClipRating, is_encoded
 from utils.videos.track_embeddings import track_embeddings
 
@@ -37,7 +39,7 @@ class Track(NamedTuple):
         number: number of the track in the video.
         faces: the track's N rows of the table of faces, indexed from 0.
         embeddings: (N, 256) embedding of each face, NaN if the face is not encoded; (N, 0) without an encoder.
-        evidence: (N, E, 2) evidence of E absolute sources; NaN = no value.
+        evidence: (N, E, 2) evidence by E estimators; NaN = no value.
         ratings: of the track by each rater; None: this person did not rate it.
     """
 
@@ -82,14 +84,18 @@ class FaceVideo(NamedTuple):
         return Timeline(frames["frame"].to_numpy(), frames["time"].to_numpy())
 
 
+EVERY_FACE = EncodingPlan()
+
+
 class VideoReader:
     """Reads videos: finds and tracks the faces, chooses tracks, and encodes their faces; cached results are reused.
 
     Attributes:
-        settings: the tracks to choose, how often to detect and encode faces, the frame rate and the image size.
+        settings: the tracks to choose, how often to detect faces, the frame rate and the image size.
         model: a network with an encoder; None: faces are not encoded.
-        absolute: sources of evidence for each face besides the network.
+        estimators: sources of evidence for each face besides the network.
         raters: people who rated the videos.
+        plan: which faces the networks encode.
     """
 
     def __init__(
@@ -98,12 +104,13 @@ class VideoReader:
         checkpoint: Path | None,
         settings: LabelSettings | PredictSettings,
         runtime: Runtime,
-        absolute: tuple[AbsoluteSource, ...] = (),
+        estimators: tuple[Estimator, ...] = (),
         raters: tuple[RatingSource, ...] = (),
+        plan: EncodingPlan = EVERY_FACE,
     ):
         """Prepares the cache of face tracks and embeddings.
 
-        It is kept beside the checkpoint, or beside that of the first network among the sources. Without any network,
+        It is kept beside the checkpoint, or beside that of the first network among the estimators. Without any network,
         it is in the folder of the crops.
 
         Args:
@@ -111,14 +118,15 @@ class VideoReader:
             checkpoint: file of its weights.
             settings: see above.
             runtime: device and precision.
-            absolute: see above.
+            estimators: see above.
             raters: see above.
+            plan: see above.
         """
-        self.model, self.settings = model, settings
-        self.absolute, self.raters = absolute, raters
+        self.model, self.settings, self.plan = model, settings, plan
+        self.estimators, self.raters = estimators, raters
         self.cache = EmbeddingCache.of_network(checkpoint, settings.runs, runtime) if checkpoint else None
-        own = [self.cache] if self.cache else []
-        self._caches = own + [source.cache for source in absolute if isinstance(source, NetworkSource)]
+        self._caches = [self.cache] if self.cache else []
+        self._caches += [estimator.cache for estimator in estimators if isinstance(estimator, NetworkSource)]
         without_network = (settings.data.cache or settings.runs) / "tracks"
         self.folder = self._caches[0].folder if self._caches else without_network
 
@@ -139,26 +147,57 @@ class VideoReader:
         key = tracks_key(path, settings.detect_every, settings.fps)
         faces = cached_face_tracks(video, self.folder / short_hash(key), settings.detect_every)
         chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
-        rows_of = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
-        embeddings = {number: torch.empty(len(rows), 0) for number, rows in rows_of.items()}
-        if self.model is not None and self.cache is not None:
-            size, step = settings.data.image_size, settings.encoding_step(video.fps)
-            embeddings = track_embeddings(video, chosen, self.model, self.cache, key, size, step)
-        by_source = [self._evidence(source, video, chosen, rows_of, key) for source in self.absolute]
-        ratings = self._ratings(path, rows_of)
-        tracks = []
-        for number, rows in rows_of.items():
-            columns = [evidence[number] for evidence in by_source]
-            evidence = np.stack(columns, 1) if columns else np.empty((len(rows), 0, 2))
-            tracks.append(Track(number, rows, embeddings[number], evidence, ratings))
+        faces_by_track = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
+        ratings = self._ratings(path, faces_by_track)
+        faces_to_encode = {
+            number: self.plan.first_pass(len(rows), video.fps) for number, rows in faces_by_track.items()
+        }
+        tracks = self._encode(video, faces_by_track, faces_to_encode, key, ratings)
+        planned = {
+            track.number: self.plan.second_pass(track.embeddings, track.times, track.evidence, video.fps)
+            for track in tracks
+        }
+        if any((planned[number] != chosen).any() for number, chosen in faces_to_encode.items()):
+            tracks = self._encode(video, faces_by_track, planned, key, ratings)
         return FaceVideo(video, faces, tracks)
 
-    def _ratings(self, path: Path, rows_of: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
+    def _encode(
+        self,
+        video: Video,
+        faces_by_track: dict[int, pd.DataFrame],
+        faces_to_encode: dict[int, np.ndarray],
+        key: str,
+        ratings: tuple[ClipRating | None, ...],
+    ) -> list[Track]:
+        """The tracks, with the embeddings and the evidence of the chosen faces.
+
+        Args:
+            video: the video.
+            faces_by_track: number of each track → its N rows of the table of faces.
+            faces_to_encode: number of each track → (N,) whether the face is encoded.
+            key: see `track_embeddings`.
+            ratings: of the video.
+        """
+        embeddings = {number: torch.empty(len(rows), 0) for number, rows in faces_by_track.items()}
+        if self.model is not None and self.cache is not None:
+            size = self.settings.data.image_size
+            embeddings = track_embeddings(video, faces_by_track, faces_to_encode, self.model, self.cache, key, size)
+        by_estimator = [
+            self._evidence(estimator, video, faces_by_track, faces_to_encode, key) for estimator in self.estimators
+        ]
+        tracks = []
+        for number, rows in faces_by_track.items():
+            columns = [evidence[number] for evidence in by_estimator]
+            evidence = np.stack(columns, 1) if columns else np.empty((len(rows), 0, 2))
+            tracks.append(Track(number, rows, embeddings[number], evidence, ratings))
+        return tracks
+
+    def _ratings(self, path: Path, faces_by_track: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
         """The ratings of a video; DataError if the chosen tracks show several faces at once."""
-        times = [rows["time"].to_numpy() for rows in rows_of.values()]
+        times = [rows["time"].to_numpy() for rows in faces_by_track.values()]
         ratings = tuple(rater.of_video(path, times) for rater in self.raters)
         if any(ratings):
-            spans = sorted((of_track[0], of_track[-1], number) for number, of_track in zip(rows_of, times, strict=True))
+            spans = sorted((shown[0], shown[-1], number) for number, shown in zip(faces_by_track, times, strict=True))
             for (_, end, number), (start, _, other) in pairwise(spans):
                 if start <= end:
                     raise DataError(
@@ -168,16 +207,21 @@ class VideoReader:
         return ratings
 
     def _evidence(
-        self, source: AbsoluteSource, video: Video, chosen: pd.DataFrame, rows_of: dict[int, pd.DataFrame], key: str
+        self,
+        estimator: Estimator,
+        video: Video,
+        faces_by_track: dict[int, pd.DataFrame],
+        faces_to_encode: dict[int, np.ndarray],
+        key: str,
     ) -> dict[int, np.ndarray]:
-        """Track number → evidence (N, 2) of one source."""
-        if isinstance(source, NetworkSource):
-            step = self.settings.encoding_step(video.fps)
-            estimates = track_embeddings(video, chosen, source.network, source.cache, key, source.image_size, step)
-            return {number: one.cpu().numpy().astype(np.float64) for number, one in estimates.items()}
+        """Track number → evidence (N, 2) of an estimator; NaN where a network did not encode the face."""
+        if isinstance(estimator, NetworkSource):
+            network, cache, size = estimator.network, estimator.cache, estimator.image_size
+            estimates = track_embeddings(video, faces_by_track, faces_to_encode, network, cache, key, size)
+            return {number: values.cpu().numpy().astype(np.float64) for number, values in estimates.items()}
         evidence = {}
-        for number, rows in rows_of.items():
+        for number, rows in faces_by_track.items():
             times = rows["time"].to_numpy()
-            values = source.estimates.of_track(video.name, number, rows["frame"].to_numpy(), times)
+            values = estimator.estimates.of_track(video.name, number, rows["frame"].to_numpy(), times)
             evidence[number] = without_frozen(values, times)
         return evidence

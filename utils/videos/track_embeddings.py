@@ -73,33 +73,33 @@ class TrackPart(NamedTuple):
 
 def track_embeddings(
     video: Video,
-    faces: pd.DataFrame,
+    faces_by_track: dict[int, pd.DataFrame],
+    faces_to_encode: dict[int, np.ndarray],
     model: EncodingNetwork,
     cache: EmbeddingCache,
     key: str,
     image_size: int,
-    encode_every: int = 1,
 ) -> dict[int, Tensor]:
-    """Encodes every n-th face of tracks and the last one, or reads their embeddings from the cache.
+    """Encodes faces of tracks, or reads their embeddings from the cache.
 
     Args:
         video: read once if embeddings are missing.
-        faces: rows of the table of faces, of the tracks to encode.
+        faces_by_track: number of each track → its N rows of the table of faces.
+        faces_to_encode: number of each track → (N,) whether the face is encoded; at least one is.
         model: a network with an encoder.
         cache: where embeddings are saved.
         key: key of all that the faces depend on, see `datasets.video.cached_tracks.tracks_key`.
         image_size: side in pixels of the network's input.
-        encode_every: the n; 1: all faces.
 
     Returns:
         Track number → embeddings (N, 256) of its N faces, NaN for faces that are left out, on the runtime's device.
     """
-    chosen = {int(track): _every_nth(len(rows), encode_every) for track, rows in faces.groupby("track")}
 
     def parts_of(back_end: str) -> list[TrackPart]:
-        return _split_tracks(faces, chosen, cache.folder, f"{key} {cache.weights_key} {back_end} {image_size} {MARGIN}")
+        part_key = f"{key} {cache.weights_key} {back_end} {image_size} {MARGIN}"
+        return _split_tracks(faces_by_track, faces_to_encode, cache.folder, part_key)
 
-    name = cache.back_ends.choose(model, sum(int(of_track.sum()) for of_track in chosen.values()), image_size)
+    name = cache.back_ends.choose(model, sum(int(chosen.sum()) for chosen in faces_to_encode.values()), image_size)
     parts = parts_of(name)
     if any(len(part.missing()) for part in parts):
         encode = cache.back_ends.create(name, model, image_size)
@@ -113,26 +113,21 @@ def track_embeddings(
     return {track: torch.from_numpy(np.concatenate(arrays)).to(device) for track, arrays in embeddings.items()}
 
 
-def _every_nth(count: int, step: int) -> np.ndarray:
-    """(count,) True for every `step`-th face from the first on, and for the last one."""
-    chosen = np.arange(count) % step == 0
-    chosen[-1] = True
-    return chosen
-
-
-def _split_tracks(faces: pd.DataFrame, chosen: dict[int, np.ndarray], folder: Path, key: str) -> list[TrackPart]:
+def _split_tracks(
+    faces_by_track: dict[int, pd.DataFrame], faces_to_encode: dict[int, np.ndarray], folder: Path, key: str
+) -> list[TrackPart]:
     """Splits the faces into parts, by track and time.
 
     The file name of a part is a hash of `key` and of its boxes, so that runs which choose other faces share the file.
     """
     parts = []
-    for track, rows in faces.groupby("track"):
+    for track, rows in faces_by_track.items():
         for start in range(0, len(rows), FACES_PER_PART):
             span = slice(start, start + FACES_PER_PART)
             part = rows.iloc[span]
             boxes = hashlib.sha256(part[["frame", *BOX]].to_numpy(np.float64).tobytes()).hexdigest()
             path = folder / f"{short_hash(f'{key} {boxes}')}.npz"
-            parts.append(TrackPart(int(track), part, chosen[int(track)][span], path))
+            parts.append(TrackPart(track, part, faces_to_encode[track][span], path))
     return parts
 
 
