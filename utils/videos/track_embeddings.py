@@ -99,7 +99,8 @@ def track_embeddings(
         part_key = f"{key} {cache.weights_key} {back_end} {image_size} {MARGIN}"
         return _split_tracks(faces_by_track, faces_to_encode, cache.folder, part_key)
 
-    name = cache.back_ends.choose(model, sum(int(chosen.sum()) for chosen in faces_to_encode.values()), image_size)
+    # The choice depends on all faces, so that runs which encode other faces use the same backend, and share the files.
+    name = cache.back_ends.choose(model, sum(map(len, faces_by_track.values())), image_size)
     parts = parts_of(name)
     if any(len(part.missing()) for part in parts):
         encode = cache.back_ends.create(name, model, image_size)
