@@ -1,8 +1,8 @@
 """Chooses which faces of a track are encoded: more of them where the evidence moves.
 
-Fused labels are exact for frames without evidence, so not every face needs to be encoded. How much the expected error
-rises depends on the faces that are encoded and on the activity of the evidence, but not on the values of the labels. It
-can therefore be computed before anything is labelled, from the evidence of a few faces.
+The Gaussian process of fused labels needs no evidence at a frame, so not every face has to be encoded. How much the
+expected error rises depends on the faces that are encoded and on the activity of the evidence, but not on the values of
+the labels. It can therefore be computed before anything is labelled, from the evidence of a few faces.
 """
 
 from dataclasses import dataclass
