@@ -368,6 +368,15 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
         (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others needs MT-CLAR; add mtclar"),
         (["--evidence", "mtclar,"], "evidence has an empty name"),
+        (["--encode_every", "3"], "encode_every is for a video of your own; name it by --video"),
+        (["--video", "a.mp4", "--encode_every", "3", "--support_set.rule", "mean"], "rule mean compares every face"),
+        *(
+            (
+                ["--video", "a.mp4", "--encode_every", value],
+                f"^command line: encode_every: must be auto or a whole number from 1 to 12, got '{value}'$",
+            )
+            for value in ("often", "0", "13", "2.5", "")
+        ),
         *(
             (
                 ["--support_set.annotator_error", value],

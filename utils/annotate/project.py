@@ -59,7 +59,7 @@ class Project:
         """
         self.sources, self.settings, self.runtime = sources, settings, runtime
         self.labeller = labeller_for_videos(sources, runtime)
-        self.reader = reader_of_sources(sources, settings, runtime)
+        self.reader = reader_of_sources(sources, self.labeller, settings, runtime)
         assert settings.annotate is not None, "the page is opened by the setting annotate"
         jobs = find_jobs(settings.annotate, None, labels_required=False)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():

@@ -74,6 +74,7 @@ labeller, labellers and dataset; the Gaussian process is in process, gp, mixture
     agreement     agreement of several annotators
     incremental   the posteriors of `mixture`, fast to compute again after each label
     labeller      a network, its runtime and its calibration: labels clips by any rule
+    encoding_plan which faces of a video's track are encoded
     ratings       the raters, with their ratings of the user's own videos
     sources       the sources of evidence: networks, tables and raters
     clips         reads and encodes the clips of a data set

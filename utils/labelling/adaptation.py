@@ -12,7 +12,8 @@ import numpy as np
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.mixture import PRIOR_OF_TIME_ONLY
-from utils.labelling.process import EvidenceParameters, scale_errors
+from utils.labelling.process import KNOWN_SECONDS, EvidenceParameters, scale_errors
+from utils.labelling.types import Anchors, EncodedClip
 
 GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0
 SMALLEST_GAIN = 0.05  # A source whose gain is smaller says nothing about the label.
@@ -36,6 +37,24 @@ class LabelledEvidence(NamedTuple):
 
     evidence: np.ndarray
     labels: np.ndarray
+
+
+def labelled_evidence(clip: EncodedClip, anchors: Anchors) -> LabelledEvidence:
+    """The evidence at anchors that are frames of the clip, interpolated where it has no value at the frame itself.
+
+    It is not interpolated further than KNOWN_SECONDS from a value on either side.
+    """
+    times, columns = clip.times[anchors.indices], clip.evidence.reshape(len(clip.times), -1)
+    evidence = np.full((len(times), columns.shape[1]), np.nan)
+    for column, values in enumerate(columns.T):
+        known = np.flatnonzero(np.isfinite(values))
+        if len(known):
+            after = np.searchsorted(known, anchors.indices).clip(max=len(known) - 1)
+            before = (np.searchsorted(known, anchors.indices, "right") - 1).clip(min=0)
+            seconds = np.stack([np.abs(times - clip.times[known[nearest]]) for nearest in (before, after)]).max(0)
+            interpolated = np.interp(times, clip.times[known], values[known])
+            evidence[:, column] = np.where(seconds <= KNOWN_SECONDS, interpolated, np.nan)
+    return LabelledEvidence(evidence.reshape(len(times), *clip.evidence.shape[1:]), anchors.labels)
 
 
 def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[LabelledEvidence]) -> Calibration:

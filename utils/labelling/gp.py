@@ -51,9 +51,8 @@ class GPPosterior:
         """
         self.observations, self.design = observations, _design(parameters, times, evidence)
         states = _States(parameters, times)
-        inflation = noise_inflation(times)
         offsets = [
-            self._add_evidence(states, index, source, evidence[:, index], inflation)
+            self._add_evidence(states, index, source, times, evidence[:, index])
             for index, source in enumerate(parameters.evidence)
         ]
         label_precision = np.maximum(observations.errors, EXACT_ERROR) ** -2
@@ -92,7 +91,7 @@ class GPPosterior:
         return loo_variance * (mean / variance - precision * self.observations.labels), loo_variance
 
     def _add_evidence(
-        self, states: "_States", index: int, source: EvidenceParameters, values: np.ndarray, inflation: np.ndarray
+        self, states: "_States", index: int, source: EvidenceParameters, times: np.ndarray, values: np.ndarray
     ) -> "_Offset":
         """Adds the evidence of a source to the states; returns what it says about the offset of the source.
 
@@ -100,11 +99,12 @@ class GPPosterior:
             states: the information so far.
             index: index of the source, which is that of its error among the states.
             source: its parameters.
+            times: (N,) seconds, ascending.
             values: (N,) its evidence; NaN = no value.
-            inflation: (N,) factor on the observation-noise variance.
         """
         known = np.isfinite(values)
-        precision = np.where(known, 1 / (source.observation_noise**2 * inflation), 0)
+        precision = np.zeros(len(values))
+        precision[known] = 1 / (source.observation_noise**2 * noise_inflation(times[known]))
         corrected = np.where(known, values - source.bias, 0)
         design = source.gain * self.design
         design[:, PROCESS_STATES + index] = 1

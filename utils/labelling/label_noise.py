@@ -12,6 +12,7 @@ import numpy as np
 from utils.labelling.calibration import Calibration
 from utils.labelling.gp import GPPosterior
 from utils.labelling.process import EXACT_ERROR, GPParameters, scale_errors
+from utils.labelling.support import evenly_spaced
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip
 
 STANDARD_DEVIATIONS = np.array(
@@ -52,7 +53,9 @@ def estimate_label_error(clips: list[tuple[EncodedClip, Anchors]], calibration: 
 def _log_likelihoods(clip: EncodedClip, anchors: Anchors, calibration: Calibration) -> np.ndarray:
     """Log-likelihood of a clip's labels on both axes, for each of STANDARD_DEVIATIONS."""
     labelled = anchors.indices[:MOST_LABELS]
-    grid = np.linspace(labelled[0], labelled[-1], min(MOST_FRAMES, labelled[-1] - labelled[0] + 1)).round().astype(int)
+    grid = np.arange(labelled[0], labelled[-1] + 1)
+    if len(grid) > MOST_FRAMES:
+        grid = clip.following_evidence(evenly_spaced(grid, MOST_FRAMES))
     frames = np.union1d(labelled, grid)
     total = np.zeros(len(STANDARD_DEVIATIONS))
     for column, axis in enumerate(calibration.axes):

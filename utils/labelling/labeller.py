@@ -12,14 +12,15 @@ from datasets.columns import AXES
 from models.mtclar import MTCLAR, Comparison
 from utils.compute.runtime import Runtime
 from utils.labelling import audit as auditing
-from utils.labelling.adaptation import LabelledEvidence, fit_sources, weigh_explanations
+from utils.labelling.adaptation import fit_sources, labelled_evidence, weigh_explanations
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, calibration_content
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.rated_parts import Rater, shift_ratings
 from utils.labelling.rater import fit_raters
 from utils.labelling.suggest import Suggestion, plan_labels
-from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, observations_of
+from utils.labelling.support import evenly_spaced
+from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, is_encoded, observations_of
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Labeller:
         labelled = []
         for clip, anchors in clips:
             if anchors is not None and len(anchors.in_clip.indices):
-                labelled.append(LabelledEvidence(clip.evidence[anchors.in_clip.indices], anchors.in_clip.labels))
+                labelled.append(labelled_evidence(clip, anchors.in_clip))
         calibration, raters = fit_sources(self.calibration, self._uncalibrated_estimators, labelled), self.raters
         if raters:
             calibration, raters = fit_raters(calibration, clips, raters)
@@ -131,18 +132,18 @@ class Labeller:
         """Computes the evidence of a clip.
 
         The evidence of the Siamese network for a frame is its mean predicted difference from up to 64 evenly spaced
-        frames of the clip, frame minus reference frame.
+        frames of the clip, frame minus reference frame. Frames that are not encoded have no such evidence.
 
         Args:
-            embeddings: (N, 256) embedding of each frame; (N, 0) without the Siamese network.
+            embeddings: (N, 256) embedding of each frame, NaN = not encoded; (N, 0) without the Siamese network.
             times: (N,) seconds, ascending.
             estimates: (N, E, 2) evidence of the estimators; None: there are none.
             ratings: by each of `raters`; None: this person did not rate the clip.
         """
         evidence = np.empty((len(times), 0, 2)) if estimates is None else estimates
         if self.model is not None:
-            indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
-            references = embeddings[torch.from_numpy(np.unique(indices))]
+            encoded = np.flatnonzero(is_encoded(embeddings))
+            references = embeddings[torch.from_numpy(evenly_spaced(encoded, REFERENCE_FRAMES))]
             evidence = np.concatenate((self.mean_difference(embeddings, references)[:, None], evidence), 1)
         unrated = np.full((len(times), len(self.raters), 2), np.nan)
         return self.shifted(EncodedClip(embeddings, times, np.concatenate((evidence, unrated), 1), ratings))
@@ -159,22 +160,24 @@ class Labeller:
         (Δ(frame, r) - Δ(r, frame)) / 2. It changes its sign when frame and reference are exchanged; Δ need not.
 
         Args:
-            frames: (N, 256) embeddings.
+            frames: (N, 256) embeddings; NaN = not encoded.
             references: (R, 256) embeddings.
 
         Returns:
-            (N, 2) differences of valence and arousal, frame minus reference.
+            (N, 2) differences of valence and arousal, frame minus reference; NaN for frames that are not encoded.
         """
         assert self.model, "differences are predicted by the Siamese network"
-        parts = []
-        for part in frames.split(max(1, DIFFERENCES_AT_ONCE // len(references))):
+        parts, encoded = [], np.flatnonzero(is_encoded(frames))
+        for part in frames[torch.from_numpy(encoded)].split(max(1, DIFFERENCES_AT_ONCE // len(references))):
             with self.runtime.autocast():
                 forward = self.model.deltas_all(part, references)
                 backward = self.model.deltas_all(references, part)
             pairs = zip(forward, backward, strict=True)
             means = [(to_frame.float().mean(1) - to_reference.float().mean(0)) / 2 for to_frame, to_reference in pairs]
             parts.append(torch.stack(means, 1).cpu())
-        return torch.cat(parts).numpy().astype(np.float64)
+        differences = np.full((len(frames), len(AXES)), np.nan)
+        differences[encoded] = torch.cat(parts).numpy()
+        return differences
 
     def posteriors(self, clip: EncodedClip, anchors: Anchors | None) -> list[MixturePosterior]:
         """The posteriors of valence and arousal at all frames of a clip.

@@ -61,7 +61,9 @@ def cut_windows(clip: EncodedClip, anchors: Anchors | None) -> Iterator[Window]:
     for start in starts[chosen]:
         first, last = np.searchsorted(clip.times, (start - GRID_STEP / 2, start + WINDOW_SECONDS + LONGEST_LAG))
         grid = np.searchsorted(clip.times[first:last], np.arange(clip.times[first], clip.times[last - 1], GRID_STEP))
-        frames = np.unique(np.minimum(grid + first, last - 1))
+        frames = np.minimum(grid + first, last - 1)
+        following = clip.following_evidence(frames).clip(max=last - 1)
+        frames = np.unique(np.where(clip.times[following] - clip.times[frames] < GRID_STEP, following, frames))
         inside = np.empty(0, int)
         if anchors is not None:
             inside = np.flatnonzero((anchors.indices >= first) & (anchors.indices < last))

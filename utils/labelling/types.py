@@ -45,11 +45,16 @@ def _interpolate(times: np.ndarray, known: np.ndarray, values: np.ndarray) -> np
     return np.where(in_gap, np.nan, interpolated)
 
 
+def is_encoded(embeddings: Tensor) -> np.ndarray:
+    """(N,) whether each of the embeddings (N, 256) is one: frames that are not encoded have NaN."""
+    return ~torch.isnan(embeddings[:, :1]).any(1).cpu().numpy()
+
+
 class EncodedClip(NamedTuple):
     """Embeddings and evidence of a clip.
 
     Attributes:
-        embeddings: (N, 256) embedding of each frame.
+        embeddings: (N, 256) embedding of each frame; NaN = not encoded.
         times: (N,) seconds, ascending.
         evidence: (N, E, 2) valence and arousal of each frame by E sources of evidence; NaN = no value. That of the
             Siamese network is relative to the clip; that of other sources is absolute.
@@ -61,6 +66,13 @@ class EncodedClip(NamedTuple):
     times: np.ndarray
     evidence: np.ndarray
     ratings: tuple[ClipRating | None, ...] = ()
+
+    def following_evidence(self, indices: np.ndarray) -> np.ndarray:
+        """For each frame (K,), the first frame from it on with evidence of most sources; itself if there is none."""
+        values = np.isfinite(self.evidence[:, : self.evidence.shape[1] - len(self.ratings)]).sum((1, 2))
+        known = np.flatnonzero(values == values.max())
+        following = np.searchsorted(known, indices)
+        return np.where(following < len(known), known[following.clip(max=len(known) - 1)], indices)
 
 
 class Anchors(NamedTuple):

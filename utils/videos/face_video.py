@@ -1,7 +1,8 @@
-"""Reads a video as face tracks with embeddings: finds and tracks the faces, chooses tracks, encodes each face once.
+"""Reads a video as face tracks with embeddings: finds and tracks the faces, chooses tracks, and encodes their faces.
 
-The video is read twice, once for each step. Both steps save their results on disk part by part, so that an interrupted
-run resumes and ends with the same results, and neither holds more images than a few batches.
+The video is read once to find the faces, and once or twice to encode them. Each step saves its results on disk part by
+part, so that an interrupted run resumes and ends with the same results, and no step holds more images than a few
+batches.
 """
 
 from itertools import pairwise
@@ -24,9 +25,10 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.ratings import RatingSource
 from utils.labelling.sources import Estimator, NetworkSource
-from utils.labelling.types import ClipRating
+from utils.labelling.types import ClipRating, is_encoded
 from utils.videos.track_embeddings import track_embeddings
 
 
@@ -36,8 +38,8 @@ class Track(NamedTuple):
     Attributes:
         number: number of the track in the video.
         faces: the track's N rows of the table of faces, indexed from 0.
-        embeddings: (N, 256) embedding of each face; (N, 0) without an encoder.
-        evidence: (N, E, 2) evidence of E estimators.
+        embeddings: (N, 256) embedding of each face, NaN if the face is not encoded; (N, 0) without an encoder.
+        evidence: (N, E, 2) evidence by E estimators; NaN = no value.
         ratings: of the track by each rater; None: this person did not rate it.
     """
 
@@ -51,6 +53,15 @@ class Track(NamedTuple):
     def times(self) -> np.ndarray:
         """(N,) seconds, ascending."""
         return self.faces["time"].to_numpy()
+
+    def nearest_embeddings(self, indices: np.ndarray) -> Tensor:
+        """(A, 256) embeddings of the faces at indices (A,), or of the encoded faces nearest to them in time."""
+        encoded = np.flatnonzero(is_encoded(self.embeddings))
+        after = encoded[np.searchsorted(encoded, indices).clip(max=len(encoded) - 1)]
+        before = encoded[(np.searchsorted(encoded, indices, "right") - 1).clip(min=0)]
+        times = self.times
+        nearest = np.where(times[indices] - times[before] <= times[after] - times[indices], before, after)
+        return self.embeddings[torch.from_numpy(nearest)]
 
 
 class FaceVideo(NamedTuple):
@@ -73,6 +84,9 @@ class FaceVideo(NamedTuple):
         return Timeline(frames["frame"].to_numpy(), frames["time"].to_numpy())
 
 
+EVERY_FACE = EncodingPlan()
+
+
 class VideoReader:
     """Reads videos: finds and tracks the faces, chooses tracks, and encodes their faces; cached results are reused.
 
@@ -81,6 +95,7 @@ class VideoReader:
         model: a network with an encoder; None: faces are not encoded.
         estimators: sources of evidence for each face besides the network.
         raters: people who rated the videos.
+        plan: which faces the networks encode.
     """
 
     def __init__(
@@ -91,6 +106,7 @@ class VideoReader:
         runtime: Runtime,
         estimators: tuple[Estimator, ...] = (),
         raters: tuple[RatingSource, ...] = (),
+        plan: EncodingPlan = EVERY_FACE,
     ):
         """Prepares the cache of face tracks and embeddings.
 
@@ -104,8 +120,9 @@ class VideoReader:
             runtime: device and precision.
             estimators: see above.
             raters: see above.
+            plan: see above.
         """
-        self.model, self.settings = model, settings
+        self.model, self.settings, self.plan = model, settings, plan
         self.estimators, self.raters = estimators, raters
         self.cache = EmbeddingCache.of_network(checkpoint, settings.runs, runtime) if checkpoint else None
         self._caches = [self.cache] if self.cache else []
@@ -131,17 +148,49 @@ class VideoReader:
         faces = cached_face_tracks(video, self.folder / short_hash(key), settings.detect_every)
         chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
         faces_by_track = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
+        ratings = self._ratings(path, faces_by_track)
+        faces_to_encode = {
+            number: self.plan.first_pass(len(rows), video.fps) for number, rows in faces_by_track.items()
+        }
+        tracks = self._encode(video, faces_by_track, faces_to_encode, key, ratings)
+        planned = {
+            track.number: self.plan.second_pass(track.embeddings, track.times, track.evidence, video.fps)
+            for track in tracks
+        }
+        if any((planned[number] != chosen).any() for number, chosen in faces_to_encode.items()):
+            tracks = self._encode(video, faces_by_track, planned, key, ratings)
+        return FaceVideo(video, faces, tracks)
+
+    def _encode(
+        self,
+        video: Video,
+        faces_by_track: dict[int, pd.DataFrame],
+        faces_to_encode: dict[int, np.ndarray],
+        key: str,
+        ratings: tuple[ClipRating | None, ...],
+    ) -> list[Track]:
+        """The tracks, with the embeddings and the evidence of the chosen faces.
+
+        Args:
+            video: the video.
+            faces_by_track: number of each track → its N rows of the table of faces.
+            faces_to_encode: number of each track → (N,) whether the face is encoded.
+            key: see `track_embeddings`.
+            ratings: of the video.
+        """
         embeddings = {number: torch.empty(len(rows), 0) for number, rows in faces_by_track.items()}
         if self.model is not None and self.cache is not None:
-            embeddings = track_embeddings(video, chosen, self.model, self.cache, key, settings.data.image_size)
-        by_estimator = [self._evidence(estimator, video, chosen, faces_by_track, key) for estimator in self.estimators]
-        ratings = self._ratings(path, faces_by_track)
+            size = self.settings.data.image_size
+            embeddings = track_embeddings(video, faces_by_track, faces_to_encode, self.model, self.cache, key, size)
+        by_estimator = [
+            self._evidence(estimator, video, faces_by_track, faces_to_encode, key) for estimator in self.estimators
+        ]
         tracks = []
         for number, rows in faces_by_track.items():
             columns = [evidence[number] for evidence in by_estimator]
             evidence = np.stack(columns, 1) if columns else np.empty((len(rows), 0, 2))
             tracks.append(Track(number, rows, embeddings[number], evidence, ratings))
-        return FaceVideo(video, faces, tracks)
+        return tracks
 
     def _ratings(self, path: Path, faces_by_track: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
         """The ratings of a video; DataError if the chosen tracks show several faces at once."""
@@ -161,13 +210,14 @@ class VideoReader:
         self,
         estimator: Estimator,
         video: Video,
-        chosen: pd.DataFrame,
         faces_by_track: dict[int, pd.DataFrame],
+        faces_to_encode: dict[int, np.ndarray],
         key: str,
     ) -> dict[int, np.ndarray]:
-        """Track number → evidence (N, 2) of an estimator."""
+        """Track number → evidence (N, 2) of an estimator; NaN where a network did not encode the face."""
         if isinstance(estimator, NetworkSource):
-            estimates = track_embeddings(video, chosen, estimator.network, estimator.cache, key, estimator.image_size)
+            network, cache, size = estimator.network, estimator.cache, estimator.image_size
+            estimates = track_embeddings(video, faces_by_track, faces_to_encode, network, cache, key, size)
             return {number: values.cpu().numpy().astype(np.float64) for number, values in estimates.items()}
         evidence = {}
         for number, rows in faces_by_track.items():

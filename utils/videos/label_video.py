@@ -49,9 +49,10 @@ class LabellingRunner(VideoJobRunner):
     """
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs)
+        labeller = labeller_for_videos(sources, runtime)
+        super().__init__(reader_of_sources(sources, labeller, settings, runtime), settings, sources.inputs)
         self.label_settings, self.support = settings, settings.support_set
-        self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
+        self.sources, self.labeller = sources, labeller
         self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []

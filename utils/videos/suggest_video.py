@@ -39,11 +39,12 @@ class SuggestionRunner(VideoJobRunner):
     """Suggests frames of videos to label; writes a CSV to fill in and a contact sheet of the frames for each video."""
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs)
+        labeller = labeller_for_videos(sources, runtime)
+        super().__init__(reader_of_sources(sources, labeller, settings, runtime), settings, sources.inputs)
         self.label_settings = settings
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
-        self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
+        self.sources, self.labeller = sources, labeller
         self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
 
     def prepare(self, jobs: list[VideoJob]) -> None:

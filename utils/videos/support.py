@@ -17,9 +17,10 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.agreement import label_error
 from utils.labelling.calibration import Calibration
+from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
-from utils.labelling.sources import EvidenceSources
+from utils.labelling.sources import EvidenceSources, NetworkSource, SiameseSource
 from utils.labelling.types import Anchors, EncodedClip
 from utils.videos.face_video import FaceVideo, Track, VideoReader
 
@@ -88,10 +89,16 @@ def encode_tracks(labeller: Labeller, face_video: FaceVideo) -> dict[int, Encode
     }
 
 
-def reader_of_sources(sources: EvidenceSources, settings: LabelSettings, runtime: Runtime) -> VideoReader:
-    """A reader of videos for all sources of evidence."""
+def reader_of_sources(
+    sources: EvidenceSources, labeller: Labeller, settings: LabelSettings, runtime: Runtime
+) -> VideoReader:
+    """A reader of videos for all sources of evidence; `labeller` plans which faces it encodes."""
     checkpoint = sources.siamese.checkpoint if sources.siamese else None
-    return VideoReader(sources.model, checkpoint, settings, runtime, sources.estimators, sources.raters)
+    plan = EncodingPlan(settings.encoding_step or 1)
+    networks = tuple(isinstance(source, SiameseSource | NetworkSource) for source in sources.all)
+    if settings.encoding_step is None and any(networks):
+        plan = EncodingPlan(labeller=labeller, networks=networks)
+    return VideoReader(sources.model, checkpoint, settings, runtime, sources.estimators, sources.raters, plan)
 
 
 def read_support(path: Path, face_video: FaceVideo, settings: LabelSettings) -> ResolvedLabels:
@@ -178,7 +185,7 @@ def anchors_in_track(track: Track, means: pd.DataFrame) -> Anchors | None:
         return None
     indices = np.searchsorted(track.faces["frame"].to_numpy(), means["frame"].to_numpy())
     return Anchors(
-        embeddings=track.embeddings[torch.from_numpy(indices)],
+        embeddings=track.nearest_embeddings(indices),
         labels=means[list(AXES)].to_numpy(np.float64),
         errors=means[ERROR_COLUMNS].to_numpy(np.float64),
         times=track.times[indices],

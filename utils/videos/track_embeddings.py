@@ -31,75 +31,125 @@ PREFETCHED_BATCHES = 2  # batches of crops that are decoded before the encoder a
 class TrackPart(NamedTuple):
     """Consecutive faces of a track whose embeddings are saved in one file.
 
+    The file has a row for each face, NaN if the face is not encoded. It keeps the embeddings of all runs, which may
+    have encoded different faces.
+
     Attributes:
         track: number of the track.
-        faces: at most FACES_PER_PART rows of the table of faces.
+        faces: n rows of the table of faces, n at most FACES_PER_PART.
+        chosen: (n,) whether this run encodes the face.
         path: file of the embeddings.
     """
 
     track: int
     faces: pd.DataFrame
+    chosen: np.ndarray
     path: Path
+
+    def missing(self) -> np.ndarray:
+        """Ascending rows of the chosen faces whose embeddings are not saved."""
+        saved = self._saved()
+        return np.flatnonzero(self.chosen if saved is None else self.chosen & np.isnan(saved).any(1))
+
+    def add(self, rows: np.ndarray, embeddings: np.ndarray) -> None:
+        """Saves embeddings (k, 256) of the faces at `rows` (k,), beside those that are saved already."""
+        merged = self._saved()
+        if merged is None:
+            merged = np.full((len(self.faces), embeddings.shape[1]), np.nan, embeddings.dtype)
+        merged[rows] = embeddings
+        save_arrays(self.path, {"embeddings": merged})
+
+    def embeddings(self) -> np.ndarray:
+        """(n, 256) embeddings of the chosen faces; NaN in the rows of all other faces, encoded or not."""
+        saved = self._saved()
+        assert saved is not None, f"{self.path} was deleted while it was needed"
+        saved[~self.chosen] = np.nan
+        return saved
+
+    def _saved(self) -> np.ndarray | None:
+        arrays = load_arrays(self.path)
+        return None if arrays is None else arrays["embeddings"]
 
 
 def track_embeddings(
-    video: Video, faces: pd.DataFrame, model: EncodingNetwork, cache: EmbeddingCache, key: str, image_size: int
+    video: Video,
+    faces_by_track: dict[int, pd.DataFrame],
+    faces_to_encode: dict[int, np.ndarray],
+    model: EncodingNetwork,
+    cache: EmbeddingCache,
+    key: str,
+    image_size: int,
 ) -> dict[int, Tensor]:
-    """Encodes the faces of tracks, or reads their embeddings from the cache.
+    """Encodes faces of tracks, or reads their embeddings from the cache.
 
     Args:
         video: read once if embeddings are missing.
-        faces: rows of the table of faces, of the tracks to encode.
+        faces_by_track: number of each track → its N rows of the table of faces.
+        faces_to_encode: number of each track → (N,) whether the face is encoded; at least one is.
         model: a network with an encoder.
         cache: where embeddings are saved.
         key: key of all that the faces depend on, see `datasets.video.cached_tracks.tracks_key`.
         image_size: side in pixels of the network's input.
 
     Returns:
-        Track number → embeddings (N, 256) of its N faces, on the runtime's device.
+        Track number → embeddings (N, 256) of its N faces, NaN for faces that are left out, on the runtime's device.
     """
 
     def parts_of(back_end: str) -> list[TrackPart]:
-        return _split_tracks(faces, cache.folder, f"{key} {cache.weights_key} {back_end} {image_size} {MARGIN}")
+        part_key = f"{key} {cache.weights_key} {back_end} {image_size} {MARGIN}"
+        return _split_tracks(faces_by_track, faces_to_encode, cache.folder, part_key)
 
-    name = cache.back_ends.choose(model, len(faces), image_size)
+    # The choice depends on all faces, so that runs which encode other faces use the same backend, and share the files.
+    name = cache.back_ends.choose(model, sum(map(len, faces_by_track.values())), image_size)
     parts = parts_of(name)
-    if any(load_arrays(part.path) is None for part in parts):
+    if any(len(part.missing()) for part in parts):
         encode = cache.back_ends.create(name, model, image_size)
         if encode.name != name:
             parts = parts_of(encode.name)
         _encode_missing(video, parts, encode, image_size)
     embeddings: dict[int, list[np.ndarray]] = {}
     for part in parts:
-        embeddings.setdefault(part.track, []).append(_saved_embeddings(part))
+        embeddings.setdefault(part.track, []).append(part.embeddings())
     device = cache.runtime.device
     return {track: torch.from_numpy(np.concatenate(arrays)).to(device) for track, arrays in embeddings.items()}
 
 
-def _split_tracks(faces: pd.DataFrame, folder: Path, key: str) -> list[TrackPart]:
-    """Splits the faces into parts, by track and time; the file name of a part is a hash of `key` and of its boxes."""
+def _split_tracks(
+    faces_by_track: dict[int, pd.DataFrame], faces_to_encode: dict[int, np.ndarray], folder: Path, key: str
+) -> list[TrackPart]:
+    """Splits the faces into parts, by track and time.
+
+    The file name of a part is a hash of `key` and of its boxes, so that runs which choose other faces share the file.
+    """
     parts = []
-    for track, rows in faces.groupby("track"):
+    for track, rows in faces_by_track.items():
         for start in range(0, len(rows), FACES_PER_PART):
-            part = rows.iloc[start : start + FACES_PER_PART]
+            span = slice(start, start + FACES_PER_PART)
+            part = rows.iloc[span]
             boxes = hashlib.sha256(part[["frame", *BOX]].to_numpy(np.float64).tobytes()).hexdigest()
-            parts.append(TrackPart(int(track), part, folder / f"{short_hash(f'{key} {boxes}')}.npz"))
+            path = folder / f"{short_hash(f'{key} {boxes}')}.npz"
+            parts.append(TrackPart(track, part, faces_to_encode[track][span], path))
     return parts
 
 
 def _encode_missing(video: Video, parts: list[TrackPart], encode: BackEnd, image_size: int) -> None:
     """Encodes all parts that are not saved yet in one pass over the video, and saves each as soon as it is complete."""
-    missing = [part for part in parts if load_arrays(part.path) is None]
-    parts_left: dict[int, list[TrackPart]] = {}
-    for part in missing:
-        parts_left.setdefault(part.track, []).append(part)
+    faces: list[pd.DataFrame] = []
+    parts_left: dict[int, list[tuple[TrackPart, np.ndarray]]] = {}
+    for part in parts:
+        rows = part.missing()
+        if len(rows):
+            faces.append(part.faces.iloc[rows])
+            parts_left.setdefault(part.track, []).append((part, rows))
     embeddings: dict[int, list[np.ndarray]] = {track: [] for track in parts_left}
-    crops = face_crops(video, pd.concat([part.faces for part in missing]), list(parts_left), image_size)
+    crops = face_crops(video, pd.concat(faces), list(parts_left), image_size)
     for tracks, batch in prefetch(_batches(crops, encode.batch, CentreCrop(image_size)), PREFETCHED_BATCHES):
         for track, embedding in zip(tracks, encode(batch).cpu().numpy(), strict=True):
             embeddings[track].append(embedding)
-            if len(embeddings[track]) == len(parts_left[track][0].faces):
-                save_arrays(parts_left[track].pop(0).path, {"embeddings": np.stack(embeddings[track])})
+            part, rows = parts_left[track][0]
+            if len(embeddings[track]) == len(rows):
+                part.add(rows, np.stack(embeddings[track]))
+                parts_left[track].pop(0)
                 embeddings[track] = []
 
 
@@ -109,9 +159,3 @@ def _batches(
     """Yields the track numbers of up to `size` crops, and the transformed crops (N, 3, S, S) uint8."""
     while batch := list(itertools.islice(crops, size)):
         yield [track for _, track, _ in batch], torch.stack([transform(as_tensor(crop)) for _, _, crop in batch])
-
-
-def _saved_embeddings(part: TrackPart) -> np.ndarray:
-    arrays = load_arrays(part.path)
-    assert arrays is not None, f"{part.path} was deleted while it was needed"
-    return arrays["embeddings"]
