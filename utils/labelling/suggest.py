@@ -33,10 +33,14 @@ class Suggestion(NamedTuple):
 
 def expected_error(posteriors: list[MixturePosterior]) -> float:
     """Expected RMSE of the estimated labels, over both axes and all frames without a given label; 0 if all have one."""
+    variances = unlabelled_variances(posteriors)
+    return float(np.sqrt(variances.mean())) if len(variances) else 0.0
+
+
+def unlabelled_variances(posteriors: list[MixturePosterior]) -> np.ndarray:
+    """(n, 2) predictive variances of valence and arousal at the n frames without a given label."""
     unlabelled = _unlabelled(posteriors)
-    if not len(unlabelled):
-        return 0.0
-    return float(np.sqrt(np.mean([posterior.predictive_variance[unlabelled] for posterior in posteriors])))
+    return np.stack([posterior.predictive_variance[unlabelled] for posterior in posteriors], 1)
 
 
 def suggest(
