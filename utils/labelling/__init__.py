@@ -4,11 +4,13 @@ Modules, from low to high; a module imports only modules above it in this list:
 
     types         encoded clip, anchors, given labels, estimated labels
     process       the Gaussian process: parameters, covariances, state-space model
+    offsets       Gaussian distributions of the offsets of the sources of evidence
     gp            its posterior at the frames of one clip, for one axis
     outliers      rejection of outliers among the given labels
     mixture       two posteriors, with and without the evidence, weighted by how well they predict the given labels
     calibration   the fitted parameters of the sources of evidence, and calibration.json
     adaptation    fits sources that are not calibrated to the given labels
+    people        posteriors of all tracks of one person, whose given labels inform each other
     support       strategies: which frames of a clip are labelled
     fitting       fits a calibration
     anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged

@@ -31,7 +31,7 @@ from utils.labelling.calibration import (
     scaled_std,
 )
 from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import MixturePosterior, explanations
+from utils.labelling.mixture import ClipModel, MixturePosterior, explanations
 from utils.labelling.process import (
     EXACT_ERROR,
     EvidenceParameters,
@@ -383,8 +383,8 @@ def _held_out_errors(
     parameters: GPParameters, time_only: GPParameters, problem: _FitProblem
 ) -> tuple[np.ndarray, np.ndarray]:
     """Absolute errors and scaled standard deviations at the target frames, by the posterior that is used to label."""
-    every = explanations(parameters, time_only)
-    posterior = MixturePosterior.of_axis(every, problem.times, problem.evidence, problem.observations)
+    model = ClipModel.of_axis(explanations(parameters, time_only), problem.times, problem.evidence)
+    posterior = MixturePosterior(model, problem.observations)
     return np.abs(posterior.mean - problem.labels)[problem.targets], scaled_std(posterior)[problem.targets]
 
 

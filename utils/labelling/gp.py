@@ -3,11 +3,17 @@
 Each frame's state depends on the previous frame's state alone (`utils.labelling.process`), so the precision matrix of
 all states is banded. Its banded Cholesky factor gives the posterior mean, and together with the factor of the reversed
 matrix the posterior variance, at every frame.
+
+The offsets of the sources of evidence are not among these states. The posterior is first computed for offsets of 0,
+together with its response to other offsets; their distribution is then added, and can be replaced at little cost.
 """
+
+from copy import copy
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
+from utils.labelling.offsets import OffsetGaussian
 from utils.labelling.process import (
     EXACT_ERROR,
     PROCESS_STATES,
@@ -31,6 +37,7 @@ class GPPosterior:
         observations: the given labels.
         mean: (N,) posterior mean of f.
         variance: (N,) posterior variance of f.
+        offset_message: the likelihood of the offsets, given the evidence and the given labels.
         label_variance: (A,) error variances of the given labels.
         design: (N, S) observation matrix: f = design · state, with S states per frame.
     """
@@ -68,21 +75,25 @@ class GPPosterior:
             # The block of the joint precision matrix between the states and the offset of the source.
             couplings.append((noise_precision[:, None] * evidence_design).ravel())
             offset_information.append(value.sum())
-            offset_precision.append(one.offset**-2 + noise_precision.sum())
+            offset_precision.append(noise_precision.sum())
 
         label_precision = np.maximum(observations.errors, EXACT_ERROR) ** -2
         label_design = self.design[observations.indices]
         _add_observations(precision, blocks, observations.indices, label_design, label_precision)
         information[observations.indices] += (label_precision * observations.labels)[:, None] * label_design
+        self.observations, self.label_variance = observations, 1 / label_precision
 
         self._factor = cholesky_banded(precision, lower=True)
-        mean = self._add_offsets(couplings, np.array(offset_information), np.array(offset_precision), information)
-        self.mean = self._project(mean)[:, 0]
         covariances = _marginal_covariances(precision, self._factor, blocks)
-        self.variance = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
-        response = self._offset_response
-        self.variance += np.einsum("ne,ef,nf->n", response, self._offset_covariance, response)
-        self.observations, self.label_variance = observations, 1 / label_precision
+        self._variance_at_0 = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
+        self._eliminate_offsets(couplings, np.array(offset_precision), np.array(offset_information), information)
+        self._add_offsets(OffsetGaussian.independent(one.offset for one in parameters.evidence))
+
+    def given_offset_prior(self, prior: OffsetGaussian) -> "GPPosterior":
+        """The posterior by another prior distribution of the offsets, in time linear in the number of frames."""
+        posterior = copy(self)
+        posterior._add_offsets(prior)
+        return posterior
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Posterior covariance between frames.
@@ -94,12 +105,19 @@ class GPPosterior:
         Returns:
             (R, C) covariances of f.
         """
+        return self.covariance_at_0(columns, rows) + self.offset_part(columns, rows)
+
+    def covariance_at_0(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """The part of `covariance` that is left if the offsets are known."""
         unit_vectors = np.zeros((*self.design.shape, len(columns)))
         unit_vectors[columns, :, np.arange(len(columns))] = self.design[columns]
         covariance = self._project(self._solve(unit_vectors.reshape(-1, len(columns))))
-        response = self._offset_response
-        selected = slice(None) if rows is None else rows
-        return covariance[selected] + response[selected] @ self._offset_covariance @ response[columns].T
+        return covariance if rows is None else covariance[rows]
+
+    def offset_part(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """The part of `covariance` that is due to the offsets."""
+        response = self.offset_response
+        return response[slice(None) if rows is None else rows] @ self._offset_covariance @ response[columns].T
 
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
         """Leave-one-out prediction: mean (A,) and variance (A,) of f at each given label, from the other labels."""
@@ -108,38 +126,45 @@ class GPPosterior:
         mean = self.mean[self.observations.indices]
         return loo_variance * (mean / variance - precision * self.observations.labels), loo_variance
 
-    def _add_offsets(
+    def _eliminate_offsets(
         self,
         couplings: list[np.ndarray],
-        offset_information: np.ndarray,
         offset_precision: np.ndarray,
+        offset_information: np.ndarray,
         information: np.ndarray,
-    ) -> np.ndarray:
-        """Adds the offset of each source of evidence to the model, by a Schur complement.
+    ) -> None:
+        """Computes how f depends on the offset of each source of evidence, by a Schur complement.
 
         All evidence of a source depends on its offset, so a precision matrix with the offsets would not be banded.
-        Sets `_offset_covariance` (E, E), the posterior covariance of the offsets, and `_offset_response` (N, E), by how
-        much the posterior mean of f falls if an offset is 1 higher.
+        Sets `mean_at_0` (N,), the posterior mean of f if the offsets are 0; `offset_response` (N, E), by how much it
+        falls if an offset is 1 higher; and `offset_message`.
 
         Args:
             couplings: per source, (N·S,) block of the joint precision matrix between the states and the offset.
+            offset_precision: (E,) diagonal of the block of the offsets, without their prior.
             offset_information: (E,) information vector of the offsets.
-            offset_precision: (E,) diagonal of the block of the offsets.
             information: (N, S) information vector of the states.
-
-        Returns:
-            (N·S, 1) posterior mean of the states.
         """
-        without_offsets = self._solve(information.reshape(-1, 1))
+        mean = self._solve(information.reshape(-1, 1))
+        self.mean_at_0 = self._project(mean)[:, 0]
         if not couplings:
-            self._offset_covariance, self._offset_response = np.zeros((0, 0)), np.zeros((len(information), 0))
-            return without_offsets
+            self.offset_response = np.zeros((len(information), 0))
+            self.offset_message = OffsetGaussian.independent([])
+            return
         coupling = np.stack(couplings, 1)
         response = self._solve(coupling)
-        self._offset_covariance = np.linalg.inv(np.diag(offset_precision) - coupling.T @ response)
-        offsets = self._offset_covariance @ (offset_information[:, None] - coupling.T @ without_offsets)
-        self._offset_response = self._project(response)
-        return without_offsets - response @ offsets
+        self.offset_response = self._project(response)
+        self.offset_message = OffsetGaussian(
+            np.diag(offset_precision) - coupling.T @ response, offset_information - (coupling.T @ mean)[:, 0]
+        )
+
+    def _add_offsets(self, prior: OffsetGaussian) -> None:
+        """Sets `mean` and `variance`, given the prior distribution of the offsets."""
+        posterior = OffsetGaussian.product([prior, self.offset_message])
+        self._offset_covariance = np.linalg.inv(posterior.precision)
+        self.mean = self.mean_at_0 - self.offset_response @ (self._offset_covariance @ posterior.information)
+        response = self.offset_response
+        self.variance = self._variance_at_0 + np.einsum("ne,ef,nf->n", response, self._offset_covariance, response)
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
         return cho_solve_banded((self._factor, True), right_hand_sides)
