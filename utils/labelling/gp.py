@@ -9,6 +9,7 @@ together with its response to other offsets; their distribution is then added, a
 """
 
 from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
@@ -17,6 +18,7 @@ from utils.labelling.offsets import OffsetGaussian
 from utils.labelling.process import (
     EXACT_ERROR,
     PROCESS_STATES,
+    EvidenceParameters,
     GPParameters,
     activity,
     combined_evidence,
@@ -53,41 +55,22 @@ class GPPosterior:
             evidence: (N, E) evidence of the axis; NaN = the source has no value at this frame.
             observations: given labels at A of the frames.
         """
-        states = PROCESS_STATES + len(parameters.evidence)
-        self.design = np.zeros((len(times), states))
-        self.design[:, 0] = 1
-        self.design[:, 1] = _amplitude(parameters, times, evidence)
-        precision, blocks = _prior_precision(parameters, times)
-        # The information vector, (N, S), is the posterior precision times the posterior mean of the states. Each
-        # observation adds its design row times its precision times its value.
-        information = np.zeros((len(times), states))
-
-        everything, inflation = np.arange(len(times)), noise_inflation(times)
-        couplings, offset_information, offset_precision = [], [], []
-        for source, one in enumerate(parameters.evidence):
-            known = np.isfinite(evidence[:, source])
-            noise_precision = np.where(known, 1 / (one.observation_noise**2 * inflation), 0)
-            value = noise_precision * np.where(known, evidence[:, source] - one.bias, 0)
-            evidence_design = one.gain * self.design
-            evidence_design[:, PROCESS_STATES + source] = 1
-            _add_observations(precision, blocks, everything, evidence_design, noise_precision)
-            information += value[:, None] * evidence_design
-            # The block of the joint precision matrix between the states and the offset of the source.
-            couplings.append((noise_precision[:, None] * evidence_design).ravel())
-            offset_information.append(value.sum())
-            offset_precision.append(noise_precision.sum())
-
+        self.observations, self.design = observations, _design(parameters, times, evidence)
+        states = _States(parameters, times)
+        inflation = noise_inflation(times)
+        offsets = [
+            self._add_evidence(states, index, source, evidence[:, index], inflation)
+            for index, source in enumerate(parameters.evidence)
+        ]
         label_precision = np.maximum(observations.errors, EXACT_ERROR) ** -2
-        label_design = self.design[observations.indices]
-        _add_observations(precision, blocks, observations.indices, label_design, label_precision)
-        information[observations.indices] += (label_precision * observations.labels)[:, None] * label_design
-        self.observations, self.label_variance = observations, 1 / label_precision
+        states.observe(observations.indices, self.design[observations.indices], label_precision, observations.labels)
+        self.label_variance = 1 / label_precision
 
-        self._factor = cholesky_banded(precision, lower=True)
-        covariances = _marginal_covariances(precision, self._factor, blocks)
+        self._factor = cholesky_banded(states.band, lower=True)
+        covariances = _marginal_covariances(states.band, self._factor, states.blocks)
         self._variance_at_0 = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
-        self._eliminate_offsets(couplings, np.array(offset_precision), np.array(offset_information), information)
-        self._add_offsets(OffsetGaussian.independent(one.offset for one in parameters.evidence))
+        self._eliminate_offsets(offsets, states.information)
+        self._add_offsets(OffsetGaussian.independent(source.offset for source in parameters.evidence))
 
     def given_offset_prior(self, prior: OffsetGaussian) -> "GPPosterior":
         """The posterior by another prior distribution of the offsets, in time linear in the number of frames."""
@@ -126,13 +109,28 @@ class GPPosterior:
         mean = self.mean[self.observations.indices]
         return loo_variance * (mean / variance - precision * self.observations.labels), loo_variance
 
-    def _eliminate_offsets(
-        self,
-        couplings: list[np.ndarray],
-        offset_precision: np.ndarray,
-        offset_information: np.ndarray,
-        information: np.ndarray,
-    ) -> None:
+    def _add_evidence(
+        self, states: "_States", index: int, source: EvidenceParameters, values: np.ndarray, inflation: np.ndarray
+    ) -> "_Offset":
+        """Adds the evidence of a source to the states; returns what it says about the offset of the source.
+
+        Args:
+            states: the information so far.
+            index: index of the source, which is that of its error among the states.
+            source: its parameters.
+            values: (N,) its evidence; NaN = no value.
+            inflation: (N,) factor on the observation-noise variance.
+        """
+        known = np.isfinite(values)
+        precision = np.where(known, 1 / (source.observation_noise**2 * inflation), 0)
+        corrected = np.where(known, values - source.bias, 0)
+        design = source.gain * self.design
+        design[:, PROCESS_STATES + index] = 1
+        states.observe(np.arange(len(values)), design, precision, corrected)
+        coupling = (precision[:, None] * design).ravel()
+        return _Offset(coupling, (precision * corrected).sum(), precision.sum())
+
+    def _eliminate_offsets(self, offsets: "list[_Offset]", information: np.ndarray) -> None:
         """Computes how f depends on the offset of each source of evidence, by a Schur complement.
 
         All evidence of a source depends on its offset, so a precision matrix with the offsets would not be banded.
@@ -140,18 +138,17 @@ class GPPosterior:
         falls if an offset is 1 higher; and `offset_message`.
 
         Args:
-            couplings: per source, (N·S,) block of the joint precision matrix between the states and the offset.
-            offset_precision: (E,) diagonal of the block of the offsets, without their prior.
-            offset_information: (E,) information vector of the offsets.
+            offsets: of the E sources, without their prior.
             information: (N, S) information vector of the states.
         """
         mean = self._solve(information.reshape(-1, 1))
         self.mean_at_0 = self._project(mean)[:, 0]
-        if not couplings:
+        if not offsets:
             self.offset_response = np.zeros((len(information), 0))
             self.offset_message = OffsetGaussian.independent([])
             return
-        coupling = np.stack(couplings, 1)
+        couplings, offset_information, offset_precision = (np.array(values) for values in zip(*offsets, strict=True))
+        coupling = np.ascontiguousarray(couplings.T)
         response = self._solve(coupling)
         self.offset_response = self._project(response)
         self.offset_message = OffsetGaussian(
@@ -174,13 +171,59 @@ class GPPosterior:
         return np.einsum("nsc,ns->nc", states.reshape(*self.design.shape, states.shape[1]), self.design)
 
 
-def _amplitude(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """(N,) activity to the power of the exponent; 1 without evidence."""
-    if not parameters.evidence:
-        return np.ones(len(times))
-    combined = combined_evidence(parameters, times, evidence)
-    known = np.isfinite(evidence).any(1)
-    return activity(times, combined, known) ** parameters.process.activity_exponent
+class _Offset(NamedTuple):
+    """Information on the offset of a source of evidence.
+
+    Attributes:
+        coupling: (N·S,) block of the joint precision matrix between the states and the offset.
+        information: its entry of the information vector.
+        precision: its diagonal entry of the precision matrix.
+    """
+
+    coupling: np.ndarray
+    information: float
+    precision: float
+
+
+class _States:
+    """Gaussian of the states of all N frames, by its precision matrix and information vector.
+
+    It starts as the prior. Observations are then added.
+
+    Attributes:
+        band: (2·S, N·S) precision matrix, in the banded storage of SciPy.
+        blocks: (N, S, S) its diagonal blocks.
+        information: (N, S) precision matrix times mean.
+    """
+
+    def __init__(self, parameters: GPParameters, times: np.ndarray):
+        self.band, self.blocks = _prior_precision(parameters, times)
+        self.information = np.zeros(self.blocks.shape[:2])
+
+    def observe(self, indices: np.ndarray, design: np.ndarray, precision: np.ndarray, values: np.ndarray) -> None:
+        """Adds values (P,) of design (P, S) · state, with precisions (P,), at P frames (their indices)."""
+        self.information[indices] += (precision * values)[:, None] * design
+        added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
+        self.blocks[indices] += added
+        states = design.shape[1]
+        for row in range(states):
+            for column in range(row + 1):
+                diagonal = self.band[row - column, column::states]  # A view: adding to it changes `band`.
+                diagonal[indices] += added[:, row, column]
+
+
+def _design(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """(N, S) observation matrix of f: the Wiener component plus the amplitude times the Matérn component.
+
+    The amplitude is the activity to the power of the exponent; it is 1 without evidence.
+    """
+    design = np.zeros((len(times), PROCESS_STATES + len(parameters.evidence)))
+    design[:, :2] = 1
+    if parameters.evidence:
+        known = np.isfinite(evidence).any(1)
+        activities = activity(times, combined_evidence(parameters, times, evidence), known)
+        design[:, 1] = activities**parameters.process.activity_exponent
+    return design
 
 
 def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,19 +245,6 @@ def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.nd
         for column in range(states):
             band[states + row - column, column:-states:states] = -np.swapaxes(coupling, 1, 2)[:, row, column]
     return band, blocks
-
-
-def _add_observations(
-    band: np.ndarray, blocks: np.ndarray, indices: np.ndarray, design: np.ndarray, precision: np.ndarray
-) -> None:
-    """Adds observations of design (P, S) · state with precisions (P,) at P frames to `band` and `blocks`."""
-    added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
-    blocks[indices] += added
-    states = design.shape[1]
-    for row in range(states):
-        for column in range(row + 1):
-            diagonal = band[row - column, column::states]  # A view: adding to it changes `band`.
-            diagonal[indices] += added[:, row, column]
 
 
 def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:

@@ -32,11 +32,8 @@ class IncrementalClip:
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
         self.models = [
-            ClipModel(
-                every := one.explanations(clip.evidence[..., axis]),
-                [_posterior_factory(explanation, clip, axis) for explanation in every],
-            )
-            for axis, one in enumerate(calibration.axes)
+            _clip_model(axis.explanations(clip.evidence[..., column]), clip, column)
+            for column, axis in enumerate(calibration.axes)
         ]
 
     def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:
@@ -48,9 +45,12 @@ class IncrementalClip:
         return [MixturePosterior(model, observed) for model, observed in zip(self.models, observations, strict=True)]
 
 
-def _posterior_factory(explanation: Explanation, clip: EncodedClip, axis: int) -> PosteriorFactory:
-    evidence = clip.evidence[:, explanation.sources, axis]
-    return partial(ConditionedPosterior, UnlabelledPosterior(explanation.parameters, clip.times, evidence))
+def _clip_model(explanations: list[Explanation], clip: EncodedClip, axis: int) -> ClipModel:
+    factories: list[PosteriorFactory] = [
+        partial(ConditionedPosterior, UnlabelledPosterior(parameters, clip.times, clip.evidence[:, sources, axis]))
+        for _, parameters, sources in explanations
+    ]
+    return ClipModel(explanations, factories)
 
 
 class UnlabelledPosterior:

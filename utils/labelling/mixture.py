@@ -74,11 +74,11 @@ def explanations(
     sources = list(range(len(parameters.evidence)))
     if not sources:
         return [Explanation(1.0, time_only, [])]
-    alone = [parameters._replace(evidence=(one,)) for one in parameters.evidence] if len(sources) > 1 else []
+    alone = [parameters._replace(evidence=(source,)) for source in parameters.evidence] if len(sources) > 1 else []
     prior_alone = min(PRIOR_OF_ONE_SOURCE, (1 - time_only_prior) / (len(alone) + 1))
     return [
         Explanation(1 - time_only_prior - prior_alone * len(alone), parameters, sources),
-        *(Explanation(prior_alone, one, [source]) for source, one in enumerate(alone)),
+        *(Explanation(prior_alone, with_source, [index]) for index, with_source in enumerate(alone)),
         Explanation(time_only_prior, time_only, []),
     ]
 
