@@ -1,12 +1,14 @@
 """Labels the user's own videos from the frames that a person has labelled."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from datasets.people import people_table, unnamed_person
 from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
@@ -20,6 +22,7 @@ from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
 from utils.labelling.suggest import unlabelled_variances
 from utils.labelling.types import EncodedClip, Labels
+from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import (
@@ -31,21 +34,20 @@ from utils.videos.outputs import (
     video_table,
     write_affect_outputs,
 )
+from utils.videos.people import People, SharedTrack, TrackKey, shared_labels
 from utils.videos.records import VideoRecord, rows_of
 from utils.videos.support import (
-    NO_SUPPORT,
     ResolvedLabels,
     adapt_to_videos,
     anchors_for_track,
     encode_tracks,
-    estimate_errors,
-    read_support,
+    labels_with_errors,
     reader_of_sources,
 )
 
 log = logging.getLogger(__name__)
 
-AUDIT_NAME, AGREEMENT_NAME = "audit.csv", "agreement.csv"
+AUDIT_NAME, AGREEMENT_NAME, PEOPLE_NAME = "audit.csv", "agreement.csv", "people.csv"
 
 
 class LabellingRunner(VideoJobRunner):
@@ -58,18 +60,26 @@ class LabellingRunner(VideoJobRunner):
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
+        self.people: People | None = None
+        self.shared: dict[TrackKey, SharedTrack] = {}
+        if settings.people:
+            self.inputs.append(path_input("people", settings.people))
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Fits the sources of evidence that are not calibrated to all videos."""
-        names = self.sources.names
-        self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, names, self.label_settings)
+        """Fits the sources of evidence that are not calibrated to all videos; labels people of several tracks."""
+        settings = self.label_settings
+        self.people = People(settings.people, jobs) if settings.people else None
+        self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, self.sources.names, settings)
+        if self.people:
+            self.shared = shared_labels(self.labeller, self.people, self.reader, jobs, settings)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Labels one video from the labels in the file, or from ratings alone."""
-        if labels is None:
+        shared = {number: track for (path, number), track in self.shared.items() if path == face_video.video.path}
+        if labels is None and not shared:
             self._refuse_without_ratings(face_video)
         resolved, clips = self.labelled_clips(face_video, labels)
-        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
+        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule, shared)
         table = result.tables[self.support.rule]
         index = self.save_labels(face_video, table)
         index |= {"support": int(table["support"].sum()), "expected_error": result.expected_error}
@@ -79,20 +89,21 @@ class LabellingRunner(VideoJobRunner):
         agreement = pd.DataFrame()
         if len(resolved.labels):
             agreement = annotator_agreement(resolved.labels).assign(video=face_video.video.name)
-        tables = {AUDIT_NAME: rows_of(result.contradictions), AGREEMENT_NAME: rows_of(agreement)}
-        return VideoRecord(index, track_summaries(table, _describe), tables)
+        tables = {AUDIT_NAME: result.contradictions, AGREEMENT_NAME: agreement}
+        tables[PEOPLE_NAME] = self._people_table(face_video)
+        return VideoRecord(
+            index, track_summaries(table, _describe), {name: rows_of(table) for name, table in tables.items()}
+        )
 
     def labelled_clips(
         self, face_video: FaceVideo, labels: Path | None
     ) -> tuple[ResolvedLabels, dict[int, EncodedClip]]:
         """The labels of a video in the file, with their estimated errors, and its encoded tracks by number."""
-        resolved = read_support(labels, face_video, self.label_settings) if labels else NO_SUPPORT
         clips = encode_tracks(self.labeller, face_video)
-        if labels and self.support.annotator_error == "auto":
-            resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
-            for annotator, error in errors.items():
-                whose = f" of {annotator}" if annotator else ""
-                log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
+        resolved, errors = labels_with_errors(labels, face_video, clips, self.labeller, self.label_settings)
+        for annotator, error in errors.items():
+            whose = f" of {annotator}" if annotator else ""
+            log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
         return resolved, clips
 
     def _refuse_without_ratings(self, face_video: FaceVideo) -> None:
@@ -119,6 +130,12 @@ class LabellingRunner(VideoJobRunner):
         ]
         return "\n".join([*parts, f"{summary_table(self.records.tracks)}\n"])
 
+    def _people_table(self, face_video: FaceVideo) -> pd.DataFrame:
+        """The rows of people.csv for a video; a track that nobody has named shows a person of its own."""
+        name = face_video.video.name
+        people = {track.number: unnamed_person(name, track.number) for track in face_video.tracks}
+        return people_table(name, people | (self.people.of_tracks(face_video) if self.people else {}), face_video.faces)
+
 
 class VideoLabels(NamedTuple):
     """The labels of one video.
@@ -136,7 +153,12 @@ class VideoLabels(NamedTuple):
 
 
 def label_video(
-    labeller: Labeller, face_video: FaceVideo, clips: dict[int, EncodedClip], resolved: ResolvedLabels, rule: str
+    labeller: Labeller,
+    face_video: FaceVideo,
+    clips: dict[int, EncodedClip],
+    resolved: ResolvedLabels,
+    rule: str,
+    shared: Mapping[int, SharedTrack],
 ) -> VideoLabels:
     """Labels the chosen tracks of a video by one anchor rule and by the baselines, and audits their support labels.
 
@@ -148,13 +170,17 @@ def label_video(
         clips: its tracks, as `encode_tracks` returns them.
         resolved: its support labels.
         rule: one of `anchors.RULES`.
+        shared: number of a track → its estimates by this rule, for tracks that share the labels of a person.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     contradictions, variances = [], []
     for track in face_video.tracks:
         clip = clips[track.number]
         anchors = anchors_for_track(track, face_video, resolved.means) if len(resolved.means) else None
-        if rule == FUSED:
+        if track.number in shared:
+            labels = {rule: shared[track.number].labels}
+            variances.append(shared[track.number].variances)
+        elif rule == FUSED:
             posteriors = labeller.posteriors(clip, anchors)
             labels = {rule: labeller.fused_labels(posteriors, anchors)}
             variances.append(unlabelled_variances(posteriors))
