@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
-from utils.labelling.archive import ArchiveSuggester, PersonOffset
+from utils.labelling.archive import ArchiveSuggester
+from utils.labelling.offsets import PersonOffset
 from utils.labelling.suggest import suggest
 from utils.labelling.types import NO_LABELS
 

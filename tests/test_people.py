@@ -9,7 +9,7 @@ from simulated_clips import PARAMETERS
 from utils.labelling.calibration import DEFAULT_CALIBRATION, AxisCalibration, Calibration
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.offsets import OffsetGaussian
-from utils.labelling.people import person_posteriors
+from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.process import (
     LEVEL_STD,
     EvidenceParameters,
@@ -37,6 +37,12 @@ def rng():
 
 def dense_posteriors(parameters, clips, observations):
     """Mean and covariance of f of each track, from the covariance matrix of all frames of all tracks."""
+    mean, covariance, parts = dense_posterior(parameters, clips, observations)
+    return [(mean[part], covariance[part, part]) for part in parts]
+
+
+def dense_posterior(parameters, clips, observations):
+    """Mean and covariance of f at all frames of all tracks, and the slice of each track."""
     process, evidence = parameters.process, parameters.evidence
     label_blocks, error_blocks = [], [[] for _ in evidence]
     for clip in clips:
@@ -67,7 +73,7 @@ def dense_posteriors(parameters, clips, observations):
     mean = cross @ np.linalg.solve(joint, np.concatenate(targets))
     covariance = label - cross @ np.linalg.solve(joint, cross.T)
     parts = [slice(start, stop) for start, stop in zip(starts[:-1], starts[1:], strict=True)]
-    return [(mean[part], covariance[part, part]) for part in parts]
+    return mean, covariance, parts
 
 
 def draw_person(rng, parameters, labelled=LABELLED):
@@ -103,6 +109,26 @@ def test_shared_posteriors_equal_the_dense_posterior_of_all_tracks(rng, paramete
         scale = posterior.variance_scale  # of tracks with several labels
         np.testing.assert_allclose(posterior.variance / scale, np.diag(covariance), atol=1e-7)
         np.testing.assert_allclose(posterior.covariance(np.array([0, 7])) / scale, covariance[:, [0, 7]], atol=1e-6)
+
+
+@pytest.mark.parametrize("parameters", [ONE_SOURCE, TWO_SOURCES])
+@pytest.mark.parametrize("labelled", [([3], [], [11], [0, 24]), ([],) * 4])
+@pytest.mark.parametrize("incremental", [False, True])
+def test_offsets_give_the_covariance_between_tracks(rng, parameters, labelled, incremental):
+    clips, observations = draw_person(rng, parameters, labelled)
+    calibration = calibration_of(parameters)
+    models = models_of(calibration, clips)
+    if incremental:
+        models = [IncrementalClip(clip, calibration).models for clip in clips]
+    posteriors = person_posteriors(calibration, models, observations)
+    offset, _ = person_offsets(calibration, models, observations, posteriors)
+    _, covariance, parts = dense_posterior(parameters, clips, [axes[0] for axes in observations])
+    stds = [np.sqrt(by_axis[0].variance_scale) for by_axis in posteriors]
+    for number, part in enumerate(parts):
+        for other, other_part in enumerate(parts[:number]):
+            between = offset.covariances[number] @ np.linalg.solve(offset.variance, offset.covariances[other].T)
+            expected = stds[number] * stds[other] * covariance[part, other_part]
+            np.testing.assert_allclose(between, expected, atol=1e-6)
 
 
 def test_single_track_is_labelled_as_without_sharing(rng):

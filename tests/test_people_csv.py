@@ -38,7 +38,7 @@ def people_file(folder, rows, header="video,track,person"):
 
 def test_a_person_is_labelled_from_the_labels_in_another_video(quick, archive, alone, tmp_path):
     folder, _ = label(*quick, "--video", archive, "--people", people_file(tmp_path, ["a,0,Ada", "b,,Ada"]))
-    table = pd.read_csv(folder / "labels.csv").set_index("video")
+    table = pd.concat(pd.read_csv(folder / "labels" / f"{name}.csv") for name in "ab").set_index("video")
     widths = table["valence_high"] - table["valence_low"]
     assert table.loc["a", "support"].sum() == 3 and not table.loc["b", "support"].any()
     assert (table.loc["b", ["valence", "arousal"]].abs() <= 1).all(axis=None) and (widths["b"] > 0).all()
@@ -46,7 +46,8 @@ def test_a_person_is_labelled_from_the_labels_in_another_video(quick, archive, a
     written = pd.read_csv(folder / "people.csv")
     assert written["person"].tolist() == ["Ada", "Ada"] and written["track"].tolist() == [0, 0]
     again, _ = label(*quick, "--video", archive, "--people", folder / "people.csv")
-    assert (again / "labels.csv").read_bytes() == (folder / "labels.csv").read_bytes()
+    assert (again / "labels" / "b.csv").read_bytes() == (folder / "labels" / "b.csv").read_bytes()
+    assert 0 < pd.read_csv(folder / "index.csv")["expected_error"].max() < 1
 
 
 def test_every_track_is_another_person_by_default(quick, archive, alone, tmp_path):

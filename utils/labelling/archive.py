@@ -18,21 +18,10 @@ import numpy as np
 
 from utils.labelling.covariances import AxisCovariance, axis_covariances, candidate_frames
 from utils.labelling.mixture import LARGEST_VARIANCE, MixturePosterior
+from utils.labelling.offsets import PersonOffset
 
 CANDIDATES = 96  # Up to this many evenly spaced frames of a track may be suggested.
 EVALUATION_POINTS = 256  # The variances of a track are summed over up to this many evenly spaced frames.
-
-
-class PersonOffset(NamedTuple):
-    """What is known about the offset that the evidence has in all tracks of a person, on one axis.
-
-    Attributes:
-        variance: (E, E) posterior covariance of the offsets of the E sources of evidence, V above.
-        covariances: for each track, (N, E) posterior covariances of f at its N frames with the offsets, c above.
-    """
-
-    variance: np.ndarray
-    covariances: Sequence[np.ndarray]
 
 
 class ArchiveSuggestion(NamedTuple):
@@ -71,8 +60,8 @@ class ArchiveSuggester:
             person: name of the person. A track whose person is not known is a person of its own.
             tracks: name of each track → its posteriors of valence and arousal, given the labels so far.
             label_errors: standard deviations of the errors in a label of valence and of arousal.
-            offsets: of valence and arousal, with the tracks in the same order; empty: a label does not inform other
-                tracks.
+            offsets: of valence and arousal, with the tracks in the same order, from `people.person_offsets`; empty: a
+                label does not inform other tracks.
         """
         self._people[person] = _Person(tracks, label_errors, offsets)
 

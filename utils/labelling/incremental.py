@@ -165,6 +165,16 @@ class ConditionedPosterior:
         precision, information = response.T @ solved[:, :-1], response.T @ solved[:, -1]
         return OffsetGaussian.product([posterior.offset_message, OffsetGaussian(precision, information)])
 
+    @property
+    def offset_response(self) -> np.ndarray:
+        """(N, E) by how much the mean of f falls if an offset is 1 higher, as of `GPPosterior.offset_response`."""
+        response, indices = self._unlabelled.posterior.offset_response, self._observations.indices
+        if not self._is_labelled:
+            return response
+        columns = self._unlabelled.covariance_at_0(indices)
+        observed = columns[indices] + np.diag(self._label_variance)
+        return response - columns @ cho_solve(cho_factor(observed, lower=True), response[indices])
+
     def given_offset_prior(self, prior: OffsetGaussian) -> "ConditionedPosterior":
         """The posterior by another prior distribution of the offsets."""
         return ConditionedPosterior(self._unlabelled.given_offset_prior(prior), self._observations)

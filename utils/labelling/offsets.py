@@ -5,7 +5,7 @@ factor, the message of the track, whose precision is singular as long as nothing
 combine tracks (`utils.labelling.people`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,3 +56,15 @@ class OffsetGaussian(NamedTuple):
         precision, information = np.zeros((count, count)), np.zeros(count)
         precision[np.ix_(sources, sources)], information[sources] = self.precision, self.information
         return OffsetGaussian(precision, information)
+
+
+class PersonOffset(NamedTuple):
+    """The offset of a person in all tracks of the person, on one axis, given all evidence and labels.
+
+    Attributes:
+        variance: (E, E) posterior covariance of the offsets of the E sources of evidence.
+        covariances: for each track, (N, E) posterior covariances of f at its N frames with the offsets.
+    """
+
+    variance: np.ndarray
+    covariances: Sequence[np.ndarray]

@@ -26,7 +26,7 @@ import numpy as np
 
 from utils.labelling.calibration import AxisCalibration, Calibration
 from utils.labelling.mixture import ClipModel, MixturePosterior, Posterior, PosteriorFactory
-from utils.labelling.offsets import OffsetGaussian
+from utils.labelling.offsets import OffsetGaussian, PersonOffset
 from utils.labelling.types import LabelObservations
 
 
@@ -50,17 +50,12 @@ def _share_offset(
     calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
 ) -> list[MixturePosterior]:
     """The posteriors of one axis of each track."""
-    evidence = calibration.parameters.evidence
-    shot_variances = np.array([one.shot_offset**2 for one in evidence])
-    alone = [model.factories[0](observed) for model, observed in zip(models, observations, strict=True)]
-    messages = [
-        posterior.offset_message.among(model.explanations[0].sources, len(evidence)).with_noise(shot_variances)
-        for model, posterior in zip(models, alone, strict=True)
-    ]
-    prior = OffsetGaussian.independent(one.offset for one in evidence)
+    variances = _shot_variances(calibration)
+    alone, messages = _messages(calibration, models, observations)
+    prior = _offset_prior(calibration)
     posteriors = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
-        others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(shot_variances)
+        others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
         factories: list[PosteriorFactory] = [
             partial(_posterior, factory, others.of_sources(explanation.sources))
             for explanation, factory in zip(model.explanations, model.factories, strict=True)
@@ -70,6 +65,74 @@ def _share_offset(
         factories[0] = partial(_known_posterior, observed, known, factories[0])
         posteriors.append(MixturePosterior(model._replace(factories=factories), observed))
     return posteriors
+
+
+def _messages(
+    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+) -> tuple[list[Posterior], list[OffsetGaussian]]:
+    """The posterior of each track alone, by all evidence, and its message about the offset of the person."""
+    variances = _shot_variances(calibration)
+    alone = [model.factories[0](observed) for model, observed in zip(models, observations, strict=True)]
+    messages = [
+        posterior.offset_message.among(model.explanations[0].sources, len(variances)).with_noise(variances)
+        for model, posterior in zip(models, alone, strict=True)
+    ]
+    return alone, messages
+
+
+def _shot_variances(calibration: AxisCalibration) -> np.ndarray:
+    """(E,) variance of the shot's offset of each source."""
+    return np.array([source.shot_offset**2 for source in calibration.parameters.evidence])
+
+
+def _offset_prior(calibration: AxisCalibration) -> OffsetGaussian:
+    """Prior distribution of the person's offsets."""
+    return OffsetGaussian.independent(source.offset for source in calibration.parameters.evidence)
+
+
+def person_offsets(
+    calibration: Calibration,
+    models: Sequence[Sequence[ClipModel]],
+    observations: Sequence[Sequence[LabelObservations]],
+    posteriors: Sequence[Sequence[MixturePosterior]],
+) -> list[PersonOffset]:
+    """The offsets of a person on both axes, by which a label in one track informs the others.
+
+    Args:
+        calibration: as for `person_posteriors`.
+        models: as for `person_posteriors`.
+        observations: as for `person_posteriors`.
+        posteriors: what `person_posteriors` returned.
+    """
+    by_axis = (zip(*by_track, strict=True) for by_track in (models, observations, posteriors))
+    return [_person_offset(*axis) for axis in zip(calibration.axes, *by_axis, strict=True)]
+
+
+def _person_offset(
+    calibration: AxisCalibration,
+    models: Sequence[ClipModel],
+    observations: Sequence[LabelObservations],
+    posteriors: Sequence[MixturePosterior],
+) -> PersonOffset:
+    """The offset of a person on one axis.
+
+    Only the posterior of a track that follows all evidence depends on it, so its covariance with f is scaled by the
+    weight of this posterior. The variance scale of the track is a scale of f.
+    """
+    alone, messages = _messages(calibration, models, observations)
+    shot = np.diag(_shot_variances(calibration))
+    everything = OffsetGaussian.product([_offset_prior(calibration), *messages])
+    covariances = []
+    for model, posterior, message, mixture in zip(models, alone, messages, posteriors, strict=True):
+        sources = model.explanations[0].sources
+        from_others = np.linalg.inv(everything.precision - message.precision)
+        prior = from_others + shot  # of the offset of the track
+        track_message = posterior.offset_message.among(sources, len(shot)).precision
+        # cov(offset of the person, offset of the track) = gain · var(offset of the track)
+        with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + track_message))
+        scale = mixture.weights[0] * np.sqrt(mixture.variance_scale)
+        covariances.append(-scale * posterior.offset_response @ with_track[:, sources].T)
+    return PersonOffset(np.linalg.inv(everything.precision), covariances)
 
 
 def _posterior(factory: PosteriorFactory, prior: OffsetGaussian, observations: LabelObservations) -> Posterior:

@@ -34,6 +34,7 @@ class VideoRecords:
 
     Attributes:
         path: the file; None: the records are not saved, and a run starts from the beginning.
+        seconds: length of all videos.
     """
 
     def __init__(self, path: Path | None):
@@ -45,6 +46,7 @@ class VideoRecords:
             # If the machine stopped while a line was written, the last line is only a part, without a line end.
             write_text(path, "".join(line + "\n" for line in lines[:-1]))
             self._by_video = dict(map(_parse, lines[:-1]))
+        self.seconds = sum(map(_seconds, self._by_video.values()))
 
     def __contains__(self, video: Path) -> bool:
         return video.name in self._by_video
@@ -56,7 +58,9 @@ class VideoRecords:
         """Adds a record, of a video whose files are all written."""
         line = json.dumps({"video": video.name, **record._asdict()}, default=_plain)
         # What is kept in memory is what would be read again, so that an interrupted run ends with the same tables.
-        self._by_video |= [_parse(line)]
+        name, record = _parse(line)
+        self._by_video[name] = record
+        self.seconds += _seconds(record)
         if self.path:
             append_line(self.path, line)
 
@@ -69,11 +73,6 @@ class VideoRecords:
     def tracks(self) -> list[dict[str, Any]]:
         """The rows of the printed summary."""
         return [row for record in self._by_video.values() for row in record.tracks]
-
-    @property
-    def seconds(self) -> float:
-        """Length of all videos in seconds."""
-        return sum(record.index_row.get("seconds", 0.0) for record in self._by_video.values())
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -94,6 +93,10 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _parse(line: str) -> tuple[str, VideoRecord]:
     content = json.loads(line)
     return content.pop("video"), VideoRecord(**content)
+
+
+def _seconds(record: VideoRecord) -> float:
+    return record.index_row.get("seconds", 0.0)
 
 
 def _plain(value: Any) -> Any:
