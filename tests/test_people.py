@@ -53,8 +53,10 @@ def dense_posterior(parameters, clips, observations):
         amplitude = activity(times, combined_evidence(parameters, times, values), known) ** process.activity_exponent
         matern = process.matern**2 * np.outer(amplitude, amplitude) * (1 + rate) * np.exp(-rate)
         label_blocks.append(LEVEL_STD**2 + process.wiener**2 * earlier + matern)
-        for one, blocks in zip(evidence, error_blocks, strict=True):
-            noise = one.observation_noise**2 * np.diag(noise_inflation(times))
+        for index, (one, blocks) in enumerate(zip(evidence, error_blocks, strict=True)):
+            inflation, given = np.zeros(len(times)), np.isfinite(values[:, index])
+            inflation[given] = noise_inflation(times[given])
+            noise = one.observation_noise**2 * np.diag(inflation)
             blocks.append(one.ou**2 * np.exp(-distance / one.ou_seconds) + one.shot_offset**2 + noise)
     label = block_diag(*label_blocks)
     starts = np.cumsum([0, *(len(clip.times) for clip in clips)])
