@@ -16,7 +16,9 @@ from utils.labelling.calibration import (
     ForeignOffset,
     IntervalWidths,
     read_calibration,
+    read_calibration_of_sources,
     save_calibration,
+    save_calibration_of_sources,
     scaled_std,
 )
 from utils.labelling.fit_problems import CalibrationClip, simulate_support
@@ -115,7 +117,9 @@ def calibration():
     widths = IntervalWidths((0.1, 0.2), (1.6, 1.5)), IntervalWidths((0.1,), (1.7,))
     return Calibration(
         AxisCalibration(PARAMETERS, time_only, ForeignOffset(0.2, 0.3), widths[0]),
-        AxisCalibration(PARAMETERS._replace(evidence=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1]),
+        AxisCalibration(
+            PARAMETERS._replace(evidence=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1], 0.3
+        ),
         clips=9,
         fitted_on="demo",
     )
@@ -133,6 +137,19 @@ def test_calibration_is_read_with_the_weights_that_it_was_fitted_for(checkpoint,
         read_calibration(checkpoint)
     checkpoint.write_bytes(b"other weights")
     assert read_calibration(checkpoint) is None
+
+
+def test_calibration_of_several_sources_is_read_from_its_file(tmp_path, calibration):
+    path = tmp_path / "calibration_of_two.json"
+    assert read_calibration_of_sources(path) is None
+    save_calibration_of_sources(path, calibration, ["mtclar", "tool"])
+    assert read_calibration_of_sources(path) == calibration
+    content = json.loads(path.read_text())
+    assert content["sources"] == ["mtclar", "tool"]
+    content["valence"]["time_only_prior"] = 2
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="calibration_of_two.json.*between 0 and 1"):
+        read_calibration_of_sources(path)
 
 
 def test_calibration_of_another_format_is_not_read(checkpoint, calibration):

@@ -1,18 +1,23 @@
 """Evidence besides MT-CLAR's, from end to end: EmoNet and tables for videos; what is refused."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from clips import face_images, write_video
-from conftest import finished, labels_file, run_script
+from conftest import finished, label, labels_file, run_script
 from published import emonet_state
 
+from datasets.afewva import read_afewva
 from datasets.demo.traces import label_trace
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
+from utils.labelling import calibrate
 from utils.labelling.sources import load_estimators
 
 ROWS = "frame,valence,arousal\n0,0.1,-0.2\n3,-0.4,0.1\n6,0.2,0.3\n9,0.3,0.1\n"
@@ -50,7 +55,31 @@ def test_video_is_labelled_by_a_table_and_the_log_says_what_was_fitted(argv, tmp
     assert pd.read_csv(folder / "labels.csv")["valence"].notna().all()
     assert "evidence tool: not calibrated; it is fitted to the given labels" in caplog.text
     assert "evidence tool: fitted to the labels of 1 clips: valence gain" in caplog.text
+    adapted = json.loads((folder / "calibration.json").read_text())
+    assert adapted["sources"] == adapted["fitted_to_given_labels"] == ["tool"] and adapted["raters"] == {}
+    (fitted,) = adapted["valence"]["parameters"]["evidence"]
+    assert f"valence gain {fitted['gain']:.2f}, bias {fitted['bias']:+.2f}" in caplog.text
+    assert 0 < adapted["valence"]["time_only_prior"] < 1
     finished("fsl_mtclar.py", *argv, str(tmp_path / "tool.csv"), "--suggest", "2")
+
+
+def test_calibration_of_several_sources_is_kept_until_one_of_them_changes(quick, tiny_demo, tmp_path, monkeypatch):
+    for name, value in (("SHORTEST_CLIP", 5), ("FEWEST_LABELS", 2), ("FEWEST_CLIPS", 1)):
+        monkeypatch.setattr(calibrate, name, value)
+    tool = tmp_path / "tool.csv"
+    estimates = read_afewva(tiny_demo)[["clip", "frame", "valence", "arousal"]]
+    estimates["valence"] = 0.8 * estimates["valence"] + 0.1
+    estimates.to_csv(tool, index=False)
+    argv = [*quick, "--evidence", f"mtclar,{tool}"]
+    manifests = [json.loads((label(*argv)[0] / "manifest.json").read_text()) for _ in range(2)]
+    folder = Path(quick[1]).parent
+    (kept,) = folder.glob("calibration_*.json")
+    assert json.loads(kept.read_text())["sources"] == ["mtclar", "tool"]
+    assert manifests[0]["inputs"] == manifests[1]["inputs"]
+    assert manifests[0]["outputs"]["labels.csv"] == manifests[1]["outputs"]["labels.csv"]
+    estimates.assign(arousal=estimates["arousal"] + 0.1).to_csv(tool, index=False)
+    label(*argv)
+    assert len(list(folder.glob("calibration_*.json"))) == 2
 
 
 def test_unusable_sources_are_refused(argv, tmp_path, demo_run):

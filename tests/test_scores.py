@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from utils.labelling.report import missing_estimates
 from utils.labelling.scores import score_methods
 
 
@@ -33,6 +34,16 @@ def test_frames_without_a_true_label_are_not_scored():
     scores = score_methods({"m": table}, False).set_index("average")
     assert scores["frames"].tolist() == [2, 2]
     assert scores.loc["pooled", "valence_RMSE"] == pytest.approx(np.sqrt(0.01 / 2))
+
+
+def test_frames_without_an_estimate_are_not_scored():
+    columns = {"valence": [0.1, np.nan, 0.9], "valence_true": [0.2, 0.5, 0.9]}
+    columns |= {name.replace("valence", "arousal"): values for name, values in columns.items()}
+    table = pd.DataFrame({"clip": list("aab"), "support": False} | columns)
+    tables = {"tool": table, "linear": table.fillna(0.5)}
+    scores = score_methods(tables, False)
+    assert scores.set_index("average").loc["pooled", "frames"].tolist() == [2, 3]
+    assert missing_estimates(scores) == ["\ntool: scored on the 2 of 3 frames that it has estimates for"]
 
 
 def test_clip_of_support_frames_alone_has_no_scores():
