@@ -260,9 +260,9 @@ def measure_training(_: list[str]) -> list[Row]:
     (plain, plain_memory), rows = measure_alone(training, "plain"), []
     for method in ("sampled", "all"):
         speed, memory = measure_alone(training, method)
-        name = f"training, {method}: pairs a second"
+        name = f"training, landmark network frozen, {method} pairs: pairs a second"
         rows.append(Row(name, f"{plain:.2f}", f"{speed:.1f}", times(speed, plain)))
-    return [*rows, memory_row("training, all: peak memory", plain_memory, memory)]
+    return [*rows, memory_row("training, landmark network frozen, all pairs: peak memory", plain_memory, memory)]
 
 
 # Scale ------------------------------------------------------------------------------------------------------------
