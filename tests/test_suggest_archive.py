@@ -56,11 +56,9 @@ def test_a_label_of_a_person_serves_all_videos_of_the_person(quick, archive, tmp
 
 
 def test_an_archive_without_a_frame_to_label_is_refused(quick, clip, tmp_path):
-    rows = [f"{frame},0.1,-0.1" for frame in range(40)]
+    rows = [f"{frame},0.1,-0.1" for frame in range(48)]  # the other frames show no face
     for name in "ab":
         shutil.copy(clip, tmp_path / f"{name}.mp4")
-        frames = pd.read_csv(labels_file(tmp_path / "every.csv", "\n".join(["frame,valence,arousal", *rows])))
-        frames.to_csv(tmp_path / f"{name}_labels.csv", index=False)
-    (tmp_path / "every.csv").unlink()
+        labels_file(tmp_path / f"{name}_labels.csv", "\n".join(["frame,valence,arousal", *rows]) + "\n")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path, "--suggest", 2]))
-    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "nothing left to suggest" in done.stderr and "Traceback" not in done.stderr

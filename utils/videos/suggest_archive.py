@@ -89,7 +89,7 @@ class ArchiveSuggestionRunner(SuggestionRunner):
         text = self.suggestion_table(pd.concat(self.tables).sort_values("order"))
         return (
             f"frames whose labels are expected to help most, over all videos\n\n{text}\n\n"
-            "Fill in the labels in *_labels.csv and pass the run folder as --labels.\n"
+            "Fill in the labels in *_labels.csv and pass their folder as --labels.\n"
         )
 
     def _add_person(self, person: str) -> None:
