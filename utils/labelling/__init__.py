@@ -38,7 +38,9 @@ labeller, calibration, mixture, gp and process.
     anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged
     rated_parts   what the ratings of a clip are compared with, to fit them
     rater         fits continuous ratings: the lag of each rater, and the parameters of the ratings
-    suggest       which frames to label next
+    covariances   covariances of candidate frames, which suggestions update label by label
+    suggest       which frames of a clip to label next
+    archive       which frame to label next over all clips of an archive
     check         which frames to draw to check the estimated labels, and a bound of their error
     audit         given labels that the other given labels of the clip contradict
     label_noise   standard deviation of a person's labels, estimated from the labels
