@@ -51,6 +51,7 @@ labeller, calibration, mixture, gp and process.
     sources       the sources of evidence: networks, tables and raters
     clips         reads and encodes the clips of a data set
     foreign       fits the constant error of evidence that comes from anchors of other people
+    shots         fits the part of the evidence's constant error that differs between the clips of one person
     calibrate     fits a calibration on labelled clips
     dataset_calibration  reads the calibration for a data set, or fits it on the validation clips
     labellers     builds the labeller of a data set or of videos, by the calibrations of its sources

@@ -14,6 +14,7 @@ from utils.labelling.fit_problems import CalibrationClip
 from utils.labelling.fitting import fit_calibration
 from utils.labelling.foreign import fit_foreign_offsets
 from utils.labelling.labeller import Labeller
+from utils.labelling.shots import fit_shot_offsets
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def calibrate(labeller: Labeller, clips: list[DatasetClip], relative: tuple[bool
     fitted = fit_calibration(
         [CalibrationClip(clip.encoded.times, clip.encoded.evidence, clip.labels) for clip in clips], relative
     )
+    fitted = fit_shot_offsets(labeller, fitted, clips)
     if labeller.model is None:
         return fitted
     offsets = zip(fitted.axes, fit_foreign_offsets(labeller, clips), strict=True)
