@@ -116,13 +116,16 @@ def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSet
     from datasets.video.jobs import find_jobs
     from utils.videos.check_video import CheckDrawRunner, CheckRunner
     from utils.videos.label_video import LabellingRunner
+    from utils.videos.suggest_archive import ArchiveSuggestionRunner
     from utils.videos.suggest_video import SuggestionRunner
 
     # Suggestions need no labels; ratings, or labels of the same person in other videos, can replace them.
     jobs = find_jobs(
         video, settings.labels, labels_required=not (settings.suggest or settings.ratings or settings.people)
     )
-    runner: type[LabellingRunner | SuggestionRunner] = SuggestionRunner if settings.suggest else LabellingRunner
+    runner: type[LabellingRunner | SuggestionRunner] = LabellingRunner
+    if settings.suggest:
+        runner = ArchiveSuggestionRunner if len(jobs) > 1 or settings.people else SuggestionRunner
     if settings.check:
         runner = CheckDrawRunner if settings.check_count else CheckRunner
     runner(sources, settings, runtime).run(jobs)

@@ -5,7 +5,6 @@ import io
 import resource
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
@@ -55,16 +54,16 @@ class SimulatedReader:
     back_ends_used: frozenset[str] = frozenset()
 
     def read(self, path: Path) -> FaceVideo:
-        rng = np.random.default_rng(int(path.stem))
         frames = np.arange(COST_FRAMES)
         faces = pd.DataFrame({"track": 0, "frame": frames, "time": frames / FRAME_RATE, "score": 0.9})
-        faces[list(BOX)] = rng.uniform(0, 100, (len(frames), len(BOX)))
-        track = Track(0, faces, torch.empty(len(frames), 0), simulated_evidence(rng, len(frames)))
+        faces[list(BOX)] = np.random.default_rng(0).uniform(0, 100, (len(frames), len(BOX)))
+        track = Track(0, faces, torch.empty(len(frames), 0), simulated_evidence(int(path.stem), len(frames)))
         return FaceVideo(SimulatedVideo(path), faces, [track])  # type: ignore[arg-type]
 
 
-def simulated_evidence(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """(N, 1, 2) evidence: a random walk in [-1, 1], and noise."""
+def simulated_evidence(number: int, frames: int) -> np.ndarray:
+    """(N, 1, 2) evidence of a video, given its number: a random walk in [-0.5, 0.5], and noise."""
+    rng = np.random.default_rng(number)
     walk = np.sin(np.cumsum(rng.normal(0, 0.06, (frames, 2)), 0) + rng.uniform(-3, 3, 2))
     return (0.5 * walk + rng.normal(0, 0.1, walk.shape))[:, None]
 
@@ -73,7 +72,7 @@ class MeasuredRunner(LabellingRunner):
     """Labels simulated videos, and notes when each is begun.
 
     Attributes:
-        starts: seconds at the beginning of each video.
+        starts: seconds at the beginning of each video, of the clock and of this process's CPU time.
         peaks: peak memory of the process in bytes at the same moments.
     """
 
@@ -82,14 +81,14 @@ class MeasuredRunner(LabellingRunner):
         self.label_settings, self.support = settings, settings.support_set
         self.labeller = Labeller(None, runtime)
         self.people, self.shared = None, {}
-        self.starts: list[float] = []
+        self.starts: list[tuple[float, float]] = []
         self.peaks: list[int] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:
         """Needs no fit: the evidence has the default calibration."""
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        self.starts.append(time.perf_counter())
+        self.starts.append((time.perf_counter(), time.process_time()))
         self.peaks.append(peak_memory())
         return super().process_video(face_video, labels)
 
@@ -108,14 +107,15 @@ def measure_cost(videos: int) -> pd.DataFrame:
             runner.run(jobs)
         index = next(Path(folder).glob("runs/*/*/index.csv"))
         assert len(pd.read_csv(index)) == videos
-    seconds = np.diff(runner.starts)
+    seconds = np.diff(np.array(runner.starts), axis=0)
     rows = []
     for first in (9, (videos - COST_WINDOW) // 2, videos - COST_WINDOW - 1):
         window = slice(first, first + COST_WINDOW)
         rows.append(
             {
                 "videos": f"{first + 1} to {first + COST_WINDOW}",
-                "ms per video": 1000 * np.median(seconds[window]),
+                "ms per video": 1000 * np.median(seconds[window, 0]),
+                "CPU ms per video": 1000 * np.median(seconds[window, 1]),
                 "peak MB": runner.peaks[first + COST_WINDOW] / 1e6,
             }
         )
@@ -126,7 +126,8 @@ def simulated_job(folder: Path, number: int) -> VideoJob:
     """Writes the labels of a simulated video, and a file in place of the video."""
     video, labels = folder / f"{number:04d}.mp4", folder / f"{number:04d}_labels.csv"
     video.write_text(str(number))
-    rows = [f"{frame},0.1,-0.1" for frame in range(100, COST_FRAMES, 300)]
+    evidence = simulated_evidence(number, COST_FRAMES)[:, 0].clip(-1, 1)
+    rows = ["{},{:.2f},{:.2f}".format(frame, *evidence[frame]) for frame in range(100, COST_FRAMES, 300)]
     labels.write_text("\n".join(["frame,valence,arousal", *rows]) + "\n")
     return VideoJob(video, labels)
 
@@ -138,25 +139,15 @@ def measure_next(people: int) -> dict[str, float]:
         people: number of people, who have equally many of the tracks each.
     """
     rng = np.random.default_rng(0)
-    times = np.arange(NEXT_FRAMES) / FRAME_RATE
     start = time.perf_counter()
-    archive = SimulatedArchive(
-        {
-            track: IncrementalClip(
-                EncodedClip(torch.empty(NEXT_FRAMES, 0), times, simulated_evidence(rng, NEXT_FRAMES)),
-                DEFAULT_CALIBRATION,
-            )
-            for track in range(NEXT_VIDEOS)
-        },
-        people,
-    )
+    archive = SimulatedArchive(people)
     archive.suggester.next()
     first, seconds, expected = time.perf_counter() - start, [], archive.suggester.expected_error
     for _ in range(NEXT_LABELS):
         suggestion = archive.suggester.next()
         assert suggestion is not None
         start = time.perf_counter()
-        archive.label(suggestion.track, suggestion.frame_index, rng.normal(0, 0.3, len(AXES)))  # type: ignore[arg-type]
+        archive.label(suggestion.track, suggestion.frame_index, rng)  # type: ignore[arg-type]
         archive.suggester.next()
         seconds.append(time.perf_counter() - start)
     return {
@@ -177,16 +168,20 @@ class SimulatedArchive:
         suggester: suggests the next frame.
     """
 
-    def __init__(self, clips: Mapping[int, IncrementalClip], people: int):
-        self._clips, self._people = clips, people
-        self._observations = {track: [NO_LABELS] * len(AXES) for track in clips}
+    def __init__(self, people: int):
+        times, no_embeddings = np.arange(NEXT_FRAMES) / FRAME_RATE, torch.empty(NEXT_FRAMES, 0)
+        self._people = people
+        self._evidence = [simulated_evidence(video, NEXT_FRAMES) for video in range(NEXT_VIDEOS)]
+        clips = [EncodedClip(no_embeddings, times, evidence) for evidence in self._evidence]
+        self._clips = [IncrementalClip(clip, DEFAULT_CALIBRATION) for clip in clips]
+        self._observations = [[NO_LABELS] * len(AXES) for _ in clips]
         self.suggester = ArchiveSuggester()
         for person in range(people):
             self._update(person)
 
-    def label(self, track: int, frame: int, label: np.ndarray) -> None:
-        """Labels a frame of a track with values (2,)."""
-        observations = []
+    def label(self, track: int, frame: int, rng: np.random.Generator) -> None:
+        """Labels a frame of a track with the evidence there, plus an error of LABEL_STD."""
+        observations, label = [], self._evidence[track][frame, 0] + rng.normal(0, LABEL_STD, len(AXES))
         for observed, value in zip(self._observations[track], label, strict=True):
             position = np.searchsorted(observed.indices, frame)
             pairs = zip(observed, (frame, value, LABEL_STD), strict=True)

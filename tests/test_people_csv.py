@@ -67,7 +67,7 @@ def test_every_track_is_another_person_by_default(quick, archive, alone, tmp_pat
         (["a,0,Ada", "a,0,Ada"], [], r"row 3: the same track already shows 'Ada'"),
         (["a,0,Ada,0123456789ab"], [], r"row 2: was written for other face tracks of .*a\.mp4: the video or the way"),
         (["a,0,Ada"], ["--support_set.rule", "previous"], "people does not go with support_set.rule previous"),
-        (["a,0,Ada"], ["--suggest", "2"], "suggest does not go with people"),
+        (["a,0,Ada"], ["--check", "60"], "check does not go with people"),
         (["a,0,Ada"], [], r"b\.mp4: has neither labels nor a rating"),
     ],
 )

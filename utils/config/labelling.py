@@ -63,8 +63,9 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     tier: str | None = None
     """ELAN: the prefix of the tier names that end in valence and arousal."""
     suggest: int = Field(0, ge=0)
-    """Name this many frames of each track to label next, those that reduce the expected error most. Frames in labels,
-    if given, count as labelled. Writes a CSV to fill in, which then serves as labels, and a picture of the frames."""
+    """Name this many frames to label next, those that reduce the expected error most: of each track of a video; in a
+    folder of videos, of all tracks together. Frames in labels, if given, count as labelled. Writes a CSV per video to
+    fill in, which then serves as labels, and pictures of the frames."""
     check: str | None = None
     """Bound the error of the labels. A number draws this many frames at random, 20 to 10000, from those without a label
     in all videos, and writes a CSV to fill in. The filled-in CSV, check_to_label.csv, gives the upper bound of the RMSE
@@ -147,7 +148,7 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     @model_validator(mode="after")
     def check_people(self) -> "LabelSettings":
         if self.people is not None:
-            self._refuse(("suggest", "check"), "does not go with people; leave one of them out")
+            self._refuse(("check",), "does not go with people; leave one of them out")
             if self.support_set.rule != "fused":
                 raise ValueError(
                     f"people does not go with support_set.rule {self.support_set.rule}; use the rule fused"

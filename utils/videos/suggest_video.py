@@ -19,11 +19,13 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.calibration import calibration_input
 from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
+from utils.labelling.types import EncodedClip
 from utils.plots import frame_sheet
 from utils.videos.face_video import FaceVideo
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.records import VideoRecord
 from utils.videos.support import (
+    ResolvedLabels,
     adapt_to_videos,
     anchors_for_track,
     encode_tracks,
@@ -37,7 +39,11 @@ BOX_COLOUR = (255, 190, 60)
 
 
 class SuggestionRunner(VideoJobRunner):
-    """Suggests frames of videos to label; writes a CSV to fill in and a contact sheet of the frames for each video."""
+    """Suggests frames of a video to label; writes a CSV to fill in and a contact sheet of the frames.
+
+    Attributes:
+        tables: of each video, a row per suggestion.
+    """
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         labeller = labeller_for_videos(sources, runtime)
@@ -69,20 +75,30 @@ class SuggestionRunner(VideoJobRunner):
 
     def summary(self) -> str:
         """The suggested frames of all videos, and what to do with them."""
-        columns = ["video", "track", "order", "frame", "time", "expected error", "error with label"]
-        text = pd.concat(self.tables)[columns].to_string(index=False, float_format="{:.3f}".format)
         return (
-            f"frames whose labels are expected to help most\n\n{text}\n\n"
+            f"frames whose labels are expected to help most\n\n{self.suggestion_table(pd.concat(self.tables))}\n\n"
             "Fill in the labels in *_to_label.csv and pass the file as --labels.\n"
         )
 
-    def _suggest(self, face_video: FaceVideo, labels: pd.DataFrame | None) -> pd.DataFrame:
-        """One row per suggestion: track, frame, time, face box, order, expected error, error with label."""
+    def suggestion_table(self, suggestions: pd.DataFrame) -> str:
+        """The rows of suggestions, as in `tables`, as text."""
+        columns = ["video", "track", "order", "frame", "time", "expected error", "error with label"]
+        return suggestions[columns].to_string(index=False, float_format="{:.3f}".format)
+
+    def resolve(
+        self, face_video: FaceVideo, labels: pd.DataFrame | None
+    ) -> tuple[dict[int, EncodedClip], ResolvedLabels | None, float]:
+        """The encoded tracks by number, the labels so far, and the standard deviation of a further label."""
         clips, error = encode_tracks(self.labeller, face_video), self.support.known_error
         resolved = None if labels is None else resolve_labels(labels, face_video, error)
         if resolved and self.support.annotator_error == "auto":
             resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
             error = max(errors.values(), default=error)
+        return clips, resolved, error
+
+    def _suggest(self, face_video: FaceVideo, labels: pd.DataFrame | None) -> pd.DataFrame:
+        """One row per suggestion: track, frame, time, face box, order, expected error, error with label."""
+        clips, resolved, error = self.resolve(face_video, labels)
         tables = []
         for track in face_video.tracks:
             clip = clips[track.number]
