@@ -1,6 +1,6 @@
 """Measures EmoNet as evidence, by a file in the published layout that is trained here on rendered faces.
 
-    python benchmarks/emonet_evidence.py --demo.people 2400 --data.root data/demo_quality --train.epochs 14
+    python benchmarks/emonet_evidence.py --demo.people 2400 --data.root data/demo_quality --train.epochs 6
 
 Trains EmoNet from random weights, with the settings of mtclar.py, to estimate valence and arousal; its expression
 outputs are not trained. Writes the weights with the tensor names of the published emonet_8.pth (`--out`), and reads

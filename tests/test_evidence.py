@@ -17,7 +17,10 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
-from utils.labelling import calibrate
+from utils.labelling import calibrate, dataset_calibration
+from utils.labelling.adaptation import PRIOR_EVIDENCE
+from utils.labelling.calibration import START, AxisCalibration, Calibration
+from utils.labelling.process import GPParameters
 from utils.labelling.sources import load_estimators
 
 ROWS = "frame,valence,arousal\n0,0.1,-0.2\n3,-0.4,0.1\n6,0.2,0.3\n9,0.3,0.1\n"
@@ -64,22 +67,27 @@ def test_video_is_labelled_by_a_table_and_the_log_says_what_was_fitted(argv, tmp
 
 
 def test_calibration_of_several_sources_is_kept_until_one_of_them_changes(quick, tiny_demo, tmp_path, monkeypatch):
+    fits = []
+
+    def calibrate_at_once(labeller, clips, relative):
+        fits.append(relative)
+        return Calibration(*[AxisCalibration(GPParameters(START.process, (PRIOR_EVIDENCE,) * 2))] * 2, clips=2)
+
     for name, value in (("SHORTEST_CLIP", 5), ("FEWEST_LABELS", 2), ("FEWEST_CLIPS", 1)):
         monkeypatch.setattr(calibrate, name, value)
-    tool = tmp_path / "tool.csv"
-    estimates = read_afewva(tiny_demo)[["clip", "frame", "valence", "arousal"]]
-    estimates["valence"] = 0.8 * estimates["valence"] + 0.1
-    estimates.to_csv(tool, index=False)
-    argv = [*quick, "--evidence", f"mtclar,{tool}"]
+    monkeypatch.setattr(dataset_calibration, "calibrate", calibrate_at_once)
+    table = read_afewva(tiny_demo)[["clip", "frame", "valence", "arousal"]]
+    table.to_csv(tmp_path / "tool.csv", index=False)
+    argv = [*quick, "--evidence", f"mtclar,{tmp_path / 'tool.csv'}", "--support_set.plots", 0]
     manifests = [json.loads((label(*argv)[0] / "manifest.json").read_text()) for _ in range(2)]
-    folder = Path(quick[1]).parent
-    (kept,) = folder.glob("calibration_*.json")
-    assert json.loads(kept.read_text())["sources"] == ["mtclar", "tool"]
+    assert fits == [(True, False)]
     assert manifests[0]["inputs"] == manifests[1]["inputs"]
     assert manifests[0]["outputs"]["labels.csv"] == manifests[1]["outputs"]["labels.csv"]
-    estimates.assign(arousal=estimates["arousal"] + 0.1).to_csv(tool, index=False)
+    (kept,) = Path(quick[1]).parent.glob("calibration_*.json")
+    assert json.loads(kept.read_text())["sources"] == ["mtclar", "tool"]
+    table.assign(arousal=table["arousal"] / 2).to_csv(tmp_path / "tool.csv", index=False)
     label(*argv)
-    assert len(list(folder.glob("calibration_*.json"))) == 2
+    assert len(fits) == 2
 
 
 def test_unusable_sources_are_refused(argv, tmp_path, demo_run):
