@@ -112,7 +112,7 @@ def parse() -> argparse.Namespace:
 
 
 def load_labeller(checkpoint: Path | None) -> tuple[Labeller, LabelSettings]:
-    """The network with its calibration, and the settings with the data set of its training; None: the newest network."""
+    """The network with its calibration, and the settings with the data set of its training."""
     layers = [("defaults", {}), ("command line", {"checkpoint": checkpoint} if checkpoint else {})]
     path = checkpoint_path(merge_layers(LabelSettings, layers))
     model, training_settings = load_mtclar(path)

@@ -269,7 +269,7 @@ def test_fusion_json_of_an_earlier_version_is_ignored_and_the_calibration_fitted
     label(*calibrated)
     assert json.loads((tmp_path / "fusion.json").read_text()) == old
     fitted = json.loads((tmp_path / "calibration.json").read_text())
-    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (5, 2, old["weights"])
+    assert (fitted["format"], fitted["clips"], fitted["weights"]) == (6, 2, old["weights"])
     assert fitted["source"] == source  # The old file was fitted on the same data, but its format differs.
 
 

@@ -37,7 +37,7 @@ REST_RATE = 0.1  # label units per second; it is added to every rate, so that ac
 USUAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
 KNOWN_SECONDS = 0.3  # The activity is measured up to this far from a value of the evidence.
 NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
-SHOT_OFFSET = 0.1  # used where few validation people have several clips; measured on rendered people: .07 to .1
+SHOT_OFFSET = 0.15  # used where few validation people have several clips; rendered people: .08, in harder scenes .2
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
 
 
