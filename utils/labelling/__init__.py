@@ -69,7 +69,9 @@ labeller, labellers and dataset; the Gaussian process is in process, gp, mixture
     anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged
     rated_parts   what the ratings of a clip are compared with, to fit them
     rater         fits continuous ratings: the lag of each rater, and the parameters of the ratings
+    covariances   covariances of candidate frames, which suggestions update label by label
     suggest       which frames to label next
+    archive       which frame to label next over all clips of an archive
     check         which frames to draw to check the estimated labels, and a bound of their error
     audit         given labels that the other given labels of the clip contradict
     label_noise   standard deviation of a person's labels, estimated from the labels
