@@ -19,7 +19,7 @@ from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
 from utils.annotate import actions
-from utils.annotate.actions import CHANGES, FOCUS_NOTE, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
+from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
 from utils.annotate.label_file import COLUMNS, LabelFile, NotSavedError, files_of_all_annotators, label_path
 from utils.annotate.payload import frame_summary, plane_data, shot_changes, trace_data
 from utils.annotate.position import Position
@@ -166,9 +166,10 @@ def test_moves(position):
 
 def test_every_key_has_an_action_and_stands_in_the_help():
     assert len(KEYS) == sum(len(shortcut.actions) for shortcut in SHORTCUTS)  # No key has two actions.
-    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, FOCUS_NOTE}
+    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, *BROWSER_ACTIONS}
+    assert set(FRAME_CHANGES) < set(CHANGES)
     assert all(shortcut.shown and shortcut.meaning for shortcut in SHORTCUTS)
-    wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": FOCUS_NOTE}
+    wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": "focus_note"}
     assert {key: KEYS[key]["name"] for key in wanted} == wanted
 
 
@@ -179,6 +180,8 @@ def test_every_action_that_the_page_sends_is_known():
     names = {name for pair in sent for name in pair if name}
     assert {"label", "drag", "note", "goto", "undo", "next_suggestion"} <= names
     assert names <= {*CHANGES, *MOVES, *PAGE_ACTIONS}
+    for name in BROWSER_ACTIONS:  # hub.js performs one of them, and calls the methods of other components for the rest.
+        assert f'"{name}"' in text or re.search(rf"^    {name}\(", text, re.MULTILINE), name
 
 
 def test_every_key_that_moves_or_changes_is_performed(position):

@@ -13,10 +13,12 @@ CHANGES = ("label", "drag", "nudge", "accept", "delete", "undo", "redo", "note")
 """Names of the actions that change labels; each is answered once the change is on disk, or has failed."""
 MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
 """Names of the actions that show another frame."""
-PAGE_ACTIONS = ("play", "help")
-"""Names of the other actions."""
-FOCUS_NOTE = "focus_note"
-"""The only action that the browser performs itself."""
+FRAME_CHANGES = ("label", "nudge", "accept", "delete")
+"""Names of the changes to the frame on screen, which must stand still."""
+PAGE_ACTIONS = ("playing", "unplayable", "help")
+"""Names of the other actions of the program."""
+BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster")
+"""Names of the actions that the browser performs itself."""
 
 
 class Shortcut(NamedTuple):
@@ -74,7 +76,7 @@ SHORTCUTS = (
         "[ ]", "previous or next label", {"[": {"name": "next_label", "by": -1}, "]": {"name": "next_label", "by": 1}}
     ),
     Shortcut("C", "next label that the other labels contradict", {"c": {"name": "next_contradiction"}}),
-    Shortcut("T", "write a note on the label; Enter or Esc leaves the field", {"t": {"name": FOCUS_NOTE}}),
+    Shortcut("T", "write a note on the label; Enter or Esc leaves the field", {"t": {"name": "focus_note"}}),
     Shortcut("Delete", "delete the label", {"Delete": {"name": "delete"}, "Backspace": {"name": "delete"}}),
     Shortcut(
         "Ctrl+Z Ctrl+Y",
@@ -82,6 +84,12 @@ SHORTCUTS = (
         {"Ctrl+z": {"name": "undo"}, "Ctrl+y": {"name": "redo"}, "Ctrl+Shift+Z": {"name": "redo"}},
     ),
     Shortcut("Space", "play or pause", {" ": {"name": "play"}}),
+    Shortcut("L", "look: play the two seconds around the frame, and come back to it", {"l": {"name": "look"}}),
+    Shortcut(
+        "< > · M",
+        "slower or faster · sound off or on",
+        {"<": {"name": "slower"}, ">": {"name": "faster"}, "m": {"name": "mute"}},
+    ),
     Shortcut("drag a point", "change a label on one axis", {}),
     Shortcut("?", "show this help", {"?": {"name": "help"}}),
 )

@@ -42,7 +42,8 @@ def open_video_list(project: Project, choose: Callable[[int], None]) -> None:
         dialog.close()
         choose(index)
 
-    with ui.dialog() as dialog, ui.card().classes("list"):
+    # The focus stays off the button that opened the list, so that Space plays the chosen video.
+    with ui.dialog().props("no-refocus") as dialog, ui.card().classes("list"):
         ui.label("Videos, the largest expected error first").classes("heading")
         for index in project.by_expected_error():
             with ui.element("div").classes("list-row"):

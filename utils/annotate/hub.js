@@ -4,7 +4,9 @@ export default {
   props: {
     keys: Object, // key → action, from actions.py
     changes: Array, // names of the actions that change labels
-    focusNote: String, // name of the action that is performed here: the cursor goes to the note
+    frameChanges: Array, // those that label the frame on screen
+    moves: Array, // names of the actions that show another frame
+    local: Array, // names of the actions that the browser performs itself
   },
   data: () => ({ kind: "idle", text: "", count: 0, pending: new Map() }),
   mounted() {
@@ -14,14 +16,24 @@ export default {
     this.answerCount = 0;
     document.addEventListener("keydown", this.onKey);
     document.addEventListener("mousedown", this.keepFocus);
+    document.addEventListener("focusin", this.pauseToWrite);
     this.listen();
   },
   unmounted() {
     document.removeEventListener("keydown", this.onKey);
     document.removeEventListener("mousedown", this.keepFocus);
+    document.removeEventListener("focusin", this.pauseToWrite);
   },
   methods: {
+    // What a button or key does.
+    perform({ name, ...detail }) {
+      if (name === "focus_note") return document.querySelector(".note input")?.focus();
+      if (this.local.includes(name)) return this.player[name]();
+      this.lookAtNext = name === "next_suggestion" && this.player.lookFirst;
+      this.send(name, detail);
+    },
     send(name, detail = {}) {
+      if (!this.makeReady(name)) return;
       if (name !== "note") document.activeElement?.closest(".note input")?.blur(); // sends a changed note first
       if (!window.socket?.connected) return this.onDisconnect();
       const id = ++this.count;
@@ -31,6 +43,18 @@ export default {
       }
       const frames = { shown: this.shownFrame, requested: this.requestedFrame };
       this.$emit("action", { name, id, ...frames, ...detail });
+    },
+    // Stops what is playing before another action; a frame is labelled only when it stands still.
+    makeReady(name) {
+      const { player } = this;
+      if (!player?.mode || !(this.changes.includes(name) || this.moves.includes(name))) return true;
+      if (player.mode === "look") player.finishLook();
+      else if (this.frameChanges.includes(name)) {
+        player.pause();
+        this.setStatus("idle", "Paused. Label the frame that is shown now.");
+        return false;
+      } else player.stop();
+      return true;
     },
     answer(id, saved, text) {
       const start = this.pending.get(id);
@@ -61,17 +85,19 @@ export default {
     onKey(event) {
       const target = event.target;
       const isTextInput = target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type !== "range");
-      const isEditing = target.isContentEditable || isTextInput;
+      const isEditing = target.isContentEditable || isTextInput || target.tagName === "SELECT";
       if (isEditing && event.key === "Escape") return target.blur();
       if (isEditing || event.altKey || document.querySelector(".q-dialog, .q-menu")) return;
       if (target.closest("button, [role=combobox]") && (event.key === " " || event.key === "Enter")) return;
-      const shift = event.shiftKey && event.key !== "?" ? "Shift+" : "";
+      const isSymbol = event.key.length === 1 && event.key.toLowerCase() === event.key.toUpperCase();
+      const shift = event.shiftKey && !isSymbol ? "Shift+" : ""; // Keyboards differ in which symbols need Shift.
       const action = this.keys[(event.ctrlKey || event.metaKey ? "Ctrl+" : "") + shift + event.key];
       if (!action) return;
       event.preventDefault();
-      const { name, ...detail } = action;
-      if (name === this.focusNote) return document.querySelector(".note input")?.focus();
-      this.send(name, detail);
+        this.perform(action);
+    },
+    pauseToWrite(event) {
+      if (event.target.closest(".note") && this.player?.mode) this.player.pause(); // A note belongs to a frame.
     },
     keepFocus(event) {
       if (event.target.closest("button, .plane")) event.preventDefault(); // Space must still play after a click

@@ -9,7 +9,7 @@ from nicegui import events, run, ui
 from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, Action
 from utils.annotate.dialogs import help_dialog, open_result, open_video_list
-from utils.annotate.elements import Hub, Picture, Plane, Traces, action_button, action_handler, count_of
+from utils.annotate.elements import Hub, Picture, Plane, Player, Traces, action_button, action_handler, count_of
 from utils.annotate.label_file import NotSavedError
 from utils.annotate.payload import frame_summary, plane_data, trace_data
 from utils.annotate.position import Position
@@ -19,8 +19,7 @@ from utils.annotate.tracks import TrackEstimate
 from utils.base.errors import DataError, UserError
 
 STYLE = Path(__file__).with_name("page.css")
-PLAY_INTERVAL = 1 / 25  # seconds between two frames while playing
-PLAN_INTERVAL = 0.3  # seconds between two checks whether the plan is up to date
+UPDATE_INTERVAL = 0.3  # seconds between two checks whether plan and player are up to date
 DEFAULT_TARGET = 0.08  # expected error
 
 
@@ -39,7 +38,7 @@ class Page:
         self.project, self.position = project, Position(project)
         self.target = DEFAULT_TARGET
         self._planned: tuple[TrackEstimate | None, float] = None, 0.0  # estimate and target of the plan on screen
-        self._play_start = 0.0, 0.0  # clock and time in the video when playing started, in seconds
+        self._played: tuple[Path | None, str] | None = None  # what the player was told last
 
     @property
     def session(self) -> Session:
@@ -58,8 +57,8 @@ class Page:
             with ui.element("div").classes("controls"):
                 self._build_controls()
             self.timeline = ui.element("div").classes("timeline")
-        self.play_timer = ui.timer(PLAY_INTERVAL, self._show_playing, active=False)
-        ui.timer(PLAN_INTERVAL, self._update_plan)
+        ui.timer(UPDATE_INTERVAL, self._update_plan)
+        ui.timer(UPDATE_INTERVAL, self._update_player)
         self.help = help_dialog()
         self._open(self.position.video_index)
         Page.tabs.add(self)
@@ -84,7 +83,7 @@ class Page:
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
     def _build_controls(self) -> None:
-        self.play_button = action_button("play_arrow", "Play (Space)", "play")
+        self.player = Player()
         self.moment = ui.label().classes("moment")
         self.contradictions = ui.button(color=None).on("click", js_handler=action_handler("next_contradiction"))
         self.contradictions.props("flat no-caps dense icon=warning_amber").classes("contradictions")
@@ -102,8 +101,8 @@ class Page:
 
     def _open(self, video_index: int) -> None:
         """Shows a video of the project."""
-        self.play_timer.deactivate()
         self.position.open(video_index)
+        self._played = None
         session = self.session
         video = session.face_video.video
         self.title.set_text(video.name)
@@ -123,6 +122,7 @@ class Page:
         with self.timeline:
             self.traces = Traces(len(session.timeline.frames) - 1)
         self.refresh()
+        self._update_player()
 
     # What is shown
 
@@ -182,6 +182,23 @@ class Page:
         else:
             self.plan.set_text(f"> {len(estimate.plan)} more" if needed is None else f"about {needed} more")
 
+    def _update_player(self) -> None:
+        """Loads the video into the player as soon as there is something to play, and shows the progress until then."""
+        playback = self.position.playback
+        playback.start()
+        notice = playback.problem or ("" if playback.file else f"preparing sound and motion: {playback.share:.0%}")
+        state = playback.file, notice
+        if state == self._played:
+            return
+        is_new = self._played is None or self._played[0] != playback.file
+        self._played = state
+        if not is_new:
+            self.player.run_method("tell", notice)
+            return
+        # The name in the address keeps the browser from taking a copy from its cache for the file, and vice versa.
+        source = f"media/{self.position.video_index}?{playback.file.stat().st_ino}" if playback.file else None
+        self.player.run_method("load", source, float(self.session.timeline.times[0]), notice)
+
     # Actions
 
     def _receive(self, event: events.GenericEventArguments) -> None:
@@ -199,29 +216,13 @@ class Page:
             self._answer(action, False, f"Not saved: {error}")
 
     def _move(self, action: Action) -> None:
-        if action["name"] == "play":
-            self._play(not self.play_timer.active)
-            return
-        self._play(False)
         if action["name"] == "help":
             self.help.open()
-            return
-        self.position.move(action)
-        self.show_frame()
-
-    def _play(self, on: bool) -> None:
-        self._play_start = time.monotonic(), float(self.session.timeline.times[self.position.row])
-        self.play_timer.active = on
-        self.play_button.props(f"icon={'pause' if on else 'play_arrow'}")
-
-    def _show_playing(self) -> None:
-        """Shows the frame that is due while playing."""
-        clock, seconds = self._play_start
-        timeline = self.session.timeline
-        self.position.row = int(timeline.nearest(seconds + time.monotonic() - clock))
-        self.show_frame()
-        if self.position.row == len(timeline.times) - 1:
-            self._play(False)
+        elif action["name"] == "unplayable":
+            self.position.playback.refuse()
+        else:
+            self.position.move(action)
+            self.show_frame()
 
     def _choose_track(self, event: events.ValueChangeEventArguments) -> None:
         if event.value is not None and event.value != self.position.track:

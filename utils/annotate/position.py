@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.annotate.actions import Action
+from utils.annotate.playback import Playback
 from utils.annotate.project import Project
 from utils.annotate.session import Session, no_face
 from utils.base.errors import DataError
@@ -36,6 +37,13 @@ class Position:
         return session
 
     @property
+    def playback(self) -> Playback:
+        """What the browser plays of the video."""
+        playback = self.project.videos[self.video_index].playback
+        assert playback is not None, "a video with a session can be played"
+        return playback
+
+    @property
     def frame(self) -> int:
         """Number of the frame."""
         return int(self.session.timeline.frames[self.row])
@@ -63,11 +71,11 @@ class Position:
         session.label(self.track, frame, valence, arousal)
 
     def move(self, action: Action) -> None:
-        """Performs one of `actions.MOVES`."""
+        """Performs one of `actions.MOVES`, or follows the player ("playing")."""
         timeline, row, name = self.session.timeline, self.row, action["name"]
         if name == "goto" and "frame" in action:
             row = timeline.row_of_frame(int(action["frame"]), "the page")
-        elif name == "goto":
+        elif name in ("goto", "playing"):
             row = int(action["row"]) if "row" in action else int(timeline.nearest(float(action["time"])))
         elif name == "step" and "seconds" in action:
             row = int(timeline.nearest(timeline.times[row] + float(action["seconds"])))

@@ -11,6 +11,7 @@ from datasets.annotations.labels import read_labels
 from datasets.video.jobs import VideoJob, find_jobs
 from datasets.video.random_access import VideoFrames
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
+from utils.annotate.playback import Playback
 from utils.annotate.session import Session
 from utils.base.errors import DataError
 from utils.base.files import write_text
@@ -32,12 +33,14 @@ class ProjectVideo(NamedTuple):
         path: the video.
         session: its labels; None: it cannot be labelled, because of `problem`.
         frames: its frames, to be shown; None as for `session`.
+        playback: what the browser plays; None as for `session`.
         problem: why the video cannot be labelled.
     """
 
     path: Path
-    session: Session | None
-    frames: VideoFrames | None
+    session: Session | None = None
+    frames: VideoFrames | None = None
+    playback: Playback | None = None
     problem: str = ""
 
 
@@ -101,6 +104,12 @@ class Project:
             raise DataError(problem or "there are no labels yet")
         return runner.run_folder.path, problem
 
+    def close(self) -> None:
+        """Stops what is still being prepared."""
+        for video in self.videos:
+            if video.playback:
+                video.playback.close()
+
     def _prepare(self, path: Path) -> ProjectVideo:
         settings = self.settings
         try:
@@ -108,9 +117,10 @@ class Project:
             csv = label_path(path, settings.labels, settings.annotator)
             file = LabelFile(csv, face_video.timeline, settings.annotator)
             session = Session(face_video, self.labeller, file, settings.support_set.annotator_error)
-            return ProjectVideo(path, session, VideoFrames(face_video.video, face_video.timeline))
+            frames = VideoFrames(face_video.video, face_video.timeline)
+            return ProjectVideo(path, session, frames, Playback(face_video.video, self.reader.folder / "proxies"))
         except DataError as error:
-            return ProjectVideo(path, None, None, str(error))
+            return ProjectVideo(path, problem=str(error))
 
 
 def join_labels(files: list[Path], session: Session, folder: Path) -> Path:

@@ -31,6 +31,7 @@ export default {
     moveTo(row, seconds, moment) {
       Object.assign(this, { row, moment });
       this.seconds = seconds;
+      window.annotate.moment = { seconds, isLast: row === this.lastRow };
       this.$refs.svg.querySelector(".traces-cursor")?.setAttribute("d", this.cursor());
     },
     toX(time) {
