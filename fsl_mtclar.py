@@ -40,21 +40,19 @@ def main() -> None:
 
     # PyTorch takes seconds to import, so it is imported only after the first merge, which finds most wrong settings.
     from utils.compute.runtime import make_runtime
-    from utils.labelling.ratings import load_ratings
-    from utils.labelling.sources import EvidenceSources, load_absolute_sources, load_siamese, trained_settings
+    from utils.labelling.sources import find_head, load_siamese, load_sources
 
     # By default the data set and the split are those of the training run. A split that would put people of the
     # training set into the test set is refused.
-    model, trained = load_siamese(checkpoint) if checkpoint else (None, trained_settings(first.evidence_files))
+    siamese = load_siamese(checkpoint) if checkpoint else None
+    trained = (siamese.checkpoint, siamese.settings) if siamese else find_head(first.evidence_files)
     settings = label_settings(layers, *trained) if trained else first
     settings = settings.model_copy(update={"checkpoint": checkpoint})
     runtime = make_runtime(settings.runtime)
 
-    # The sources of evidence are what the rule `fused` follows between labelled frames.
-    model = runtime.to_device(model) if model else None
-    sources = EvidenceSources(
-        model, checkpoint, load_absolute_sources(settings, runtime), trained and trained[1], load_ratings(settings)
-    )
+    # The sources of evidence are what the rule `fused` follows between labelled frames: the Siamese network, networks
+    # and tables with estimates of each frame, and raters.
+    sources = load_sources(siamese, settings, runtime)
 
     if settings.annotate:
         annotate_videos(sources, settings, runtime)
@@ -70,8 +68,8 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
     from utils.compute.data import read_splits
     from utils.labelling.dataset import dataset_inputs, label_dataset
+    from utils.labelling.labellers import clip_reader_for_dataset
     from utils.labelling.report import report_labels
-    from utils.labelling.validation import clips_for_dataset
     from utils.runs.manifest import check_inputs, finish_run, open_run
     from utils.runs.run_folder import shared_run
 
@@ -79,8 +77,10 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     sources.refuse_seen_people(settings, splits.test)
 
     # The calibration says how far the rule `fused` can trust each source of evidence. It is fitted on validation clips,
-    # because predictions for people of the training set would look too accurate.
-    clips = clips_for_dataset(sources, runtime, splits.validation, settings)
+    # because predictions for people of the training set would look too accurate. Sources without a calibration are
+    # fitted to the given labels of the test clips instead. utils/labelling/__init__.py describes the whole way from the
+    # sources to the labels.
+    clips = clip_reader_for_dataset(sources, runtime, splits.validation, settings)
 
     # The manifest records what the labels depend on. With --from_manifest, inputs that have changed are refused.
     inputs = dataset_inputs(splits, sources, clips.labeller.calibration, settings)
@@ -98,17 +98,16 @@ def calibrate_on_own_videos(
 ) -> None:
     """Fits the calibration on the user's own labelled videos, of people that the network was not trained on."""
     from utils.compute.data import read_videos
+    from utils.labelling.calibrate import calibrate_on_videos
     from utils.labelling.clips import ClipReader
     from utils.labelling.labeller import Labeller
     from utils.labelling.report import report_calibration
-    from utils.labelling.validation import calibrate_on_videos
 
-    checkpoint = sources.only_network()
-    for path, trainings in sources.trainings().items():
-        refuse_trained_folder(folder, trainings, path)
+    network = sources.only_network()
+    refuse_trained_folder(folder, network.trainings, network.checkpoint)
     frames = read_videos(folder, settings.data)
     clips = ClipReader.of_sources(Labeller(sources.model, runtime), sources, settings)
-    report_calibration(calibrate_on_videos(clips, frames, checkpoint, folder), checkpoint)
+    report_calibration(calibrate_on_videos(clips, frames, network.checkpoint, folder), network.checkpoint)
 
 
 def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:

@@ -44,8 +44,8 @@ def main() -> None:
     from utils.compute.runtime import make_runtime
     from utils.compute.seeds import seed_step
     from utils.labelling.clips import ClipReader
+    from utils.labelling.dataset_calibration import calibration_for_dataset
     from utils.labelling.labeller import Labeller
-    from utils.labelling.validation import calibration_for_dataset
     from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
     from utils.runs.run_folder import RunFolder, shared_run
     from utils.runs.trained import refuse_known_splits, refuse_seen_people

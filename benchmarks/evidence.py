@@ -27,18 +27,19 @@ from utils.compute.data import read_splits
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
-from utils.labelling.adaptation import UNFITTED
+from utils.labelling.adaptation import PRIOR_EVIDENCE
 from utils.labelling.anchors import linear
+from utils.labelling.calibrate import long_clips
 from utils.labelling.calibration import START, AxisCalibration, Calibration
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.fitting import CalibrationClip, fit_calibration
+from utils.labelling.fit_problems import CalibrationClip
+from utils.labelling.fitting import fit_calibration
 from utils.labelling.labeller import Labeller
 from utils.labelling.process import GPParameters
-from utils.labelling.sources import EvidenceSources, load_absolute_sources, load_siamese
+from utils.labelling.sources import load_siamese, load_sources
 from utils.labelling.suggest import expected_error
 from utils.labelling.support import every_n, uniform_k
 from utils.labelling.types import Anchors
-from utils.labelling.validation import long_clips
 from utils.runs.trained import label_settings
 
 SUPPORT = (("every 20th", every_n, 20), ("3 even", uniform_k, 3), ("5 even", uniform_k, 5), ("every 10th", every_n, 10))
@@ -142,12 +143,11 @@ def make_reader(checkpoint: Path, head_checkpoint: Path) -> tuple[ClipReader, li
     """A reader of clips with the evidence of MT-CLAR and of the head, and the validation clips of the training run."""
     evidence = [MTCLAR_EVIDENCE, str(head_checkpoint)]
     layers = [("defaults", {}), ("command line", {"checkpoint": checkpoint, "evidence": evidence})]
-    model, (_, trained) = load_siamese(checkpoint)
-    settings = label_settings(layers, checkpoint, trained)
+    siamese = load_siamese(checkpoint)
+    settings = label_settings(layers, checkpoint, siamese.settings)
     runtime = make_runtime(merge_layers(LabelSettings, layers).runtime)
-    model = runtime.to_device(model)
-    sources = EvidenceSources(model, checkpoint, load_absolute_sources(settings, runtime))
-    reader = ClipReader.of_sources(Labeller(model, runtime), sources, settings)
+    sources = load_sources(siamese, settings, runtime)
+    reader = ClipReader.of_sources(Labeller(sources.model, runtime), sources, settings)
     return reader, reader.read(long_clips(read_splits(settings).validation))
 
 
@@ -156,9 +156,9 @@ def score(
 ) -> list[dict[str, object]]:
     """One row per support-set."""
     changed, rows = with_evidence(clips, variant), []
-    unfitted = () if variant.fitted_on == "validation" else (len(variant.relative) - 1,)
+    uncalibrated = () if variant.fitted_on == "validation" else (len(variant.relative) - 1,)
     calibration = calibrate(variant, with_evidence(validation, variant))
-    fitted = Labeller(labeller.model, labeller.runtime, calibration, unfitted)
+    fitted = Labeller(labeller.model, labeller.runtime, calibration, uncalibrated)
     for name, strategy, amount in SUPPORT:
         anchors = []
         for clip in changed:
@@ -166,9 +166,9 @@ def score(
             anchors.append(clip.anchors(indices, clip.labels[indices]))
         pairs = [(clip.encoded, own) for clip, own in zip(changed, anchors, strict=True)]
         if variant.fitted_on == "each clip":
-            labellers = [fitted.adapted([pair]) for pair in pairs]
+            labellers = [fitted.adapt([pair]) for pair in pairs]
         else:
-            labellers = [fitted.adapted(pairs)] * len(pairs)
+            labellers = [fitted.adapt(pairs)] * len(pairs)
         row: dict[str, object] = {"evidence": variant.name, "fitted on": variant.fitted_on, "labels": name}
         rows.append(row | score_clips(changed, anchors, labellers))
     return rows
@@ -183,16 +183,16 @@ def with_evidence(clips: list[DatasetClip], variant: Variant) -> list[DatasetCli
 
 
 def calibrate(variant: Variant, validation: list[DatasetClip]) -> Calibration:
-    """The calibration of the variant; its last source is left unfitted unless it is fitted on validation clips."""
+    """The calibration of the variant; its last source is left uncalibrated unless it is fitted on validation clips."""
     clips = [CalibrationClip(clip.encoded.times, clip.encoded.evidence, clip.labels) for clip in validation]
     if variant.fitted_on == "validation":
         return fit_calibration(clips, variant.relative)
     if len(variant.relative) == 1:
-        axis = AxisCalibration(GPParameters(START.process, (UNFITTED,)))
+        axis = AxisCalibration(GPParameters(START.process, (PRIOR_EVIDENCE,)))
         return Calibration(axis, axis)
     alone = fit_calibration([clip._replace(evidence=clip.evidence[:, :1]) for clip in clips])
     valence, arousal = (
-        one._replace(parameters=one.parameters._replace(evidence=(*one.parameters.evidence, UNFITTED)))
+        one._replace(parameters=one.parameters._replace(evidence=(*one.parameters.evidence, PRIOR_EVIDENCE)))
         for one in alone.axes
     )
     return alone._replace(valence=valence, arousal=arousal)

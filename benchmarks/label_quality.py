@@ -44,14 +44,15 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.anchors import FUSED
+from utils.labelling.calibrate import calibrate, long_clips
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.dataset import label_dataset, with_estimated_errors
+from utils.labelling.dataset_calibration import calibration_for_dataset
 from utils.labelling.labeller import Labeller
 from utils.labelling.scores import score_methods
 from utils.labelling.suggest import expected_error
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import Anchors
-from utils.labelling.validation import calibrate, calibration_for_dataset, long_clips
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.trained import checkpoint_path, label_settings
 
@@ -109,7 +110,7 @@ class EncodedFrames(ClipReader):
     """
 
     def __init__(self, labeller: Labeller, frames: pd.DataFrame, settings: LabelSettings):
-        self.labeller, self.crops, self.absolute = labeller, CropReader(settings), ()
+        self.labeller, self.crops, self.estimators = labeller, CropReader(settings), ()
         self.clips = super().read(frames)
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:

@@ -40,10 +40,10 @@ from utils.config.sections import DataSettings
 from utils.labelling.anchors import FUSED
 from utils.labelling.calibration import FILE_NAME
 from utils.labelling.clips import ClipReader
+from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.scores import score_methods
-from utils.labelling.sources import EvidenceSources
+from utils.labelling.sources import EvidenceSources, SiameseSource
 from utils.labelling.support import uniform_k
-from utils.labelling.validation import labeller_for_videos
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.find import find_runs
 from utils.runs.trainings import trainings_of
@@ -139,7 +139,7 @@ def errors(checkpoint: Path, videos: Path, folder: Path) -> pd.DataFrame:
     data = DataSettings(cache=folder / "cache", image_size=settings["data"]["image_size"])
     label_settings = LabelSettings(dataset="videos", data=data)
     runtime = make_runtime(label_settings.runtime)
-    labeller = labeller_for_videos(EvidenceSources(runtime.to_device(model), checkpoint), runtime)
+    labeller = labeller_for_videos(EvidenceSources(SiameseSource(runtime.to_device(model), checkpoint)), runtime)
     cache = EmbeddingCache(folder / "embeddings", checkpoint, runtime)
     frames = read_own_videos(videos, folder / "cache")
     clips = ClipReader(labeller, CropReader(label_settings), cache, data.workers).read(frames)

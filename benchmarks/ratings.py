@@ -35,11 +35,11 @@ from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
+from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.ratings import RatingSource
-from utils.labelling.sources import EvidenceSources
+from utils.labelling.sources import EvidenceSources, SiameseSource
 from utils.labelling.support import uniform_k
 from utils.labelling.types import Anchors, ClipRating, EncodedClip
-from utils.labelling.validation import labeller_for_videos
 from utils.runs.checkpoint import load_mtclar
 
 PEOPLE, FRAMES, RATINGS, LABELS = 10, 1500, 8, 10
@@ -106,9 +106,9 @@ def read_clips(checkpoint: Path | None, folder: Path, seed: int) -> list[Dataset
 def make_labeller(checkpoint: Path | None, raters: int) -> Labeller:
     """A labeller with a network, or without one, and raters that are not fitted."""
     runtime = make_runtime(LabelSettings().runtime)
-    model = runtime.to_device(load_mtclar(checkpoint)[0]) if checkpoint else None
-    ratings = tuple(RatingSource(f"rater {number}", {}) for number in range(raters))
-    return labeller_for_videos(EvidenceSources(model, checkpoint, ratings=ratings), runtime)
+    siamese = SiameseSource(runtime.to_device(load_mtclar(checkpoint)[0]), checkpoint) if checkpoint else None
+    rating_sources = tuple(RatingSource(f"rater {number}", {}) for number in range(raters))
+    return labeller_for_videos(EvidenceSources(siamese, raters=rating_sources), runtime)
 
 
 def alone(checkpoint: Path | None, clips: list[DatasetClip]) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def consensus(checkpoint: Path | None, clips: list[DatasetClip]) -> pd.DataFrame
 
 def adapted(labeller: Labeller, rated: Sequence[Rated], labels: int) -> Labeller:
     """The labeller, fitted to rated clips with this number of labels each."""
-    return labeller.adapted([(_encoded(labeller, one), _anchors(one[0], labels)) for one in rated])
+    return labeller.adapt([(_encoded(labeller, one), _anchors(one[0], labels)) for one in rated])
 
 
 def rmse(labeller: Labeller, rated: Rated, labels: int) -> float:

@@ -78,11 +78,11 @@ def read_own_videos(root: str | Path, cache: Path, fps: float = DEFAULT_FPS, str
     else:
         logger.warning("%s: no %s, so every video counts as another person", root, FILE_NAME)
     builder = FrameBuilder(root, strict)
-    for one in tqdm(videos, "reading videos", unit="video", disable=None):
-        tracked = _track(one.video, cache, fps)
-        labels = _mean_labels(one, tracked, builder)
+    for labelled in tqdm(videos, "reading videos", unit="video", disable=None):
+        tracked = _track(labelled.video, cache, fps)
+        labels = _mean_labels(labelled, tracked, builder)
         if len(labels):
-            builder.add(_rows(tracked, labels, None if people is None else people[one.video.stem]))
+            builder.add(_rows(tracked, labels, None if people is None else people[labelled.video.stem]))
     frames = builder.build()
     logger.info(
         "%s: %d videos, %d labelled clips of %d people; %d of %d frames are labelled",

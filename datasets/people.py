@@ -102,7 +102,7 @@ def people_of_tracks(
     Raises:
         DataError: a row names an unknown track, a labelled track has no row, or a person is in two tracks at once.
     """
-    tracks = {int(track): set(of_track) for track, of_track in faces.groupby("track")["frame"] if track >= 0}
+    tracks = {int(track): set(frames) for track, frames in faces.groupby("track")["frame"] if track >= 0}
     for row in rows:
         if row.track is not None and row.track not in tracks:
             existing = ", ".join(map(str, tracks)) or "none"

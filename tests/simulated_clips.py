@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
-from utils.labelling.fitting import CalibrationClip, fit_calibration
+from utils.labelling.fit_problems import CalibrationClip
+from utils.labelling.fitting import fit_calibration
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import Anchors, EncodedClip, observations_of

@@ -19,7 +19,8 @@ from utils.labelling.calibration import (
     save_calibration,
     scaled_std,
 )
-from utils.labelling.fitting import CalibrationClip, _simulate_support, fit_calibration
+from utils.labelling.fit_problems import CalibrationClip, simulate_support
+from utils.labelling.fitting import fit_calibration
 from utils.labelling.support import every_n
 from utils.labelling.types import LabelObservations
 
@@ -74,7 +75,7 @@ def test_sparse_labels_are_fitted_with_the_evidence_of_all_frames(rng):
     assert errors[0] < 0.1 < 0.3 < errors[1]
     (clip,) = simulate_clips(rng, 1, 60, 0.05)
     labels = np.where(sparse, clip.labels, np.nan)
-    problem = next(_simulate_support(clip._replace(labels=labels), 0, ((every_n, 2),)))
+    problem = next(simulate_support(clip._replace(labels=labels), 0, ((every_n, 2),)))
     labelled = np.flatnonzero(sparse)
     np.testing.assert_array_equal(problem.evidence, clip.evidence[labelled[0] : labelled[-1] + 1, :, 0])
     np.testing.assert_array_equal(problem.support + labelled[0], labelled[::2])
@@ -116,7 +117,7 @@ def calibration():
         AxisCalibration(PARAMETERS, time_only, ForeignOffset(0.2, 0.3), widths[0]),
         AxisCalibration(PARAMETERS._replace(evidence=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1]),
         clips=9,
-        source="demo",
+        fitted_on="demo",
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from utils.base.errors import DataError, SettingsError
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
-from utils.labelling.clip_anchors import clip_anchors, source_clips
+from utils.labelling.clip_anchors import clip_anchors, clips_in_scope
 from utils.labelling.clips import DatasetClip
 from utils.labelling.types import EncodedClip
 
@@ -48,7 +48,7 @@ def test_person_chooses_over_all_clips_of_a_person(clips):
     for name, own in (("a1", 4), ("a2", 2), ("a3", 0)):
         anchors = anchors_of(clips, name, scope="person", strategy="first", amount=6)
         assert sources(anchors) == [(0, 0), (0, 1), (0, 2), (0, 3), (2, 0), (2, 1)]
-        assert len(anchors.own.indices) == own and np.isnan(anchors.times).all() and anchors.people == 1
+        assert len(anchors.in_clip.indices) == own and np.isnan(anchors.times).all() and anchors.people == 1
     assert anchors_of(clips, "a2", scope="person", strategy="first", amount=6).indices.tolist() == [-1] * 4 + [0, 1]
 
 
@@ -69,11 +69,11 @@ def test_others_never_holds_a_frame_of_the_clip(clips):
 def test_others_draws_the_person_from_the_seed_and_needs_a_second_clip():
     settings = settings_of(scope="others")
     people = ["a", *"bcdefgh"]
-    drawn = [source_clips(people, index, settings) for index in range(8)]
-    assert drawn == [source_clips(people, index, settings) for index in range(8)]
+    drawn = [clips_in_scope(people, index, settings) for index in range(8)]
+    assert drawn == [clips_in_scope(people, index, settings) for index in range(8)]
     assert all(index not in chosen for index, chosen in enumerate(drawn)) and len({c for (c,) in drawn}) > 2
     with pytest.raises(DataError, match="at least two clips"):
-        source_clips(["a"], 0, settings)
+        clips_in_scope(["a"], 0, settings)
 
 
 def test_clip_is_the_default(clips):

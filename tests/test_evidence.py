@@ -13,7 +13,7 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
-from utils.labelling.sources import load_absolute_sources
+from utils.labelling.sources import load_estimators
 
 ROWS = "frame,valence,arousal\n0,0.1,-0.2\n3,-0.4,0.1\n6,0.2,0.3\n9,0.3,0.1\n"
 
@@ -83,5 +83,5 @@ def test_sources_have_names_of_their_own(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text("clip,frame,valence,arousal\n1,0,0,0\n")
     settings = LabelSettings(evidence=[str(path) for path in paths])
-    sources = load_absolute_sources(settings, make_runtime(settings.runtime))
+    sources = load_estimators(settings, make_runtime(settings.runtime))
     assert [source.name for source in sources] == ["tool", str(paths[1]), str(paths[2])]

@@ -26,7 +26,7 @@ def exported(demo_run, tmp_path_factory) -> tuple[Path, Path]:
     """A copy of a run with a calibration, and the exported folder, which lies elsewhere."""
     run = tmp_path_factory.mktemp("export") / "run"
     shutil.copytree(demo_run[0], run)
-    save_calibration(run / "best.pt", DEFAULT_CALIBRATION._replace(clips=7, source="demo"))
+    save_calibration(run / "best.pt", DEFAULT_CALIBRATION._replace(clips=7, fitted_on="demo"))
     result = run_script("mtclar.py", "--export", str(run))
     assert result.returncode == 0, result.stderr
     folder = Path(re.search(r"exported to (.+)", result.stdout)[1])

@@ -81,7 +81,7 @@ def test_anchors_of_other_clips_do_not_change_fused_labels_if_some_are_of_the_cl
         np.array([7, 5, 20]),
         np.array([-1, 5, 20]),
     )
-    assert not mixed.none_in_clip and mixed.own.indices.tolist() == [5, 20]
+    assert not mixed.none_in_clip and mixed.in_clip.indices.tolist() == [5, 20]
     alone, together = labeller.label(clip, own, "fused"), labeller.label(clip, mixed, "fused")
     np.testing.assert_array_equal(alone.values, together.values)
     np.testing.assert_array_equal(alone.half_widths, together.half_widths)

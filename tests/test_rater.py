@@ -16,7 +16,7 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.calibration import DEFAULT_CALIBRATION, START
 from utils.labelling.labeller import Labeller
 from utils.labelling.process import GPParameters
-from utils.labelling.rater import LAG_MEAN, UNFITTED_RATER, UNFITTED_RATING
+from utils.labelling.rater import LAG_MEAN, PRIOR_RATER, PRIOR_RATING
 from utils.labelling.ratings import load_ratings
 from utils.labelling.types import ClipRating
 from utils.videos.face_video import FaceVideo, Track
@@ -53,11 +53,11 @@ def make_labeller(raters=1, network=True):
     axes = []
     for one in DEFAULT_CALIBRATION.axes:
         evidence = one.parameters.evidence if network else ()
-        parameters = GPParameters(one.parameters.process, (*evidence, *[UNFITTED_RATING] * raters))
+        parameters = GPParameters(one.parameters.process, (*evidence, *[PRIOR_RATING] * raters))
         axes.append(one._replace(parameters=parameters))
     calibration = DEFAULT_CALIBRATION._replace(valence=axes[0], arousal=axes[1])
-    unfitted = tuple(range(int(network), int(network) + raters))
-    return Labeller(None, None, calibration, unfitted, (UNFITTED_RATER,) * raters)
+    uncalibrated = tuple(range(int(network), int(network) + raters))
+    return Labeller(None, None, calibration, uncalibrated, (PRIOR_RATER,) * raters)
 
 
 def rate(clip, rng, lag, gain=1.0, bias=0.0, std=0.1):
@@ -78,7 +78,7 @@ def fit(labeller, clips, ratings, labels=LABELLED, network=True):
         (rated(labeller, clip, *of_clip, network=network), anchors_at(clip, labels) if labels else None)
         for clip, of_clip in zip(clips, ratings, strict=True)
     ]
-    return labeller.adapted(pairs)
+    return labeller.adapt(pairs)
 
 
 def errors_of(labeller, clips, ratings, labels=LABELLED, network=True):
@@ -134,8 +134,8 @@ def test_axis_that_was_not_rated_is_labelled_as_without_the_rating(clips, rng):
 def test_single_rating_without_anything_to_compare_is_taken_as_it_is(clips, rng, caplog):
     ratings = [(rate(clip, rng, LAG_MEAN, std=0.0),) for clip in clips]
     fitted = fit(make_labeller(network=False), clips, ratings, labels=[], network=False)
-    assert fitted.raters == (UNFITTED_RATER,)
-    fitted.log_fitted(["anna"], 0)
+    assert fitted.raters == (PRIOR_RATER,)
+    fitted.log_adaptation(["anna"], 0)
     assert "anna" in caplog.text and "label some frames" in caplog.text
     assert errors_of(fitted, clips, ratings, [], network=False) < 0.6 * np.std([clip.labels for clip in clips])
     labels = fitted.fused_labels(fitted.posteriors(rated(fitted, clips[0], *ratings[0], network=False), None), None)
@@ -214,7 +214,7 @@ def test_files_are_matched_to_videos_and_raters_by_name(folder):
     assert (anna.name, ben.name) == ("anna", "ben") and list(ben.videos) == [folder / "talk.mp4"]
     rated_axes = {video.name: sorted(axes) for video, axes in anna.videos.items()}
     assert rated_axes == {"talk.mp4": [0, 1], "talk_2.mp4": [0, 1]}
-    assert len(anna.paths) == 3 and ben.of_video(folder / "talk_2.mp4", [np.arange(3.0)]) is None
+    assert len(anna.inputs) == 3 and ben.of_video(folder / "talk_2.mp4", [np.arange(3.0)]) is None
     single = load_ratings(LabelSettings(video=folder / "talk.mp4", ratings=[folder / "talk2_anna.csv"]))
     assert [one.name for one in single] == ["talk2_anna"]
 

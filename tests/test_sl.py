@@ -31,7 +31,7 @@ from utils.config.supervised import SUPERVISED_PAPER, PredictSettings, Supervise
 from utils.config.yaml_files import commented_yaml
 from utils.labelling.clips import ClipReader
 from utils.labelling.labeller import Labeller
-from utils.labelling.sources import EvidenceSources, load_absolute_sources
+from utils.labelling.sources import EvidenceSources, load_estimators
 from utils.metrics import regression_scores
 from utils.runs.checkpoint import FORMAT, load_model, load_supervised, read_checkpoint, save_checkpoint
 from utils.runs.resume import load_settings
@@ -565,7 +565,7 @@ def test_a_head_is_evidence_for_fsl_mtclar(folds_run, expression_run, demo_run, 
     # The same estimates through a CSV give the same labels.
     settings = LabelSettings.model_validate(json.loads((folder / "manifest.json").read_text())["settings"])
     runtime, splits = make_runtime(settings.runtime), read_splits(settings)
-    sources = EvidenceSources(None, None, load_absolute_sources(settings, runtime))
+    sources = EvidenceSources(estimators=load_estimators(settings, runtime))
     clips = ClipReader.of_sources(Labeller(None, runtime), sources, settings)
     rows = [
         (clip.name, frame, *values)

@@ -5,7 +5,7 @@ import pytest
 from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
 from utils.labelling.calibration import DEFAULT_CALIBRATION
-from utils.labelling.fitting import CalibrationClip
+from utils.labelling.fit_problems import CalibrationClip
 from utils.labelling.gp import GPPosterior
 from utils.labelling.suggest import _Plan, expected_error, plan_labels, suggest
 from utils.labelling.support import middles_of_parts

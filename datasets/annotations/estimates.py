@@ -106,14 +106,14 @@ class Estimates:
             DataError: the file has no row for the video, two rows for a frame or time of the track, faces that are not
                 numbered, or times that cannot be seconds.
         """
-        of_video = self._rows(video, "video")
-        rows = self._rows_of_track(of_video, track, video)
+        rows_of_video = self._rows(video, "video")
+        rows = self._rows_of_track(rows_of_video, track, video)
         remedy = "add a column 'track' with the numbers of this program's face tracks" if "track" not in rows else ""
         positions, values = self._sorted(rows, f"video {quoted(video)}", remedy or "delete one of them")
         if self._position == "frame":
             estimates = _at_frames(frames, positions, values)
         else:
-            interval = self._row_interval(of_video["time"], video)
+            interval = self._row_interval(rows_of_video["time"], video)
             estimates = _at_times(Timeline(frames, times), positions, values, interval)
         if np.isnan(estimates).all():
             logger.warning("%s: no estimate for track %d of video %s", self.path, track, quoted(video))

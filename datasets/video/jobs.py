@@ -113,7 +113,7 @@ def find_labelled_videos(folder: Path, other_files: Sequence[str] = ()) -> list[
             "remove these files"
         )
     found = [LabelledVideo(video, _label_files(video, files)) for video in videos]
-    without = [one.video.name for one in found if not one.labels]
+    without = [video.video.name for video in found if not video.labels]
     if without:
         raise DataError(
             f"{folder}: videos without labels beside them: {listed(without)}; label them, or move them away (the "

@@ -13,7 +13,7 @@ from utils.base.errors import DataError
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo
-from utils.videos.support import ERROR_COLUMNS, anchors_for_track, own_anchors, resolve_labels
+from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
 
 DECIMALS = 2  # decimals of a new label
 LABELS_PER_ESTIMATE = 5  # The error of the labels is estimated again after so many new or deleted labels.
@@ -49,7 +49,7 @@ class Session:
             DataError: the file cannot be read, or holds labels of another annotator.
         """
         self.face_video, self.file = face_video, file
-        self.labeller = self._unfitted_labeller = labeller
+        self.labeller = self._unadapted_labeller = labeller
         self.estimates_error = annotator_error == "auto"
         self.annotator_error = 0.0 if annotator_error == "auto" else annotator_error
         # Ratings are fitted before the first label, to other evidence.
@@ -119,19 +119,19 @@ class Session:
 
     def _fit_to_labels(self) -> None:
         """Fits uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""
-        fits = self.estimates_error or self.labeller.unfitted
+        fits = self.estimates_error or self.labeller.uncalibrated
         if not fits or abs(len(self.labels) - self._labels_at_estimate) < LABELS_PER_ESTIMATE:
             return
         self._labels_at_estimate = len(self.labels)
         means = self._means().assign(**dict.fromkeys(ERROR_COLUMNS, 0.0))
-        if self.labeller.unfitted:
-            self.labeller = self._unfitted_labeller.adapted(
-                [(track.clip, own_anchors(track.track, means)) for track in self.tracks.values()]
+        if self.labeller.uncalibrated:
+            self.labeller = self._unadapted_labeller.adapt(
+                [(track.clip, anchors_in_track(track.track, means)) for track in self.tracks.values()]
             )
             for track in self.tracks.values():
                 track.use(self.labeller)
         if self.estimates_error:
-            pairs = [(track.clip, own_anchors(track.track, means)) for track in self.tracks.values()]
+            pairs = [(track.clip, anchors_in_track(track.track, means)) for track in self.tracks.values()]
             labelled = [(clip, anchors) for clip, anchors in pairs if anchors is not None]
             self.annotator_error = estimate_label_error(labelled, self.labeller.calibration) or 0.0
         self._estimates.clear()
@@ -155,9 +155,9 @@ class Session:
         table = self.file.read()
         if table is None:
             return {}, {}
-        of_other_tracks = table["track"].notna() & ~table["track"].isin(list(self.tracks))
+        in_other_tracks = table["track"].notna() & ~table["track"].isin(list(self.tracks))
         others = {
-            (int(row.track), int(row.frame)): _frame_label(row, row.note) for row in table[of_other_tracks].itertuples()
+            (int(row.track), int(row.frame)): _frame_label(row, row.note) for row in table[in_other_tracks].itertuples()
         }
         notes = {(None if pd.isna(row.track) else int(row.track), row.frame): row.note for row in table.itertuples()}
         labels = {}

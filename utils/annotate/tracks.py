@@ -55,7 +55,7 @@ class TrackEstimate:
         """Number of further labels that reduce the expected error to `target`; None: more than are planned."""
         if self.expected_error <= target:
             return 0
-        return next((count for count, one in enumerate(self.plan, 1) if one.error_after <= target), None)
+        return next((count for count, suggestion in enumerate(self.plan, 1) if suggestion.error_after <= target), None)
 
     def _suggest(self, count: int) -> list[Suggestion]:
         return suggest(self._posteriors, count, (self._annotator_error,) * 2)

@@ -104,8 +104,8 @@ def _encode_missing(
 ) -> None:
     """Encode this rank's share of the clips that are None in `found`; add their embeddings to `found` and the cache."""
     missing = [number for number, embeddings in enumerate(found) if embeddings is None]
-    own = [number for number in missing if number % ranks.world_size() == ranks.rank()]
-    for group in _groups(own, [len(clip) for clip in clips]):
+    share = [number for number in missing if number % ranks.world_size() == ranks.rank()]
+    for group in _groups(share, [len(clip) for clip in clips]):
         crops = FaceCrops.concatenate([clips[number] for number in group])
         parts = encode_crops(back_end, crops, workers).split([len(clips[number]) for number in group])
         for number, part in zip(group, parts, strict=True):

@@ -1,8 +1,9 @@
-"""Fits sources of evidence to the given labels of the clips that are to be labelled.
+"""Adapts uncalibrated sources of evidence to the given labels of the clips that are to be labelled.
 
 This is for absolute evidence that was not calibrated on validation clips. Gain, bias, offset and error of a source are
 estimated from its values at labelled frames, with priors that have the weight of a few labels. With few labels the
-estimates therefore stay near the priors, and many labels override them.
+estimates therefore stay near the priors, and many labels override them. Continuous ratings are adapted in
+`utils.labelling.rater`, since they also have a lag.
 """
 
 from typing import NamedTuple
@@ -37,28 +38,22 @@ class LabelledEvidence(NamedTuple):
     labels: np.ndarray
 
 
-def adapt(calibration: Calibration, unfitted: list[int], clips: list[LabelledEvidence]) -> Calibration:
-    """The calibration as of `fit_sources`, with weights as of `weigh_explanations`."""
-    return weigh_explanations(fit_sources(calibration, unfitted, clips))
-
-
-def fit_sources(calibration: Calibration, unfitted: list[int], clips: list[LabelledEvidence]) -> Calibration:
+def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[LabelledEvidence]) -> Calibration:
     """Fits some sources of evidence to the given labels.
 
     Args:
         calibration: parameters of all sources.
-        unfitted: indices of the sources to fit.
+        uncalibrated: indices of the sources to fit.
         clips: the labelled frames of all clips.
     """
-    adapted = []
-    for axis, of_axis in enumerate(calibration.axes):
-        evidence = list(of_axis.parameters.evidence)
-        for source in unfitted:
-            pairs = [(clip.evidence[:, source, axis], clip.labels[:, axis]) for clip in clips]
-            fitted = fit_source(pairs)
-            evidence[source] = scale_errors(fitted, SHARED_ERROR_SCALE) if len(evidence) > 1 else fitted
-        adapted.append(of_axis._replace(parameters=of_axis.parameters._replace(evidence=tuple(evidence))))
-    return calibration._replace(valence=adapted[0], arousal=adapted[1])
+    axes = []
+    for column, axis in enumerate(calibration.axes):
+        evidence = list(axis.parameters.evidence)
+        for index in uncalibrated:
+            fitted = fit_source([(clip.evidence[:, index, column], clip.labels[:, column]) for clip in clips])
+            evidence[index] = scale_errors(fitted, SHARED_ERROR_SCALE) if len(evidence) > 1 else fitted
+        axes.append(axis.replace_evidence(evidence))
+    return calibration.replace_axes(axes)
 
 
 def weigh_explanations(calibration: Calibration) -> Calibration:
@@ -67,23 +62,18 @@ def weigh_explanations(calibration: Calibration) -> Calibration:
     Evidence that explains little of the labels gets a larger prior weight of the process without evidence. Its activity
     also has less effect, since it is mostly that of errors.
     """
-    weighed = []
-    for of_axis in calibration.axes:
-        process = of_axis.parameters.process
-        share = _explained_share(of_axis.parameters.evidence)
+    axes = []
+    for axis in calibration.axes:
+        process, share = axis.parameters.process, _explained_share(axis.parameters.evidence)
         process = process._replace(activity_exponent=max(share * process.activity_exponent, SMALLEST_EXPONENT))
-        weighed.append(
-            of_axis._replace(
-                parameters=of_axis.parameters._replace(process=process),
-                time_only_prior=max(1 - share, PRIOR_OF_TIME_ONLY),
-            )
-        )
-    return calibration._replace(valence=weighed[0], arousal=weighed[1])
+        parameters, prior = axis.parameters._replace(process=process), max(1 - share, PRIOR_OF_TIME_ONLY)
+        axes.append(axis._replace(parameters=parameters, time_only_prior=prior))
+    return calibration.replace_axes(axes)
 
 
 def _explained_share(evidence: tuple[EvidenceParameters, ...]) -> float:
     """Share of the variance of labels that sources with independent errors explain within a clip."""
-    precision = sum(one.gain**2 / (one.ou**2 + one.observation_noise**2) for one in evidence)
+    precision = sum(source.gain**2 / (source.ou**2 + source.observation_noise**2) for source in evidence)
     return precision / (precision + LABEL_STD**-2)
 
 
@@ -96,8 +86,11 @@ def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> EvidenceParameters
     Args:
         clips: evidence (A,) and given labels (A,) of each clip; NaN = no value.
     """
-    known = [np.isfinite(evidence) & np.isfinite(labels) for evidence, labels in clips]
-    pairs = [(values[one], labels[one]) for (values, labels), one in zip(clips, known, strict=True) if one.any()]
+    pairs = []
+    for values, labels in clips:
+        known = np.isfinite(values) & np.isfinite(labels)
+        if known.any():
+            pairs.append((values[known], labels[known]))
     error, offset = PRIOR_ERROR, PRIOR_OFFSET
     mean, covariance = np.array([1.0, 0.0]), np.diag([GAIN_STD**2, BIAS_STD**2])
     for _ in range(ITERATIONS if pairs else 0):
@@ -155,13 +148,13 @@ def _whiten(values: np.ndarray, labels: np.ndarray, error: float, offset: float)
 def _standard_deviations(pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray) -> tuple[float, float]:
     """Standard deviations of the error within a clip, and of the offset, shrunk towards their priors."""
     residuals = [values - mean[0] * labels - mean[1] for values, labels in pairs]
-    within = sum(((one - one.mean()) ** 2).sum() for one in residuals)
-    degrees = sum(len(one) - 1 for one in residuals)
+    within = sum(((errors - errors.mean()) ** 2).sum() for errors in residuals)
+    degrees = sum(len(errors) - 1 for errors in residuals)
     error = np.sqrt((PRIOR_LABELS * PRIOR_ERROR**2 + within) / (PRIOR_LABELS + degrees))
     # The mean residual of a clip scatters by the offset and by the mean of its errors.
-    excess = sum(max(one.mean() ** 2 - error**2 / len(one), 0) for one in residuals)
+    excess = sum(max(errors.mean() ** 2 - error**2 / len(errors), 0) for errors in residuals)
     offset = np.sqrt((PRIOR_LABELS * PRIOR_OFFSET**2 + excess) / (PRIOR_LABELS + len(residuals)))
     return float(error), float(offset)
 
 
-UNFITTED = fit_source([])  # an absolute source before the first label
+PRIOR_EVIDENCE = fit_source([])  # parameters of an uncalibrated absolute source before the first label

@@ -35,7 +35,7 @@ class Contradiction(NamedTuple):
 
 
 def audit(clip: EncodedClip, anchors: Anchors, calibration: Calibration) -> list[Contradiction]:
-    """Compares each label of the clip's own anchors with the leave-one-out prediction from the others.
+    """Compares each given label of the clip with the leave-one-out prediction from the others.
 
     Only local maxima are rejected in each round; the other labels are then compared again (`utils.labelling.outliers`).
 
@@ -96,11 +96,11 @@ def _deviations(
     means, variances = zip(*(posterior.loo_predictive() for posterior in posteriors_factory(given)), strict=True)
     factor = small_sample_factor(len(anchors.indices) - 1)
     pairs = zip(variances, calibration.axes, strict=True)
-    stds = [factor * np.sqrt(variance + one.parameters.process.nugget**2) for variance, one in pairs]
+    stds = [factor * np.sqrt(variance + axis.parameters.process.nugget**2) for variance, axis in pairs]
     # The calibration may widen a standard deviation here, but never narrow it: a misread clip must not make its own
     # labels suspect.
     pairs = zip(calibration.axes, stds, strict=True)
-    stds = [np.maximum(one.interval_widths.half_widths(std) / NORMAL_WIDTH, std) for one, std in pairs]
+    stds = [np.maximum(axis.interval_widths.half_widths(std) / NORMAL_WIDTH, std) for axis, std in pairs]
     variance = np.stack(stds, 1) ** 2 + anchors.errors**2
     predicted = np.stack(means, 1)
     return np.abs(anchors.labels - predicted) / np.sqrt(variance), np.clip(predicted, -1, 1)

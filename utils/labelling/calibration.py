@@ -8,7 +8,7 @@ the checkpoint.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,9 +100,15 @@ class AxisCalibration(NamedTuple):
     def explanations(self, evidence: np.ndarray) -> list[Explanation]:
         """The explanations of a clip by the sources that have a value on this axis, given its evidence (N, E)."""
         known = np.flatnonzero(np.isfinite(evidence).any(0)).tolist()
-        parameters = self.parameters._replace(evidence=tuple(self.parameters.evidence[source] for source in known))
-        every = explanations(parameters, self.time_only, self.time_only_prior)
-        return [one._replace(sources=[known[source] for source in one.sources]) for one in every]
+        parameters = self.parameters._replace(evidence=tuple(self.parameters.evidence[index] for index in known))
+        return [
+            explanation._replace(sources=[known[index] for index in explanation.sources])
+            for explanation in explanations(parameters, self.time_only, self.time_only_prior)
+        ]
+
+    def replace_evidence(self, evidence: Iterable[EvidenceParameters]) -> "AxisCalibration":
+        """The calibration with other parameters of the sources of evidence."""
+        return self._replace(parameters=self.parameters._replace(evidence=tuple(evidence)))
 
 
 class Calibration(NamedTuple):
@@ -111,18 +117,23 @@ class Calibration(NamedTuple):
     Attributes:
         valence, arousal: parameters of the axis.
         clips: number of clips that were fitted; 0 = not fitted, so that the intervals are not calibrated.
-        source: text that names the data set and split that were fitted.
+        fitted_on: text that names the data set and split that were fitted.
     """
 
     valence: AxisCalibration = AxisCalibration()
     arousal: AxisCalibration = AxisCalibration()
     clips: int = 0
-    source: str = ""
+    fitted_on: str = ""
 
     @property
     def axes(self) -> tuple[AxisCalibration, AxisCalibration]:
         """The parameters of valence and of arousal."""
         return self.valence, self.arousal
+
+    def replace_axes(self, axes: Iterable[AxisCalibration]) -> "Calibration":
+        """The calibration with other parameters of valence and arousal, in this order."""
+        valence, arousal = axes
+        return self._replace(valence=valence, arousal=arousal)
 
     def posteriors(
         self, times: np.ndarray, evidence: np.ndarray, observations: list[LabelObservations]
@@ -135,8 +146,8 @@ class Calibration(NamedTuple):
             observations: the given labels, one entry per axis.
         """
         return [
-            MixturePosterior.of_axis(one.explanations(evidence[..., axis]), times, evidence[..., axis], observed)
-            for axis, (one, observed) in enumerate(zip(self.axes, observations, strict=True))
+            MixturePosterior.of_axis(axis.explanations(evidence[..., index]), times, evidence[..., index], observed)
+            for index, (axis, observed) in enumerate(zip(self.axes, observations, strict=True))
         ]
 
     def half_widths(self, posteriors: list[MixturePosterior]) -> np.ndarray:
@@ -146,9 +157,9 @@ class Calibration(NamedTuple):
         widths are then at least those of a normal variable.
         """
         columns = []
-        for one, posterior in zip(self.axes, posteriors, strict=True):
+        for axis, posterior in zip(self.axes, posteriors, strict=True):
             stds = scaled_std(posterior)
-            half_widths = one.interval_widths.half_widths(stds)
+            half_widths = axis.interval_widths.half_widths(stds)
             noisy = (posterior.observations.errors > 0).any()
             columns.append(np.maximum(half_widths, NORMAL_WIDTH * stds) if noisy else half_widths)
         widening = WIDENING_OF_ONE_LABEL if len(posteriors[0].observations.indices) == 1 else 1.0
@@ -156,16 +167,12 @@ class Calibration(NamedTuple):
 
     def for_foreign_anchors(self, people: int) -> "Calibration":
         """The calibration for evidence of the Siamese network from anchors of `people` other people."""
-        valence, arousal = (
-            one._replace(parameters=with_offset(one.parameters, one.foreign_offset.std(people))) for one in self.axes
-        )
-        return self._replace(valence=valence, arousal=arousal)
-
-
-def with_offset(parameters: GPParameters, offset: float) -> GPParameters:
-    """The parameters with another standard deviation of the offset of their first source of evidence."""
-    first, *others = parameters.evidence
-    return parameters._replace(evidence=(first._replace(offset=offset), *others))
+        axes = []
+        for axis in self.axes:
+            siamese, *others = axis.parameters.evidence
+            siamese = siamese._replace(offset=axis.foreign_offset.std(people))
+            axes.append(axis.replace_evidence([siamese, *others]))
+        return self.replace_axes(axes)
 
 
 def scaled_std(posterior: MixturePosterior) -> np.ndarray:
@@ -225,13 +232,13 @@ def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
 
 def calibration_content(calibration: Calibration) -> dict[str, Any]:
     """A calibration as plain values, as JSON stores it."""
-    content: dict[str, Any] = {"format": FORMAT, "source": calibration.source, "clips": calibration.clips}
-    for axis, one in zip(AXES, calibration.axes, strict=True):
-        content[axis] = {
-            "parameters": _parameters_as_dict(one.parameters),
-            "time_only": _parameters_as_dict(one.time_only),
-            "foreign_offset": one.foreign_offset._asdict(),
-            "interval_widths": one.interval_widths._asdict(),
+    content: dict[str, Any] = {"format": FORMAT, "source": calibration.fitted_on, "clips": calibration.clips}
+    for name, axis in zip(AXES, calibration.axes, strict=True):
+        content[name] = {
+            "parameters": _parameters_as_dict(axis.parameters),
+            "time_only": _parameters_as_dict(axis.time_only),
+            "foreign_offset": axis.foreign_offset._asdict(),
+            "interval_widths": axis.interval_widths._asdict(),
         }
     return content
 
@@ -250,7 +257,7 @@ def calibration_input(checkpoint: Path | None, calibration: Calibration) -> Inpu
 
 
 def _parameters_as_dict(parameters: GPParameters) -> dict[str, object]:
-    evidence = [one._asdict() for one in parameters.evidence]
+    evidence = [source_parameters._asdict() for source_parameters in parameters.evidence]
     return {"process": parameters.process._asdict(), "evidence": evidence}
 
 

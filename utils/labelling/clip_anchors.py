@@ -31,22 +31,22 @@ def clip_anchors(
         settings: scope, strategy, amount, seed, and the error of a label.
         support_from_csv: the table that `read_support` returned; None: the strategy chooses the frames.
     """
-    sources = source_clips([clip.person for clip in clips], clip_index, settings)
-    pool = [clips[source] for source in sources]
+    pool_indices = clips_in_scope([clip.person for clip in clips], clip_index, settings)
+    pool = [clips[index] for index in pool_indices]
     if support_from_csv is None:
-        chosen = _choose_support(labeller, pool, settings, sources[0])
+        chosen = _choose_support(labeller, pool, settings, pool_indices[0])
         support = [(indices, clip.labels[indices]) for clip, indices in zip(pool, chosen, strict=True)]
     else:
         support = [_support_of_clip(clip, support_from_csv) for clip in pool]
-    parts = [_own_anchors(clip, *labelled, settings) for clip, labelled in zip(pool, support, strict=True)]
+    parts = [_anchors_at(clip, *labelled, settings) for clip, labelled in zip(pool, support, strict=True)]
     if settings.support_set.scope == "clip":
         return parts[0]
     return _join(
-        [part if source == clip_index else _outside(part) for source, part in zip(sources, parts, strict=True)]
+        [part if index == clip_index else _outside(part) for index, part in zip(pool_indices, parts, strict=True)]
     )
 
 
-def source_clips(people: list[str], clip_index: int, settings: LabelSettings) -> list[int]:
+def clips_in_scope(people: list[str], clip_index: int, settings: LabelSettings) -> list[int]:
     """Indices of the clips whose frames may be anchors of a clip, by `support_set.scope`.
 
     Args:
@@ -60,12 +60,12 @@ def source_clips(people: list[str], clip_index: int, settings: LabelSettings) ->
     person, scope = people[clip_index], settings.support_set.scope
     if scope == "clip":
         return [clip_index]
-    own = [index for index, other in enumerate(people) if other == person]
+    same_person = [index for index, other in enumerate(people) if other == person]
     if scope == "person":
-        return own
+        return same_person
     strangers = sorted(set(people) - {person})
-    if len(own) > 1:
-        return [index for index in own if index != clip_index]
+    if len(same_person) > 1:
+        return [index for index in same_person if index != clip_index]
     if not strangers:
         raise DataError("support_set.scope others needs at least two clips to label; use scope clip or person")
     drawn = np.random.default_rng([settings.seed, PERSON_SEED_STREAM, clip_index]).choice(strangers)
@@ -104,7 +104,7 @@ def _rows(pool: list[DatasetClip], labelled: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([start + indices for start, indices in zip(starts, labelled, strict=True)])
 
 
-def _own_anchors(clip: DatasetClip, indices: np.ndarray, labels: np.ndarray, settings: LabelSettings) -> Anchors:
+def _anchors_at(clip: DatasetClip, indices: np.ndarray, labels: np.ndarray, settings: LabelSettings) -> Anchors:
     """Anchors at frames of a clip; true labels are by an annotator with the name of the data set."""
     true = (labels == clip.labels[indices]).all(1)
     annotators = np.where(true, settings.dataset, "")

@@ -14,7 +14,7 @@ from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.config.common import ScriptSettings
 from utils.labelling.labeller import Labeller
-from utils.labelling.sources import AbsoluteSource, EvidenceSources, NetworkSource, clip_evidence
+from utils.labelling.sources import Estimator, EvidenceSources, NetworkSource, clip_evidence
 from utils.labelling.types import Anchors, EncodedClip
 
 FRAME_RATE = 25.0  # frames per second, assumed for data sets whose tables do not contain times
@@ -69,7 +69,7 @@ class ClipReader:
         crops: cuts the faces out of the images.
         cache: embeddings on disk; None without the Siamese network.
         workers: processes that prepare images.
-        absolute: sources of evidence besides the Siamese network.
+        estimators: sources of evidence besides the Siamese network.
     """
 
     def __init__(
@@ -78,24 +78,24 @@ class ClipReader:
         crops: CropReader,
         cache: EmbeddingCache | None,
         workers: int,
-        absolute: tuple[AbsoluteSource, ...] = (),
+        estimators: tuple[Estimator, ...] = (),
     ):
         self.labeller, self.crops, self.cache, self.workers = labeller, crops, cache, workers
-        self.absolute = absolute
+        self.estimators = estimators
 
     @classmethod
     def of_sources(cls, labeller: Labeller, sources: EvidenceSources, settings: ScriptSettings) -> "ClipReader":
         """A reader for all sources of evidence; the embeddings are cached beside the checkpoint."""
         cache = None
-        if sources.checkpoint:
-            cache = EmbeddingCache.of_network(sources.checkpoint, settings.runs, labeller.runtime)
-        return cls(labeller, CropReader(settings), cache, settings.data.workers, sources.absolute)
+        if sources.siamese:
+            cache = EmbeddingCache.of_network(sources.siamese.checkpoint, settings.runs, labeller.runtime)
+        return cls(labeller, CropReader(settings), cache, settings.data.workers, sources.estimators)
 
     @property
     def back_ends_used(self) -> set[str]:
         """Names of the backends that have encoded faces."""
         caches = [self.cache] if self.cache else []
-        caches += [source.cache for source in self.absolute if isinstance(source, NetworkSource)]
+        caches += [source.cache for source in self.estimators if isinstance(source, NetworkSource)]
         return set().union(*(cache.back_ends.used for cache in caches))
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
@@ -110,12 +110,12 @@ class ClipReader:
             (str(name), part.reset_index(drop=True), _times(part)) for name, part in frames.groupby("clip", sort=False)
         ]
         embeddings = self.embed([part for _, part, _ in parts])
-        absolute: list[np.ndarray | None] = [None] * len(parts)
-        if self.absolute:
-            absolute = [*clip_evidence(self.absolute, parts, self.crops, self.workers)]
+        estimates: list[np.ndarray | None] = [None] * len(parts)
+        if self.estimators:
+            estimates = [*clip_evidence(self.estimators, parts, self.crops, self.workers)]
         return [
-            DatasetClip(name, part, self.labeller.encode_clip(embedded, times, of_clip))
-            for (name, part, times), embedded, of_clip in zip(parts, embeddings, absolute, strict=True)
+            DatasetClip(name, part, self.labeller.encode_clip(embedded, times, estimated))
+            for (name, part, times), embedded, estimated in zip(parts, embeddings, estimates, strict=True)
         ]
 
     def embed(self, tables: list[pd.DataFrame]) -> list[Tensor]:

@@ -52,42 +52,57 @@ def label_dataset(
             number of anchors, true labels and face box.
         contradictions: one row per given label that the other given labels of its clip contradict.
     """
-    labeller = clips.labeller
     support_from_csv = read_support(settings.support_set.csv) if settings.support_set.csv else None
     test = select_clips(splits.test, settings.support_set, support_from_csv)
-    training_anchors = None
     if settings.support_set.strategy == "train_bins":
         training_anchors = sample_training_anchors(clips, splits.train, settings)
-    tables: dict[str, list[pd.DataFrame]] = {}
+        encoded = clips.read(test)
+        labeller, anchors_of_clips = clips.labeller, [training_anchors] * len(encoded)
+    else:
+        encoded = clips.read(test)
+        labeller, anchors_of_clips = _adapt_to_support(clips, encoded, settings, support_from_csv)
+    parts: dict[str, list[pd.DataFrame]] = {}
     contradictions: list[dict[str, object]] = []
-    encoded = clips.read(test)
-    own_anchors: list[Anchors] = []
-    if not training_anchors:
-        own_anchors = [
-            clip_anchors(labeller, encoded, clip_index, settings, support_from_csv)
-            for clip_index in range(len(encoded))
-        ]
-        labeller = labeller.adapted([(clip.encoded, own) for clip, own in zip(encoded, own_anchors, strict=True)])
-        labelled = sum(bool((own.indices >= 0).any()) for own in own_anchors)
-        labeller.log_fitted([MTCLAR_EVIDENCE] * bool(labeller.model) + [one.name for one in clips.absolute], labelled)
-        if settings.support_set.annotator_error == "auto":
-            own_anchors = with_estimated_errors(labeller, encoded, own_anchors)
-    for clip_index, clip in enumerate(encoded):
-        anchors = training_anchors or own_anchors[clip_index]
+    for clip, anchors in zip(encoded, anchors_of_clips, strict=True):
         for method, labels in labeller.label_by_all_methods(clip.encoded, anchors).items():
-            tables.setdefault(method, []).append(_clip_table(clip, anchors, labels, method))
+            parts.setdefault(method, []).append(_clip_table(clip, anchors, labels, method))
         found = labeller.audit(clip.encoded, anchors)
-        contradictions += [{"clip": clip.name} | contradiction_row(one, anchors) for one in found]
-    by_method = {method: pd.concat(parts, ignore_index=True) for method, parts in tables.items()}
-    relative = 1 if labeller.model else 0
-    for column, source in enumerate(clips.absolute, relative):
-        # Only the values of the table of a baseline are replaced: it has the same frames and true labels, and no
-        # intervals.
-        estimates = np.concatenate([clip.encoded.evidence[:, column] for clip in encoded])
-        by_method[source.name] = by_method["linear"].assign(
-            valence=estimates[:, 0], arousal=estimates[:, 1], source=PREDICTED, annotator=""
-        )
-    return by_method, pd.DataFrame(contradictions)
+        contradictions += [{"clip": clip.name} | contradiction_row(label, anchors) for label in found]
+    tables = {method: pd.concat(tables_of_clips, ignore_index=True) for method, tables_of_clips in parts.items()}
+    return tables | _estimator_tables(clips, encoded, tables["linear"]), pd.DataFrame(contradictions)
+
+
+def _adapt_to_support(
+    clips: ClipReader, encoded: list[DatasetClip], settings: LabelSettings, support_from_csv: pd.DataFrame | None
+) -> tuple[Labeller, list[Anchors]]:
+    """Chooses the anchors of each clip, and adapts the labeller to their labels; returns both."""
+    anchors_of_clips = [
+        clip_anchors(clips.labeller, encoded, clip_index, settings, support_from_csv)
+        for clip_index in range(len(encoded))
+    ]
+    pairs = zip(encoded, anchors_of_clips, strict=True)
+    labeller = clips.labeller.adapt([(clip.encoded, anchors) for clip, anchors in pairs])
+    names = [MTCLAR_EVIDENCE] * bool(labeller.model) + [estimator.name for estimator in clips.estimators]
+    labeller.log_adaptation(names, sum(bool((anchors.indices >= 0).any()) for anchors in anchors_of_clips))
+    if settings.support_set.annotator_error == "auto":
+        anchors_of_clips = with_estimated_errors(labeller, encoded, anchors_of_clips)
+    return labeller, anchors_of_clips
+
+
+def _estimator_tables(clips: ClipReader, encoded: list[DatasetClip], baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Name of each estimator → table of its estimates, without any label, as a method to compare with.
+
+    Args:
+        clips: has the estimators.
+        encoded: the clips.
+        baseline: table of a baseline. It has the same frames and true labels, and no intervals, so that only its values
+            are replaced.
+    """
+    tables = {}
+    for column, estimator in enumerate(clips.estimators, 1 if clips.labeller.model else 0):
+        valence, arousal = np.concatenate([clip.encoded.evidence[:, column] for clip in encoded]).T
+        tables[estimator.name] = baseline.assign(valence=valence, arousal=arousal, source=PREDICTED, annotator="")
+    return tables
 
 
 def dataset_inputs(
@@ -99,24 +114,26 @@ def dataset_inputs(
         frames = pd.concat([splits.train, splits.test])
     support = settings.support_set.csv
     return [
-        *sources.inputs(),
+        *sources.inputs,
         *([path_input("support", support)] if support else []),
-        calibration_input(sources.checkpoints[0], calibration),
+        calibration_input(sources.all[0].checkpoint, calibration),
         Input(role="data set", path=str(settings.data_root), sha256=frames_sha256(frames)),
     ]
 
 
-def with_estimated_errors(labeller: Labeller, clips: list[DatasetClip], anchors: list[Anchors]) -> list[Anchors]:
+def with_estimated_errors(
+    labeller: Labeller, clips: list[DatasetClip], anchors_of_clips: list[Anchors]
+) -> list[Anchors]:
     """The anchors of each clip, with the error of the given labels estimated by `label_noise`.
 
     All labels are taken to be by the same annotator.
     """
-    pairs = [(clip.encoded, own) for clip, own in zip(clips, anchors, strict=True)]
+    pairs = [(clip.encoded, anchors) for clip, anchors in zip(clips, anchors_of_clips, strict=True)]
     error = estimate_label_error(pairs, labeller.calibration)
     if not error:
-        return anchors
+        return anchors_of_clips
     log.info("support labels: estimated standard deviation %.2f", error)
-    return [own._replace(errors=np.full_like(own.errors, error)) for own in anchors]
+    return [anchors._replace(errors=np.full_like(anchors.errors, error)) for anchors in anchors_of_clips]
 
 
 def select_clips(

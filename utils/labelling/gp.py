@@ -5,12 +5,15 @@ all states is banded. Its banded Cholesky factor gives the posterior mean, and t
 matrix the posterior variance, at every frame.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from utils.labelling.process import (
     EXACT_ERROR,
     PROCESS_STATES,
+    EvidenceParameters,
     GPParameters,
     activity,
     combined_evidence,
@@ -46,43 +49,23 @@ class GPPosterior:
             evidence: (N, E) evidence of the axis; NaN = the source has no value at this frame.
             observations: given labels at A of the frames.
         """
-        states = PROCESS_STATES + len(parameters.evidence)
-        self.design = np.zeros((len(times), states))
-        self.design[:, 0] = 1
-        self.design[:, 1] = _amplitude(parameters, times, evidence)
-        precision, blocks = _prior_precision(parameters, times)
-        # The information vector, (N, S), is the posterior precision times the posterior mean of the states. Each
-        # observation adds its design row times its precision times its value.
-        information = np.zeros((len(times), states))
-
-        everything, inflation = np.arange(len(times)), noise_inflation(times)
-        couplings, offset_information, offset_precision = [], [], []
-        for source, one in enumerate(parameters.evidence):
-            known = np.isfinite(evidence[:, source])
-            noise_precision = np.where(known, 1 / (one.observation_noise**2 * inflation), 0)
-            value = noise_precision * np.where(known, evidence[:, source] - one.bias, 0)
-            evidence_design = one.gain * self.design
-            evidence_design[:, PROCESS_STATES + source] = 1
-            _add_observations(precision, blocks, everything, evidence_design, noise_precision)
-            information += value[:, None] * evidence_design
-            # The block of the joint precision matrix between the states and the offset of the source.
-            couplings.append((noise_precision[:, None] * evidence_design).ravel())
-            offset_information.append(value.sum())
-            offset_precision.append(one.offset**-2 + noise_precision.sum())
-
+        self.observations, self.design = observations, _design(parameters, times, evidence)
+        states = _States(parameters, times)
+        inflation = noise_inflation(times)
+        offsets = [
+            self._add_evidence(states, index, source, evidence[:, index], inflation)
+            for index, source in enumerate(parameters.evidence)
+        ]
         label_precision = np.maximum(observations.errors, EXACT_ERROR) ** -2
-        label_design = self.design[observations.indices]
-        _add_observations(precision, blocks, observations.indices, label_design, label_precision)
-        information[observations.indices] += (label_precision * observations.labels)[:, None] * label_design
+        states.observe(observations.indices, self.design[observations.indices], label_precision, observations.labels)
+        self.label_variance = 1 / label_precision
 
-        self._factor = cholesky_banded(precision, lower=True)
-        mean = self._add_offsets(couplings, np.array(offset_information), np.array(offset_precision), information)
-        self.mean = self._project(mean)[:, 0]
-        covariances = _marginal_covariances(precision, self._factor, blocks)
+        self._factor = cholesky_banded(states.band, lower=True)
+        self.mean = self._project(self._add_offsets(offsets, states.information))[:, 0]
+        covariances = _marginal_covariances(states.band, self._factor, states.blocks)
         self.variance = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
         response = self._offset_response
         self.variance += np.einsum("ne,ef,nf->n", response, self._offset_covariance, response)
-        self.observations, self.label_variance = observations, 1 / label_precision
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Posterior covariance between frames.
@@ -108,13 +91,28 @@ class GPPosterior:
         mean = self.mean[self.observations.indices]
         return loo_variance * (mean / variance - precision * self.observations.labels), loo_variance
 
-    def _add_offsets(
-        self,
-        couplings: list[np.ndarray],
-        offset_information: np.ndarray,
-        offset_precision: np.ndarray,
-        information: np.ndarray,
-    ) -> np.ndarray:
+    def _add_evidence(
+        self, states: "_States", index: int, source: EvidenceParameters, values: np.ndarray, inflation: np.ndarray
+    ) -> "_Offset":
+        """Adds the evidence of a source to the states; returns what it says about the offset of the source.
+
+        Args:
+            states: the information so far.
+            index: index of the source, which is that of its error among the states.
+            source: its parameters.
+            values: (N,) its evidence; NaN = no value.
+            inflation: (N,) factor on the observation-noise variance.
+        """
+        known = np.isfinite(values)
+        precision = np.where(known, 1 / (source.observation_noise**2 * inflation), 0)
+        corrected = np.where(known, values - source.bias, 0)
+        design = source.gain * self.design
+        design[:, PROCESS_STATES + index] = 1
+        states.observe(np.arange(len(values)), design, precision, corrected)
+        coupling = (precision[:, None] * design).ravel()
+        return _Offset(coupling, (precision * corrected).sum(), source.offset**-2 + precision.sum())
+
+    def _add_offsets(self, offsets: "list[_Offset]", information: np.ndarray) -> np.ndarray:
         """Adds the offset of each source of evidence to the model, by a Schur complement.
 
         All evidence of a source depends on its offset, so a precision matrix with the offsets would not be banded.
@@ -122,24 +120,23 @@ class GPPosterior:
         much the posterior mean of f falls if an offset is 1 higher.
 
         Args:
-            couplings: per source, (N·S,) block of the joint precision matrix between the states and the offset.
-            offset_information: (E,) information vector of the offsets.
-            offset_precision: (E,) diagonal of the block of the offsets.
+            offsets: of the E sources.
             information: (N, S) information vector of the states.
 
         Returns:
             (N·S, 1) posterior mean of the states.
         """
         without_offsets = self._solve(information.reshape(-1, 1))
-        if not couplings:
+        if not offsets:
             self._offset_covariance, self._offset_response = np.zeros((0, 0)), np.zeros((len(information), 0))
             return without_offsets
-        coupling = np.stack(couplings, 1)
+        couplings, offset_information, offset_precision = (np.array(values) for values in zip(*offsets, strict=True))
+        coupling = np.ascontiguousarray(couplings.T)
         response = self._solve(coupling)
         self._offset_covariance = np.linalg.inv(np.diag(offset_precision) - coupling.T @ response)
-        offsets = self._offset_covariance @ (offset_information[:, None] - coupling.T @ without_offsets)
+        means = self._offset_covariance @ (offset_information[:, None] - coupling.T @ without_offsets)
         self._offset_response = self._project(response)
-        return without_offsets - response @ offsets
+        return without_offsets - response @ means
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
         return cho_solve_banded((self._factor, True), right_hand_sides)
@@ -149,13 +146,59 @@ class GPPosterior:
         return np.einsum("nsc,ns->nc", states.reshape(*self.design.shape, states.shape[1]), self.design)
 
 
-def _amplitude(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """(N,) activity to the power of the exponent; 1 without evidence."""
-    if not parameters.evidence:
-        return np.ones(len(times))
-    combined = combined_evidence(parameters, times, evidence)
-    known = np.isfinite(evidence).any(1)
-    return activity(times, combined, known) ** parameters.process.activity_exponent
+class _Offset(NamedTuple):
+    """Information on the offset of a source of evidence.
+
+    Attributes:
+        coupling: (N·S,) block of the joint precision matrix between the states and the offset.
+        information: its entry of the information vector.
+        precision: its diagonal entry of the precision matrix.
+    """
+
+    coupling: np.ndarray
+    information: float
+    precision: float
+
+
+class _States:
+    """Gaussian of the states of all N frames, by its precision matrix and information vector.
+
+    It starts as the prior. Observations are then added.
+
+    Attributes:
+        band: (2·S, N·S) precision matrix, in the banded storage of SciPy.
+        blocks: (N, S, S) its diagonal blocks.
+        information: (N, S) precision matrix times mean.
+    """
+
+    def __init__(self, parameters: GPParameters, times: np.ndarray):
+        self.band, self.blocks = _prior_precision(parameters, times)
+        self.information = np.zeros(self.blocks.shape[:2])
+
+    def observe(self, indices: np.ndarray, design: np.ndarray, precision: np.ndarray, values: np.ndarray) -> None:
+        """Adds values (P,) of design (P, S) · state, with precisions (P,), at P frames (their indices)."""
+        self.information[indices] += (precision * values)[:, None] * design
+        added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
+        self.blocks[indices] += added
+        states = design.shape[1]
+        for row in range(states):
+            for column in range(row + 1):
+                diagonal = self.band[row - column, column::states]  # A view: adding to it changes `band`.
+                diagonal[indices] += added[:, row, column]
+
+
+def _design(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """(N, S) observation matrix of f: the Wiener component plus the amplitude times the Matérn component.
+
+    The amplitude is the activity to the power of the exponent; it is 1 without evidence.
+    """
+    design = np.zeros((len(times), PROCESS_STATES + len(parameters.evidence)))
+    design[:, :2] = 1
+    if parameters.evidence:
+        known = np.isfinite(evidence).any(1)
+        activities = activity(times, combined_evidence(parameters, times, evidence), known)
+        design[:, 1] = activities**parameters.process.activity_exponent
+    return design
 
 
 def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,19 +220,6 @@ def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.nd
         for column in range(states):
             band[states + row - column, column:-states:states] = -np.swapaxes(coupling, 1, 2)[:, row, column]
     return band, blocks
-
-
-def _add_observations(
-    band: np.ndarray, blocks: np.ndarray, indices: np.ndarray, design: np.ndarray, precision: np.ndarray
-) -> None:
-    """Adds observations of design (P, S) · state with precisions (P,) at P frames to `band` and `blocks`."""
-    added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
-    blocks[indices] += added
-    states = design.shape[1]
-    for row in range(states):
-        for column in range(row + 1):
-            diagonal = band[row - column, column::states]  # A view: adding to it changes `band`.
-            diagonal[indices] += added[:, row, column]
 
 
 def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:

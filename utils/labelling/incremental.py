@@ -29,12 +29,18 @@ class IncrementalClip:
     """Gaussian processes of a clip of N frames with cached covariances, fast to condition again on other labels."""
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
-        self._nuggets = [one.parameters.process.nugget for one in calibration.axes]
-        self._explanations = [one.explanations(clip.evidence[..., axis]) for axis, one in enumerate(calibration.axes)]
-        self._unlabelled = [
-            [UnlabelledPosterior(one.parameters, clip.times, clip.evidence[:, one.sources, axis]) for one in of_axis]
-            for axis, of_axis in enumerate(self._explanations)
-        ]
+        self._nuggets = [axis.parameters.process.nugget for axis in calibration.axes]
+        self._priors: list[list[float]] = []
+        self._unlabelled: list[list[UnlabelledPosterior]] = []
+        for column, axis in enumerate(calibration.axes):
+            explanations = axis.explanations(clip.evidence[..., column])
+            self._priors.append([explanation.prior for explanation in explanations])
+            self._unlabelled.append(
+                [
+                    UnlabelledPosterior(parameters, clip.times, clip.evidence[:, sources, column])
+                    for _, parameters, sources in explanations
+                ]
+            )
 
     def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:
         """The posteriors of valence and arousal, equal to those of `Calibration.posteriors`.
@@ -42,15 +48,12 @@ class IncrementalClip:
         Args:
             observations: the given labels, one entry per axis.
         """
-        of_axes = zip(self._nuggets, observations, self._explanations, self._unlabelled, strict=True)
+        axes = zip(self._nuggets, observations, self._priors, self._unlabelled, strict=True)
         return [
             MixturePosterior(
-                nugget,
-                observed,
-                [one.prior for one in of_axis],
-                [partial(ConditionedPosterior, one) for one in unlabelled],
+                nugget, observed, priors, [partial(ConditionedPosterior, posterior) for posterior in unlabelled]
             )
-            for nugget, observed, of_axis, unlabelled in of_axes
+            for nugget, observed, priors, unlabelled in axes
         ]
 
 

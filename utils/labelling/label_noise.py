@@ -55,37 +55,42 @@ def _log_likelihoods(clip: EncodedClip, anchors: Anchors, calibration: Calibrati
     grid = np.linspace(labelled[0], labelled[-1], min(MOST_FRAMES, labelled[-1] - labelled[0] + 1)).round().astype(int)
     frames = np.union1d(labelled, grid)
     total = np.zeros(len(STANDARD_DEVIATIONS))
-    for axis, of_axis in enumerate(calibration.axes):
-        times, evidence = clip.times[frames], clip.evidence[frames, :, axis]
-        indices, labels = np.searchsorted(frames, labelled), anchors.labels[: len(labelled), axis]
-        explanations = [(_scale(of_axis.parameters, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
-        explanations.append((of_axis.time_only, TIME_ONLY_WEIGHT))
+    for column, axis in enumerate(calibration.axes):
+        times, evidence = clip.times[frames], clip.evidence[frames, :, column]
+        indices, labels = np.searchsorted(frames, labelled), anchors.labels[: len(labelled), column]
+        explanations = [(_scale(axis.parameters, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
+        explanations.append((axis.time_only, TIME_ONLY_WEIGHT))
         total += np.logaddexp.reduce(
             [
-                np.log(weight)
-                + _loo_log_likelihoods(_unlabelled_posterior(one, times, evidence), indices, labels, one.process.nugget)
-                for one, weight in explanations
+                np.log(weight) + _loo_log_likelihoods(parameters, times, evidence, indices, labels)
+                for parameters, weight in explanations
             ]
         )
     return total
 
 
 def _scale(parameters: GPParameters, scale: float) -> GPParameters:
-    return parameters._replace(evidence=tuple(scale_errors(one, scale) for one in parameters.evidence))
+    return parameters._replace(evidence=tuple(scale_errors(source, scale) for source in parameters.evidence))
 
 
-def _unlabelled_posterior(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> GPPosterior:
-    """The posterior without labels; parameters without sources leave the evidence out."""
-    return GPPosterior(parameters, times, evidence[:, : len(parameters.evidence)], NO_LABELS)
+def _loo_log_likelihoods(
+    parameters: GPParameters, times: np.ndarray, evidence: np.ndarray, indices: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Leave-one-out log-likelihood of the labels for each of STANDARD_DEVIATIONS, by one eigendecomposition.
 
-
-def _loo_log_likelihoods(posterior: GPPosterior, indices: np.ndarray, labels: np.ndarray, nugget: float) -> np.ndarray:
-    """Leave-one-out log-likelihood of the labels for each of STANDARD_DEVIATIONS, by one eigendecomposition."""
+    Args:
+        parameters: of the process; without sources, the evidence is left out.
+        times: (N,) seconds.
+        evidence: (N, E) evidence of the axis.
+        indices: (A,) indices of the labelled frames.
+        labels: (A,) given labels.
+    """
+    posterior = GPPosterior(parameters, times, evidence[:, : len(parameters.evidence)], NO_LABELS)
     eigenvalues, vectors = np.linalg.eigh(posterior.covariance(indices, indices))
     rotated = vectors.T @ (labels - posterior.mean[indices])
     inverse = 1 / np.maximum(eigenvalues[:, None] + STANDARD_DEVIATIONS**2, EXACT_ERROR**2)  # (A, grid)
     precision = vectors**2 @ inverse
     residuals = (vectors @ (inverse * rotated[:, None])) / precision
-    variance = np.maximum(1 / precision, STANDARD_DEVIATIONS**2) + nugget**2
+    variance = np.maximum(1 / precision, STANDARD_DEVIATIONS**2) + parameters.process.nugget**2
     density = np.exp(-(residuals**2) / variance / 2) / np.sqrt(2 * np.pi * variance)
     return np.log((1 - ANNOTATOR_OUTLIER_RATE) * density + ANNOTATOR_OUTLIER_RATE / 2).sum(0)

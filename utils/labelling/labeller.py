@@ -15,7 +15,8 @@ from utils.labelling.adaptation import LabelledEvidence, fit_sources, weigh_expl
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
-from utils.labelling.rater import Rater, fit_raters, shift_ratings
+from utils.labelling.rated_parts import Rater, shift_ratings
+from utils.labelling.rater import fit_raters
 from utils.labelling.suggest import Suggestion, plan_labels
 from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, observations_of
 
@@ -35,8 +36,8 @@ class Labeller:
         model: the Siamese network, on the runtime's device; None: fused labels follow other sources of evidence.
         runtime: device and precision.
         calibration: parameters of the rule `fused` for the sources of evidence.
-        unfitted: indices of the sources that are not calibrated, so that `adapted` fits them to the given labels.
-        raters: people whose continuous ratings are the last sources of evidence; they are among `unfitted`.
+        uncalibrated: indices of the absolute sources without a calibration, which `adapt` fits to the given labels.
+        raters: people whose continuous ratings are the last sources of evidence; they are among `uncalibrated`.
     """
 
     def __init__(
@@ -44,51 +45,55 @@ class Labeller:
         model: MTCLAR | None,
         runtime: Runtime,
         calibration: Calibration = DEFAULT_CALIBRATION,
-        unfitted: tuple[int, ...] = (),
+        uncalibrated: tuple[int, ...] = (),
         raters: tuple[Rater, ...] = (),
     ):
         self.model, self.runtime, self.calibration = model, runtime, calibration
-        self.unfitted, self.raters = unfitted, raters
+        self.uncalibrated, self.raters = uncalibrated, raters
 
-    def adapted(self, clips: Sequence[tuple[EncodedClip, Anchors | None]]) -> "Labeller":
-        """A labeller whose sources without a calibration are fitted to the given labels of clips.
+    def adapt(self, clips: Sequence[tuple[EncodedClip, Anchors | None]]) -> "Labeller":
+        """A copy of this labeller whose uncalibrated sources are fitted to the given labels of clips.
 
-        Ratings are also fitted to the other evidence. The result encodes clips with other lags of the raters.
+        Ratings are also fitted to the other evidence. The copy has other lags of the raters, so the evidence of clips
+        that this labeller has encoded is out of date: see `shifted`. Without uncalibrated sources, returns itself.
 
         Args:
             clips: encoded clips with their anchors; None: no labels. Anchors of other clips are not used.
         """
-        if not self.unfitted:
+        if not self.uncalibrated:
             return self
-        own = [(clip, anchors.own) for clip, anchors in clips if anchors is not None]
-        labelled = [LabelledEvidence(clip.evidence[one.indices], one.labels) for clip, one in own if len(one.indices)]
-        calibration = fit_sources(self.calibration, self._unfitted_without_ratings, labelled)
-        raters = self.raters
+        labelled = []
+        for clip, anchors in clips:
+            if anchors is not None and len(anchors.in_clip.indices):
+                labelled.append(LabelledEvidence(clip.evidence[anchors.in_clip.indices], anchors.in_clip.labels))
+        calibration, raters = fit_sources(self.calibration, self._uncalibrated_estimators, labelled), self.raters
         if raters:
             calibration, raters = fit_raters(calibration, clips, raters)
-        if len(self.unfitted) == self.sources or self._unfitted_without_ratings:
+        if len(self.uncalibrated) == self.source_count or self._uncalibrated_estimators:
             calibration = weigh_explanations(calibration)
-        return Labeller(self.model, self.runtime, calibration, self.unfitted, raters)
+        return Labeller(self.model, self.runtime, calibration, self.uncalibrated, raters)
 
     @property
-    def sources(self) -> int:
-        """Number of sources of evidence, ratings included."""
+    def source_count(self) -> int:
+        """Number of sources of evidence, raters included."""
         return len(self.calibration.valence.parameters.evidence)
 
     @property
-    def _unfitted_without_ratings(self) -> list[int]:
-        return [source for source in self.unfitted if source < self.sources - len(self.raters)]
+    def _uncalibrated_estimators(self) -> list[int]:
+        """Indices of the uncalibrated sources that are not raters."""
+        return [index for index in self.uncalibrated if index < self.source_count - len(self.raters)]
 
-    def log_fitted(self, names: list[str], clips: int) -> None:
-        """Logs what `adapted` has fitted; `names` are those of all sources, `clips` the number of labelled clips."""
-        for source in self._unfitted_without_ratings:
-            fitted = [one.parameters.evidence[source] for one in self.calibration.axes]
+    def log_adaptation(self, names: list[str], clips: int) -> None:
+        """Logs what `adapt` has fitted; `names` are those of all sources, `clips` the number of labelled clips."""
+        for index in self._uncalibrated_estimators:
+            fitted = [axis.parameters.evidence[index] for axis in self.calibration.axes]
             texts = [
-                f"{axis} gain {one.gain:.2f}, bias {one.bias:+.2f}, error {np.hypot(one.ou, one.observation_noise):.2f}"
-                for axis, one in zip(AXES, fitted, strict=True)
+                f"{axis} gain {source.gain:.2f}, bias {source.bias:+.2f}, "
+                f"error {np.hypot(source.ou, source.observation_noise):.2f}"
+                for axis, source in zip(AXES, fitted, strict=True)
             ]
-            log.info("evidence %s: fitted to the labels of %d clips: %s", names[source], clips, "; ".join(texts))
-        for name, rater in zip(names[self.sources - len(self.raters) :], self.raters, strict=True):
+            log.info("evidence %s: fitted to the labels of %d clips: %s", names[index], clips, "; ".join(texts))
+        for name, rater in zip(names[self.source_count - len(self.raters) :], self.raters, strict=True):
             if rater.clips:
                 log.info("rating by %s: %.2f ± %.2f s late, fitted to %d clips", name, *rater)
             else:
@@ -104,7 +109,7 @@ class Labeller:
         self,
         embeddings: Tensor,
         times: np.ndarray,
-        absolute: np.ndarray | None = None,
+        estimates: np.ndarray | None = None,
         ratings: tuple[ClipRating | None, ...] = (),
     ) -> EncodedClip:
         """Computes the evidence of a clip.
@@ -115,10 +120,10 @@ class Labeller:
         Args:
             embeddings: (N, 256) embedding of each frame; (N, 0) without the Siamese network.
             times: (N,) seconds, ascending.
-            absolute: (N, E, 2) evidence of other sources; None: there are none.
+            estimates: (N, E, 2) evidence of the estimators; None: there are none.
             ratings: by each of `raters`; None: this person did not rate the clip.
         """
-        evidence = np.empty((len(times), 0, 2)) if absolute is None else absolute
+        evidence = np.empty((len(times), 0, 2)) if estimates is None else estimates
         if self.model is not None:
             indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
             references = embeddings[torch.from_numpy(np.unique(indices))]
@@ -151,7 +156,7 @@ class Labeller:
                 forward = self.model.deltas_all(part, references)
                 backward = self.model.deltas_all(references, part)
             pairs = zip(forward, backward, strict=True)
-            means = [(there.float().mean(1) - back.float().mean(0)) / 2 for there, back in pairs]
+            means = [(to_frame.float().mean(1) - to_reference.float().mean(0)) / 2 for to_frame, to_reference in pairs]
             parts.append(torch.stack(means, 1).cpu())
         return torch.cat(parts).numpy().astype(np.float64)
 
@@ -170,13 +175,13 @@ class Labeller:
             evidence[:, 0] = anchors.labels.mean(0) + self.mean_difference(clip.embeddings, anchors.embeddings)
             calibration = self.calibration.for_foreign_anchors(anchors.people)
             return calibration.posteriors(clip.times, evidence, observations_of(None))
-        own = None if anchors is None else anchors.own
-        return self.calibration.posteriors(clip.times, clip.evidence, observations_of(own))
+        anchors_in_clip = None if anchors is None else anchors.in_clip
+        return self.calibration.posteriors(clip.times, clip.evidence, observations_of(anchors_in_clip))
 
     def fused_labels(self, posteriors: list[MixturePosterior], anchors: Anchors | None) -> Labels:
         """Estimated labels from the posteriors of a clip: their means, with 90 % intervals.
 
-        Exact labels of the clip's own anchors are kept, with intervals of width 0.
+        Exact labels of anchors in the clip are kept, with intervals of width 0.
 
         Args:
             posteriors: of valence and arousal, as `posteriors` returns them.
@@ -186,11 +191,10 @@ class Labeller:
         half_widths = self.calibration.half_widths(posteriors)
         anchor = np.full(len(values), -1)
         if anchors is not None:
-            own = anchors.own
-            exact = own.errors == 0
-            half_widths[own.indices] = np.where(exact, 0, half_widths[own.indices])
-            values[own.indices] = np.where(exact, own.labels, values[own.indices])
-            anchor[own.indices] = np.flatnonzero(anchors.indices >= 0)
+            indices, labels, exact = anchors.in_clip.indices, anchors.in_clip.labels, anchors.in_clip.errors == 0
+            half_widths[indices] = np.where(exact, 0, half_widths[indices])
+            values[indices] = np.where(exact, labels, values[indices])
+            anchor[indices] = np.flatnonzero(anchors.indices >= 0)
         misread = tuple(axis for axis, posterior in zip(AXES, posteriors, strict=True) if posterior.misread)
         return Labels(values, anchor, half_widths, misread)
 
@@ -272,7 +276,7 @@ def label_by_baseline(times: np.ndarray, anchors: Anchors, baseline: str) -> Lab
 
 def _keep_support_labels(labels: Labels, anchors: Anchors) -> Labels:
     """Overwrites, in place, the estimates at labelled frames of the clip with the given labels; returns `labels`."""
-    own = anchors.indices >= 0
-    labels.values[anchors.indices[own]] = anchors.labels[own]
-    labels.anchor[anchors.indices[own]] = np.flatnonzero(own)
+    indices = anchors.in_clip.indices
+    labels.values[indices] = anchors.in_clip.labels
+    labels.anchor[indices] = np.flatnonzero(anchors.indices >= 0)
     return labels

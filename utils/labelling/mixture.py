@@ -70,11 +70,11 @@ def explanations(
     sources = list(range(len(parameters.evidence)))
     if not sources:
         return [Explanation(1.0, time_only, [])]
-    alone = [parameters._replace(evidence=(one,)) for one in parameters.evidence] if len(sources) > 1 else []
+    alone = [parameters._replace(evidence=(source,)) for source in parameters.evidence] if len(sources) > 1 else []
     prior_alone = min(PRIOR_OF_ONE_SOURCE, (1 - time_only_prior) / (len(alone) + 1))
     return [
         Explanation(1 - time_only_prior - prior_alone * len(alone), parameters, sources),
-        *(Explanation(prior_alone, one, [source]) for source, one in enumerate(alone)),
+        *(Explanation(prior_alone, with_source, [index]) for index, with_source in enumerate(alone)),
         Explanation(time_only_prior, time_only, []),
     ]
 
@@ -114,20 +114,21 @@ class MixturePosterior:
 
     @classmethod
     def of_axis(
-        cls, every: list[Explanation], times: np.ndarray, evidence: np.ndarray, observations: LabelObservations
+        cls, candidates: list[Explanation], times: np.ndarray, evidence: np.ndarray, observations: LabelObservations
     ) -> "MixturePosterior":
         """The mixture for one axis of a clip.
 
         Args:
-            every: as `explanations` returns them. The nugget of the first is used for all posteriors.
+            candidates: as `explanations` returns them. The nugget of the first is used for all posteriors.
             times: (N,) seconds, ascending.
             evidence: (N, E) evidence of the axis.
             observations: given labels at A of the frames.
         """
         factories: list[PosteriorFactory] = [
-            partial(GPPosterior, one.parameters, times, evidence[:, one.sources]) for one in every
+            partial(GPPosterior, parameters, times, evidence[:, sources]) for _, parameters, sources in candidates
         ]
-        return cls(every[0].parameters.process.nugget, observations, [one.prior for one in every], factories)
+        priors = [explanation.prior for explanation in candidates]
+        return cls(candidates[0].parameters.process.nugget, observations, priors, factories)
 
     @property
     def misread(self) -> bool:

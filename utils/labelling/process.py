@@ -112,11 +112,11 @@ def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.
         (N,) estimates; all 0 without evidence.
     """
     total, weights = np.zeros(len(times)), 0.0
-    for one, values in zip(parameters.evidence, evidence.T, strict=True):
+    for source, values in zip(parameters.evidence, evidence.T, strict=True):
         known = np.isfinite(values)
         if known.any():
-            weight = one.gain**2 / (one.ou**2 + one.observation_noise**2)
-            total += weight * (np.interp(times, times[known], values[known]) - one.bias) / one.gain
+            weight = source.gain**2 / (source.ou**2 + source.observation_noise**2)
+            total += weight * (np.interp(times, times[known], values[known]) - source.bias) / source.gain
             weights += weight
     return total / weights if weights else total
 
@@ -222,13 +222,13 @@ def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray
     matern = np.stack([decay * (1 + rate), decay * rate, -decay * rate, decay * (1 - rate)], 1).reshape(-1, 2, 2)
     transition[:, 1:3, 1:3] = matern
     process_noise[:, 1:3, 1:3] = process.matern**2 * (np.eye(2) - matern @ np.swapaxes(matern, 1, 2))
-    for state, one in enumerate(parameters.evidence, PROCESS_STATES):
-        transition[:, state, state] = np.exp(-steps / one.ou_seconds)
-        process_noise[:, state, state] = -(one.ou**2) * np.expm1(-2 * steps / one.ou_seconds)
+    for state, source in enumerate(parameters.evidence, PROCESS_STATES):
+        transition[:, state, state] = np.exp(-steps / source.ou_seconds)
+        process_noise[:, state, state] = -(source.ou**2) * np.expm1(-2 * steps / source.ou_seconds)
     return transition, process_noise
 
 
 def initial_precision(parameters: GPParameters) -> np.ndarray:
     """(S, S) prior precision of the first frame's state, whose derivative is scaled as in `transitions`."""
     matern = parameters.process.matern**-2
-    return np.diag([LEVEL_STD**-2, matern, matern, *(one.ou**-2 for one in parameters.evidence)])
+    return np.diag([LEVEL_STD**-2, matern, matern, *(source.ou**-2 for source in parameters.evidence)])

@@ -11,54 +11,40 @@ blamed where the other evidence is uncertain, and regression on its mean does no
 parameters are fitted in turn. Gain and bias have closed-form posteriors, the lag is profiled on a grid.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from datasets.columns import AXES
 from utils.labelling.adaptation import LABEL_STD, SMALLEST_GAIN, gain_and_bias
 from utils.labelling.calibration import Calibration
-from utils.labelling.process import EvidenceParameters, evidence_covariance, smoothed_rate
-from utils.labelling.types import Anchors, EncodedClip, LabelObservations, observations_of
+from utils.labelling.process import EvidenceParameters, evidence_covariance
+from utils.labelling.rated_parts import (
+    GRID_STEP,
+    LAG_MEAN,
+    LAG_STD,
+    LAGS,
+    LONGEST_LAG,
+    RatedPart,
+    Rater,
+    cut_windows,
+    rated_parts,
+)
+from utils.labelling.types import Anchors, EncodedClip
 
-GRID_STEP = 0.1  # seconds between the frames at which f is estimated, and between the lags that are tried
-SAMPLE_STEPS = 3  # A rating is compared with f at every so manyth point of the grid.
-LONGEST_LAG = 6.0  # seconds
-LAG_MEAN, LAG_STD = 2.5, 1.5  # seconds; prior of the lag
-WINDOW_SECONDS = 60.0  # Longer clips are fitted in parts of this length, as if the parts were clips.
-MOST_WINDOWS = 12  # parts that are fitted; more would take long and add little
-FEWEST_SAMPLES = 10  # A part with fewer samples of the rating says too little.
 SWEEPS = 3  # how often each of several raters is fitted, given the others
 ROUNDS = 2  # how often lag and other parameters are fitted in turn
 SHORTEST_OU, LONGEST_OU = 0.5, 10.0  # seconds; limits of the time scale of the error
 USUAL_RATE = 0.3  # label units per second; root mean square rate of change of f where it is not known
 RATE_SECONDS = 1.0  # twice the time scale on which the rate of change of f varies
-LAGS = np.arange(round(LONGEST_LAG / GRID_STEP) + 1) * GRID_STEP
 
 # Prior means of the parameters, and the prior standard deviation of the logarithm of each.
 PRIOR = EvidenceParameters(ou=0.2, ou_seconds=3.0, offset=0.2, observation_noise=0.05)
 FITTED = ("ou", "ou_seconds", "offset", "observation_noise")
 LOG_STD = 0.7
 
-
-class Rater(NamedTuple):
-    """How late a rater's ratings are.
-
-    Attributes:
-        lag: seconds by which the ratings follow the face.
-        lag_std: its standard deviation.
-        clips: number of clips, or parts of long clips, from which the ratings were fitted; 0 = not fitted.
-    """
-
-    lag: float = LAG_MEAN
-    lag_std: float = LAG_STD
-    clips: int = 0
-
-
-UNFITTED_RATER = Rater()
+PRIOR_RATER = Rater()  # a rater before the fit
 
 
 def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float = USUAL_RATE) -> EvidenceParameters:
@@ -71,16 +57,7 @@ def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float =
     return parameters._replace(observation_noise=float(np.sqrt(parameters.observation_noise**2 + variance)))
 
 
-UNFITTED_RATING = with_lag_error(PRIOR, LAG_STD)
-
-
-def shift_ratings(clip: EncodedClip, raters: tuple[Rater, ...]) -> EncodedClip:
-    """The clip with evidence of its raters that is shifted by their lags."""
-    evidence = clip.evidence.copy()
-    first = evidence.shape[1] - len(raters)
-    for source, (rating, rater) in enumerate(zip(clip.ratings, raters, strict=True), first):
-        evidence[:, source] = np.nan if rating is None else rating.at(clip.times + rater.lag)
-    return clip._replace(evidence=evidence)
+PRIOR_RATING = with_lag_error(PRIOR, LAG_STD)  # parameters of a rating before the fit
 
 
 def fit_raters(
@@ -99,19 +76,19 @@ def fit_raters(
     Returns:
         The calibration and the raters, with fitted parameters.
     """
-    windows = [window for clip, anchors in clips for window in _windows(clip, anchors)]
+    windows = [window for clip, anchors in clips for window in cut_windows(clip, anchors)]
     first = len(calibration.valence.parameters.evidence) - len(raters)
     labelled = any(len(observed.indices) for window in windows for observed in window.observations)
     fitted, known = list(raters), list(range(first))
     for _ in range(SWEEPS if len(raters) > 1 else 1):
         for number in range(len(raters)):
-            source = first + number
-            others = [one for one in known if one != source]
+            column = first + number
+            others = [index for index in known if index != column]
             if others or labelled:
-                parts = _rated_parts(calibration, windows, fitted, number, others)
+                parts = rated_parts(calibration, windows, fitted, number, others)
                 # Only labels and other absolute sources tell the level of f.
-                calibration, fitted[number] = _fit_rater(calibration, source, parts, labelled, fitted[number])
-            known = sorted({*known, source})
+                calibration, fitted[number] = _fit_rater(calibration, column, parts, labelled, fitted[number])
+            known = sorted({*known, column})
     if not labelled and not first and len(raters) > 1:
         return _assume_mean_lag(calibration, fitted)
     return calibration, tuple(fitted)
@@ -131,118 +108,31 @@ def _assume_mean_lag(calibration: Calibration, raters: list[Rater]) -> tuple[Cal
         )
         for rater in raters
     )
-    valence, arousal = (
-        one._replace(
-            parameters=one.parameters._replace(
-                evidence=tuple(with_lag_error(source, LAG_STD) for source in one.parameters.evidence)
-            )
-        )
-        for one in calibration.axes
-    )
-    return calibration._replace(valence=valence, arousal=arousal), shifted
-
-
-class _Window(NamedTuple):
-    """A part of a clip, at GRID_STEP; `observations` are its given labels, one entry per axis."""
-
-    clip: EncodedClip
-    observations: list[LabelObservations]
-
-
-def _windows(clip: EncodedClip, anchors: Anchors | None) -> Iterator[_Window]:
-    """Cuts a clip with a rating into parts of WINDOW_SECONDS, evenly spaced if there are more than MOST_WINDOWS."""
-    if all(rating is None for rating in clip.ratings):
-        return
-    own = anchors if anchors is not None and anchors.all_in_clip else None
-    starts = np.arange(clip.times[0], max(clip.times[-1] - LONGEST_LAG, clip.times[0] + 1e-6), WINDOW_SECONDS)
-    chosen = np.unique(np.linspace(0, len(starts) - 1, min(len(starts), MOST_WINDOWS)).round().astype(int))
-    for start in starts[chosen]:
-        first, last = np.searchsorted(clip.times, (start - GRID_STEP / 2, start + WINDOW_SECONDS + LONGEST_LAG))
-        grid = np.searchsorted(clip.times[first:last], np.arange(clip.times[first], clip.times[last - 1], GRID_STEP))
-        frames = np.unique(np.minimum(grid + first, last - 1))
-        inside = np.empty(0, int)
-        if own is not None:
-            inside = np.flatnonzero((own.indices >= first) & (own.indices < last))
-            frames = np.union1d(frames, own.indices[inside])
-        part = clip._replace(embeddings=clip.embeddings[:0], times=clip.times[frames], evidence=clip.evidence[frames])
-        observations = observations_of(None)
-        if own is not None:
-            indices = np.searchsorted(frames, own.indices[inside])
-            observations = [
-                LabelObservations(indices, own.labels[inside, axis], own.errors[inside, axis])
-                for axis in range(len(AXES))
-            ]
-        yield _Window(part, observations)
-
-
-class _RatedPart(NamedTuple):
-    """One axis of a window that a rater rated, at G points in time GRID_STEP apart, and n samples of the rating.
-
-    Attributes:
-        mean, covariance: (G,) and (G, G) of f, from the other evidence and the labels.
-        points: (n,) index of the point at which the rating was made; f is compared `lag` earlier.
-        values: (n,) the rating.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
-    points: np.ndarray
-    values: np.ndarray
-
-    @property
-    def rate(self) -> float:
-        """Root mean square rate of change of the mean of f."""
-        times = np.arange(len(self.mean)) * GRID_STEP
-        return float(np.sqrt(np.mean(smoothed_rate(times, self.mean) ** 2)))
-
-
-def _rated_parts(
-    calibration: Calibration, windows: list[_Window], raters: list[Rater], number: int, others: list[int]
-) -> list[list[_RatedPart]]:
-    """For each axis, the parts that a rater rated, with the posterior of f from other sources (their indices)."""
-    valence, arousal = (
-        one._replace(
-            parameters=one.parameters._replace(evidence=tuple(one.parameters.evidence[source] for source in others))
-        )
-        for one in calibration.axes
-    )
-    without_rater = calibration._replace(valence=valence, arousal=arousal)
-    parts: list[list[_RatedPart]] = [[] for _ in AXES]
-    for window in windows:
-        rating, times = window.clip.ratings[number], window.clip.times
-        if rating is None:
-            continue
-        steps = np.arange(int((times[-1] - times[0]) / GRID_STEP) + 1)
-        grid = times[0] + steps * GRID_STEP
-        points = steps[len(LAGS) - 1 :: SAMPLE_STEPS]
-        values = rating.at(grid[points])
-        if not (np.isfinite(values).sum(0) >= FEWEST_SAMPLES).any():
-            continue
-        evidence = shift_ratings(window.clip, tuple(raters)).evidence[:, others]
-        nearest = _nearest(times, grid)
-        posteriors = without_rater.posteriors(times, evidence, window.observations)
-        for of_axis, posterior, column in zip(parts, posteriors, values.T, strict=True):
-            known = np.isfinite(column)
-            if known.sum() >= FEWEST_SAMPLES:
-                frames, back = np.unique(nearest, return_inverse=True)
-                covariance = posterior.covariance(frames, frames)[np.ix_(back, back)]
-                of_axis.append(_RatedPart(posterior.mean[nearest], covariance, points[known], column[known]))
-    return parts
-
-
-def _nearest(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(G,) index of the time nearest to each of the wanted ones (G,); times (N,) ascend."""
-    following = np.searchsorted(times, wanted).clip(1, len(times) - 1)
-    return np.where(wanted - times[following - 1] <= times[following] - wanted, following - 1, following)
+    axes = [
+        axis.replace_evidence(with_lag_error(rating, LAG_STD) for rating in axis.parameters.evidence)
+        for axis in calibration.axes
+    ]
+    return calibration.replace_axes(axes), shifted
 
 
 def _fit_rater(
-    calibration: Calibration, source: int, parts: list[list[_RatedPart]], level_known: bool, rater: Rater
+    calibration: Calibration, column: int, parts: list[list[RatedPart]], level_known: bool, rater: Rater
 ) -> tuple[Calibration, Rater]:
-    """Fits one rater; returns it, and the calibration with its parameters. A rater without parts stays as it is."""
+    """Fits the rater whose ratings are a column of the evidence.
+
+    Args:
+        calibration: parameters of all sources.
+        column: index of the rater among the sources.
+        parts: for each axis, the parts that this person rated.
+        level_known: whether the level of f is known, so that the bias can be fitted.
+        rater: the rater, as known so far.
+
+    Returns:
+        The calibration with the fitted parameters, and the fitted rater; both unchanged without parts.
+    """
     if not any(parts):
         return calibration, rater
-    fits = [_AxisFit(of_axis, level_known) for of_axis in parts]
+    fits = [_AxisFit(axis_parts, level_known) for axis_parts in parts]
     lag, lag_std = LAG_MEAN, LAG_STD
     for _ in range(ROUNDS):
         profile = -0.5 * ((LAGS - LAG_MEAN) / LAG_STD) ** 2
@@ -252,12 +142,11 @@ def _fit_rater(
         for fit in fits:
             fit.optimise(round(lag / GRID_STEP))
     axes = []
-    for one, fit in zip(calibration.axes, fits, strict=True):
-        evidence = list(one.parameters.evidence)
-        evidence[source] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else UNFITTED_RATING
-        axes.append(one._replace(parameters=one.parameters._replace(evidence=tuple(evidence))))
-    fitted = Rater(lag, lag_std, max(map(len, parts)))
-    return calibration._replace(valence=axes[0], arousal=axes[1]), fitted
+    for axis, fit in zip(calibration.axes, fits, strict=True):
+        evidence = list(axis.parameters.evidence)
+        evidence[column] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else PRIOR_RATING
+        axes.append(axis.replace_evidence(evidence))
+    return calibration.replace_axes(axes), Rater(lag, lag_std, max(map(len, parts)))
 
 
 def _peak(profile: np.ndarray) -> tuple[float, float]:
@@ -284,7 +173,7 @@ class _AxisFit:
         parameters: the current parameters.
     """
 
-    def __init__(self, parts: list[_RatedPart], level_known: bool):
+    def __init__(self, parts: list[RatedPart], level_known: bool):
         self.parts, self.parameters, self.level_known = parts, PRIOR, level_known
 
     def log_likelihood(self, lag: int, parameters: EvidenceParameters | None = None) -> float:
@@ -312,13 +201,13 @@ class _AxisFit:
     def result(self, lag: int, lag_std: float) -> EvidenceParameters:
         """The parameters, whose errors include the uncertainty of gain, bias and lag."""
         _, mean, covariance = self._solve(lag, self.parameters)
-        one = self.parameters._replace(
+        with_uncertainty = self.parameters._replace(
             gain=max(float(mean[0]), SMALLEST_GAIN),
             bias=float(mean[1]),
             ou=float(np.sqrt(self.parameters.ou**2 + covariance[0, 0] * LABEL_STD**2)),
             offset=float(np.sqrt(self.parameters.offset**2 + covariance[1, 1])),
         )
-        return with_lag_error(one, lag_std, max(part.rate for part in self.parts))
+        return with_lag_error(with_uncertainty, lag_std, max(part.rate for part in self.parts))
 
     def _update_gain(self, lag: int) -> None:
         gain = max(float(self._solve(lag, self.parameters)[1][0]), SMALLEST_GAIN)

@@ -5,8 +5,9 @@ character that is neither a letter nor a digit, such as `clip_anna_valence.csv`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from datasets.video.jobs import find_jobs
 from utils.base.errors import DataError
 from utils.base.text import listed
 from utils.config.labelling import LabelSettings
+from utils.config.manifest import Input
 from utils.labelling.types import ClipRating
+from utils.runs.manifest import path_input
 
 UNNAMED = "rater"  # the name of a rater whom neither the file nor its name tells
 
@@ -30,7 +33,8 @@ class RatedAxis(NamedTuple):
     values: np.ndarray
 
 
-class RatingSource(NamedTuple):
+@dataclass(frozen=True)
+class RatingSource:
     """A rater.
 
     Attributes:
@@ -40,11 +44,14 @@ class RatingSource(NamedTuple):
 
     name: str
     videos: Mapping[Path, dict[int, RatedAxis]]
+    checkpoint: ClassVar[None] = None
+    relative: ClassVar[bool] = False
 
     @property
-    def paths(self) -> list[Path]:
-        """The files of the ratings."""
-        return list(dict.fromkeys(one.path for axes in self.videos.values() for one in axes.values()))
+    def inputs(self) -> list[Input]:
+        """The files of the ratings, for the manifest."""
+        paths = dict.fromkeys(rating.path for axes in self.videos.values() for rating in axes.values())
+        return [path_input("rating", path) for path in paths]
 
     def of_video(self, video: Path, times: list[np.ndarray]) -> ClipRating | None:
         """The rating of a video; None: this person did not rate it.
@@ -59,11 +66,11 @@ class RatingSource(NamedTuple):
         axes = self.videos.get(video)
         if axes is None:
             return None
-        for one in axes.values():
-            start, end = one.times[0], one.times[-1]
+        for rating in axes.values():
+            start, end = rating.times[0], rating.times[-1]
             if not any(start <= track[-1] and end >= track[0] for track in times):
                 raise DataError(
-                    f"{one.path}: rates {start:.1f} to {end:.1f} s, but the face in {video} is shown from "
+                    f"{rating.path}: rates {start:.1f} to {end:.1f} s, but the face in {video} is shown from "
                     f"{min(track[0] for track in times):.1f} to {max(track[-1] for track in times):.1f} s; check that "
                     "it rates this video, and that its times are seconds from the start of the video"
                 )
@@ -131,7 +138,7 @@ def _video_of(path: Path, videos: list[Path]) -> Path | None:
 
 def _name(rater: str, video: Path) -> str:
     """Name of a rater, without that of the video, as in `clip_anna` for clip.mp4."""
-    of_video = name_of_rater(Path(f"{video.stem}.csv"))
-    if rater == of_video or rater.startswith(f"{of_video}_"):
-        rater = rater.removeprefix(of_video).strip("_")
+    video_name = name_of_rater(Path(f"{video.stem}.csv"))
+    if rater == video_name or rater.startswith(f"{video_name}_"):
+        rater = rater.removeprefix(video_name).strip("_")
     return rater or UNNAMED

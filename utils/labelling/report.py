@@ -40,8 +40,8 @@ def report_labels(
         run.save_table("audit.csv", contradictions)
     plots = [run.save_figure(f"plane_{settings.rule}.png", plane_figure(chosen))]
     for clip in chosen["clip"].value_counts(sort=True).index[: settings.plots]:
-        of_clip = {method: table[table["clip"] == clip] for method, table in tables.items()}
-        plots.append(run.save_figure(f"clip_{safe_name(clip)}.png", trace_figure(clip, settings.rule, of_clip)))
+        clip_tables = {method: table[table["clip"] == clip] for method, table in tables.items()}
+        plots.append(run.save_figure(f"clip_{safe_name(clip)}.png", trace_figure(clip, settings.rule, clip_tables)))
     support = chosen["support"]
     scored = "all frames" if settings.score_support else "frames without a support label"
     known = chosen[f"{AXES[0]}_true"].notna()
@@ -91,7 +91,7 @@ def interval_line(scores: pd.DataFrame) -> str:
 
 def report_calibration(calibration: Calibration, checkpoint: Path) -> None:
     """Prints what was fitted on the user's own videos, and where it is saved."""
-    print(f"\ncalibrated on {calibration.clips} clips of {calibration.source}")
+    print(f"\ncalibrated on {calibration.clips} clips of {calibration.fitted_on}")
     for axis, fitted in zip(AXES, calibration.axes, strict=True):
         evidence, widths = fitted.parameters.evidence[0], fitted.interval_widths.widths
         print(

@@ -1,12 +1,13 @@
 """The sources of evidence: the Siamese network, networks that estimate valence and arousal, tables, and raters.
 
-To add a kind of source, write a class with a name, load it in `load_absolute_sources`, and compute its evidence in
+To add a kind of source, write a class like `TableSource`, load it in `load_estimators`, and compute its evidence in
 `clip_evidence`, for data sets, and in `utils.videos.face_video`, for videos.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
 from utils.labelling.anchors import BASELINES, RULES
-from utils.labelling.ratings import RatingSource
+from utils.labelling.ratings import RatingSource, load_ratings
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
 from utils.runs.manifest import path_input
 from utils.runs.trained import log_network, refuse_known_splits, refuse_seen_people
@@ -31,7 +32,35 @@ from utils.runs.trainings import trainings_of
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
-class NetworkSource(NamedTuple):
+@dataclass(frozen=True)
+class SiameseSource:
+    """The Siamese network of MT-CLAR. Its evidence is relative to the clip.
+
+    Attributes:
+        model: the network.
+        checkpoint: file of its weights.
+        settings: settings that it was trained with, as far as they are known.
+    """
+
+    model: MTCLAR
+    checkpoint: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    name: ClassVar[str] = MTCLAR_EVIDENCE
+    relative: ClassVar[bool] = True
+
+    @property
+    def trainings(self) -> Sequence[Mapping[str, Any]]:
+        """Descriptions of its trainings, see `utils.runs.trainings`."""
+        return trainings_of(self.settings) if self.settings else ()
+
+    @property
+    def inputs(self) -> list[Input]:
+        """Its file, for the manifest."""
+        return [path_input("network", self.checkpoint)]
+
+
+@dataclass(frozen=True)
+class NetworkSource:
     """A network that estimates valence and arousal of each face: EmoNet, or a supervised head.
 
     Attributes:
@@ -49,14 +78,16 @@ class NetworkSource(NamedTuple):
     image_size: int
     cache: EmbeddingCache
     trainings: Sequence[Mapping[str, Any]] = ()
+    relative: ClassVar[bool] = False
 
     @property
-    def path(self) -> Path:
-        """The file of the source."""
-        return self.checkpoint
+    def inputs(self) -> list[Input]:
+        """Its file, for the manifest."""
+        return [path_input("evidence", self.checkpoint)]
 
 
-class TableSource(NamedTuple):
+@dataclass(frozen=True)
+class TableSource:
     """Estimates of another tool.
 
     Attributes:
@@ -66,81 +97,70 @@ class TableSource(NamedTuple):
 
     name: str
     estimates: Estimates
+    checkpoint: ClassVar[None] = None
+    relative: ClassVar[bool] = False
 
     @property
-    def path(self) -> Path:
-        """The file of the source."""
-        return self.estimates.path
+    def inputs(self) -> list[Input]:
+        """Its file, for the manifest."""
+        return [path_input("evidence", self.estimates.path)]
 
 
-AbsoluteSource = NetworkSource | TableSource
+Estimator = NetworkSource | TableSource
+EvidenceSource = SiameseSource | Estimator | RatingSource
+"""Every source has a `name`; `checkpoint`, the file of its weights, None for a table or a rater; `relative`, whether
+its evidence is relative to the clip; and `inputs`, its files for the manifest."""
 
 
 class EvidenceSources(NamedTuple):
-    """What fused labels follow between labelled frames.
+    """The sources of evidence: what fused labels follow between labelled frames.
 
     Attributes:
-        model: the Siamese network, on the runtime's device; None: it is not used.
-        checkpoint: file of its weights; None: it is not used.
-        absolute: networks and tables whose evidence is absolute.
-        trained: settings that the Siamese network was trained with; None: it is not used.
-        ratings: people who rated the videos continuously; they are the last sources.
+        siamese: the Siamese network; None: it is not used.
+        estimators: networks and tables that estimate valence and arousal of each frame.
+        raters: people who rated the videos continuously.
     """
 
-    model: MTCLAR | None
-    checkpoint: Path | None
-    absolute: tuple[AbsoluteSource, ...] = ()
-    trained: Mapping[str, Any] | None = None
-    ratings: tuple[RatingSource, ...] = ()
-
-    def trainings(self) -> dict[Path, Sequence[Mapping[str, Any]]]:
-        """Checkpoint → the trainings of its network, as far as they are known."""
-        own = {self.checkpoint: trainings_of(self.trained)} if self.checkpoint and self.trained else {}
-        return own | {one.checkpoint: one.trainings for one in self.absolute if isinstance(one, NetworkSource)}
-
-    def refuse_seen_people(self, settings: LabelSettings, test: pd.DataFrame) -> None:
-        """Raises DataError if a network was trained on people of a test set in the user's own videos."""
-        for path, trainings in self.trainings().items():
-            refuse_seen_people(settings, test, trainings, path)
-
-    def only_network(self) -> Path:
-        """The checkpoint of the only source. Raises SettingsError if there are several, or it is a table."""
-        checkpoint, *others = self.checkpoints
-        if others or checkpoint is None:
-            raise SettingsError("--calibrate fits a single network; name one network, and nothing else, in evidence")
-        return checkpoint
+    siamese: SiameseSource | None = None
+    estimators: tuple[Estimator, ...] = ()
+    raters: tuple[RatingSource, ...] = ()
 
     @property
-    def relative(self) -> tuple[bool, ...]:
-        """For each source, whether its evidence is relative to the clip. The Siamese network comes first."""
-        return (*([True] if self.model else []), *([False] * (len(self.absolute) + len(self.ratings))))
+    def all(self) -> list[EvidenceSource]:
+        """All sources, in the order of their columns in `EncodedClip.evidence`."""
+        return [*([self.siamese] if self.siamese else []), *self.estimators, *self.raters]
 
     @property
-    def checkpoints(self) -> list[Path | None]:
-        """For each source, the file of its weights; None for a table and a rater."""
-        own = [self.checkpoint] if self.model else []
-        absolute = [one.checkpoint if isinstance(one, NetworkSource) else None for one in self.absolute]
-        return [*own, *absolute, *([None] * len(self.ratings))]
-
-    def inputs(self) -> list[Input]:
-        """The files of the sources, for the manifest."""
-        own = [path_input("network", self.checkpoint)] if self.checkpoint else []
-        own += [path_input("evidence", one.path) for one in self.absolute]
-        return own + [path_input("rating", path) for one in self.ratings for path in one.paths]
+    def model(self) -> MTCLAR | None:
+        """The Siamese network; None: it is not used."""
+        return self.siamese.model if self.siamese else None
 
     @property
     def names(self) -> list[str]:
         """The name of each source."""
-        own = [MTCLAR_EVIDENCE] if self.model else []
-        return [*own, *(one.name for one in self.absolute), *(one.name for one in self.ratings)]
+        return [source.name for source in self.all]
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The files of all sources, for the manifest."""
+        return [source_input for source in self.all for source_input in source.inputs]
+
+    def refuse_seen_people(self, settings: LabelSettings, test: pd.DataFrame) -> None:
+        """Raises DataError if a network was trained on people of a test set in the user's own videos."""
+        for source in self.all:
+            if isinstance(source, SiameseSource | NetworkSource):
+                refuse_seen_people(settings, test, source.trainings, source.checkpoint)
+
+    def only_network(self) -> SiameseSource | NetworkSource:
+        """The only source. Raises SettingsError if there are several, or it is no network."""
+        source, *others = self.all
+        if others or not isinstance(source, SiameseSource | NetworkSource):
+            raise SettingsError("--calibrate fits a single network; name one network, and nothing else, in evidence")
+        return source
 
 
-Trained = tuple[Path, dict[str, Any]]
-"""A checkpoint, and the settings that its network was trained with."""
-
-
-def load_siamese(checkpoint: Path) -> tuple[MTCLAR, Trained]:
-    """Loads the Siamese network, and logs which one it is.
+def load_siamese(checkpoint: Path) -> SiameseSource:
+    """Loads the Siamese network on the CPU, and logs which one it is.
 
     Raises:
         CheckpointError: the file cannot be read, or its network cannot predict differences.
@@ -152,10 +172,10 @@ def load_siamese(checkpoint: Path) -> tuple[MTCLAR, Trained]:
             f"{checkpoint}: model.fusion {model.fusion} is symmetric, so this network cannot predict differences of "
             "valence and arousal, and no rule can label with it; train one with model.fusion concat"
         )
-    return model, (checkpoint, settings)
+    return SiameseSource(model, checkpoint, settings)
 
 
-def trained_settings(evidence_files: list[Path]) -> Trained | None:
+def find_head(evidence_files: list[Path]) -> tuple[Path, dict[str, Any]] | None:
     """The first supervised head that the setting `evidence` names, with its settings; None: there is none.
 
     Raises:
@@ -167,7 +187,20 @@ def trained_settings(evidence_files: list[Path]) -> Trained | None:
     return None
 
 
-def load_absolute_sources(settings: LabelSettings, runtime: Runtime) -> tuple[AbsoluteSource, ...]:
+def load_sources(siamese: SiameseSource | None, settings: LabelSettings, runtime: Runtime) -> EvidenceSources:
+    """All sources of evidence that the settings name; moves the networks to the runtime's device.
+
+    Args:
+        siamese: as `load_siamese` returns it; None: it is not used.
+        settings: name the other sources. Errors are raised as by `load_estimators` and `load_ratings`.
+        runtime: device and precision.
+    """
+    if siamese:
+        siamese = replace(siamese, model=runtime.to_device(siamese.model))
+    return EvidenceSources(siamese, load_estimators(settings, runtime), load_ratings(settings))
+
+
+def load_estimators(settings: LabelSettings, runtime: Runtime) -> tuple[Estimator, ...]:
     """Loads all files that the setting `evidence` names.
 
     Raises:
@@ -175,17 +208,18 @@ def load_absolute_sources(settings: LabelSettings, runtime: Runtime) -> tuple[Ab
         DataError: a table cannot be read.
         SettingsError: a network was trained on people whose clips are to be labelled.
     """
-    sources: list[AbsoluteSource] = []
+    estimators: dict[str, Estimator] = {}
     for path in settings.evidence_files:
-        source: AbsoluteSource
+        estimator: Estimator
         if path.suffix.lower() in TABLE_SUFFIXES:
-            source = TableSource(path.stem, read_estimates(path))
+            estimator = TableSource(path.stem, read_estimates(path))
         else:
-            source = _load_network(path, settings, runtime)
+            estimator = _load_network(path, settings, runtime)
         # The name is that of a row in the report, beside the rules and baselines.
-        taken = {*RULES, *BASELINES, *(one.name for one in sources)}
-        sources.append(source._replace(name=str(path)) if source.name in taken else source)
-    return tuple(sources)
+        if estimator.name in {*RULES, *BASELINES, *estimators}:
+            estimator = replace(estimator, name=str(path))
+        estimators[estimator.name] = estimator
+    return tuple(estimators.values())
 
 
 def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> NetworkSource:
@@ -195,8 +229,8 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
     trainings: list[Mapping[str, Any]] = []
     if kind == "supervised":
         name, head = "MT-CLAR + SL", load_head(path)
-        for one in filter(None, (head.settings, head.encoder_settings)):
-            trainings += trainings_of(one)
+        for trained_with in filter(None, (head.settings, head.encoder_settings)):
+            trainings += trainings_of(trained_with)
         if not (settings.video or settings.annotate or settings.calibrate):
             refuse_known_splits(settings, trainings, path)
         estimator, image_size = AffectEstimator(head.model), head.settings["data"]["image_size"]
@@ -215,15 +249,15 @@ def load_head(path: Path) -> SupervisedCheckpoint:
 
 
 def clip_evidence(
-    sources: tuple[AbsoluteSource, ...],
+    estimators: tuple[Estimator, ...],
     clips: list[tuple[str, pd.DataFrame, np.ndarray]],
     crops: CropReader,
     workers: int,
 ) -> list[np.ndarray]:
-    """Evidence of clips of a data set by absolute sources.
+    """Evidence of clips of a data set by estimators.
 
     Args:
-        sources: E sources; at least one.
+        estimators: E estimators; at least one.
         clips: name, frame table and times in seconds of each clip.
         crops: gives the settings of the crops.
         workers: number of worker processes that load images.
@@ -231,17 +265,17 @@ def clip_evidence(
     Returns:
         (N, E, 2) evidence of each clip's N frames; NaN = no value.
     """
-    by_source = []
-    for source in sources:
-        if isinstance(source, TableSource):
-            by_source.append(
+    by_estimator = []
+    for estimator in estimators:
+        if isinstance(estimator, TableSource):
+            by_estimator.append(
                 [
-                    without_frozen(source.estimates.of_clip(name, table["frame"].to_numpy()), times)
+                    without_frozen(estimator.estimates.of_clip(name, table["frame"].to_numpy()), times)
                     for name, table, times in clips
                 ]
             )
         else:
-            images = [crops.with_image_size(source.image_size)(table) for _, table, _ in clips]
-            estimates = encode_clips(source.network, images, source.cache, workers)
-            by_source.append([one.cpu().numpy().astype(np.float64) for one in estimates])
-    return [np.stack(of_clip, 1) for of_clip in zip(*by_source, strict=True)]
+            images = [crops.with_image_size(estimator.image_size)(table) for _, table, _ in clips]
+            estimates = encode_clips(estimator.network, images, estimator.cache, workers)
+            by_estimator.append([values.cpu().numpy().astype(np.float64) for values in estimates])
+    return [np.stack(values, 1) for values in zip(*by_estimator, strict=True)]

@@ -94,7 +94,7 @@ class Anchors(NamedTuple):
         return bool(np.isfinite(self.times).all())
 
     @property
-    def own(self) -> "Anchors":
+    def in_clip(self) -> "Anchors":
         """The anchors that are frames of the clip itself."""
         rows = np.flatnonzero(self.indices >= 0)
         return Anchors(
@@ -135,7 +135,7 @@ NO_LABELS = LabelObservations(np.empty(0, int), np.empty(0), np.empty(0))
 
 
 def observations_of(anchors: Anchors | None) -> list[LabelObservations]:
-    """The given labels of a clip's own anchors, one entry per axis; anchors None: nothing is labelled yet."""
+    """The given labels of anchors in a clip, one entry per axis; anchors None: nothing is labelled yet."""
     if anchors is None:
         return [NO_LABELS] * len(AXES)
     return [
@@ -180,13 +180,13 @@ class Labels(NamedTuple):
         annotator = np.full(len(self.values), "", object)
         frames = np.full(len(self.values), None, object)
         if anchors is not None:
-            own = anchors.indices >= 0
-            indices = anchors.indices[own]
+            in_clip = anchors.indices >= 0
+            indices = anchors.indices[in_clip]
             support[indices] = True
-            given = (self.values[indices] == anchors.labels[own]).all(1)
+            given = (self.values[indices] == anchors.labels[in_clip]).all(1)
             source[indices[given]] = PERSON
             if anchors.annotators is not None:
-                annotator[indices] = anchors.annotators[own]
+                annotator[indices] = anchors.annotators[in_clip]
             single = self.anchor >= 0
             frames[single] = anchors.frames[self.anchor[single]]
         columns: dict[str, object] = {axis: self.values[:, column] for column, axis in enumerate(AXES)}

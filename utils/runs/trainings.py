@@ -48,9 +48,9 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
         LookupError, TypeError, ValueError: the entry is not valid.
     """
     history = history or {"people": [], "earlier": []}
-    own = {name: settings[name] for name in DATA_AND_SPLIT_KEYS}
-    own |= {"emonet": settings.get("model", {}).get("emonet"), "people": history["people"]}
-    trainings = [own, *map(dict, history["earlier"])]
+    latest = {name: settings[name] for name in DATA_AND_SPLIT_KEYS}
+    latest |= {"emonet": settings.get("model", {}).get("emonet"), "people": history["people"]}
+    trainings = [latest, *map(dict, history["earlier"])]
     for training in trainings:
         if not {*DATA_AND_SPLIT_KEYS, "emonet"} <= set(training) or not isinstance(training["people"], list):
             raise ValueError(f"its entry {HISTORY} is not valid")

@@ -136,7 +136,7 @@ def _split_table(images: Mapping[str, int], people: Mapping[str, int] | None) ->
 
 def _licence(settings: Settings) -> tuple[str, str]:
     """Returns the identifier of the licence, and the text on it."""
-    own = DEMO_LICENCE if settings.dataset == "demo" else DATA_LICENCE
+    data_licence = DEMO_LICENCE if settings.dataset == "demo" else DATA_LICENCE
     if settings.model.emonet:
-        return "cc-by-nc-nd-4.0", EMONET_LICENCE if settings.dataset == "demo" else f"{EMONET_LICENCE} {own}"
-    return ("mit" if settings.dataset == "demo" else "other"), own
+        return "cc-by-nc-nd-4.0", EMONET_LICENCE if settings.dataset == "demo" else f"{EMONET_LICENCE} {data_licence}"
+    return ("mit" if settings.dataset == "demo" else "other"), data_licence

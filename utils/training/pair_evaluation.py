@@ -103,8 +103,8 @@ def pair_scores(table: pd.DataFrame) -> dict[str, float]:
     """
     scores = {"similarity_accuracy": accuracy(table["similar_probability"] > 0.5, table["similar"] == 1)}
     for axis in AXES:
-        of_axis = regression_scores(table[f"delta_{axis}_predicted"], table[f"delta_{axis}"])
-        scores |= {f"delta_{axis}_{name}": value for name, value in of_axis.items()}
+        axis_scores = regression_scores(table[f"delta_{axis}_predicted"], table[f"delta_{axis}"])
+        scores |= {f"delta_{axis}_{name}": value for name, value in axis_scores.items()}
     return scores
 
 

@@ -76,15 +76,15 @@ class CheckDraw(BaseModel):
     def template(self) -> pd.DataFrame:
         """The table to fill in: video, track, frame, time, and empty valence and arousal."""
         columns = ["video", "track", "frame", "time"]
-        return pd.DataFrame([one.model_dump(include=set(columns)) for one in self.frames])[columns].assign(
+        return pd.DataFrame([frame.model_dump(include=set(columns)) for frame in self.frames])[columns].assign(
             **dict.fromkeys(AXES, np.nan)
         )
 
     def bounds(self, labels: np.ndarray) -> list[ErrorBound]:
         """The bounds of valence and arousal, from the labels (F, 2) of the drawn frames."""
-        draws = [one.draws for one in self.frames]
-        squares = (np.array([one.estimate for one in self.frames]) - labels) ** 2
-        weights = np.repeat([one.weight for one in self.frames], draws)
+        draws = [frame.draws for frame in self.frames]
+        squares = (np.array([frame.estimate for frame in self.frames]) - labels) ** 2
+        weights = np.repeat([frame.weight for frame in self.frames], draws)
         return [bound_error(np.repeat(squares[:, axis], draws), weights) for axis in range(len(AXES))]
 
 
@@ -116,7 +116,7 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
         DataError: the file cannot be read; it has a frame that was not drawn, or twice; or a drawn frame has no label.
             Labels of only some frames are refused: whoever stops early may do so because of what was seen.
     """
-    drawn = {one.key for one in draw.frames}
+    drawn = {frame.key for frame in draw.frames}
     labels: dict[FrameKey, tuple[float, float]] = {}
     seen: set[FrameKey] = set()
     for where, key, scores in _rows(path):
@@ -131,14 +131,14 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
         seen.add(key)
         if scores is not None:
             labels[key] = scores
-    missing = [one for one in draw.frames if one.key not in labels]
+    missing = [frame for frame in draw.frames if frame.key not in labels]
     if missing:
         first = missing[0]
         raise DataError(
             f"{path}: {len(missing)} of {len(drawn)} frames have no label, the first is frame {first.frame} of track "
             f"{first.track} of {first.video!r}; label all of them: a bound from some frames only would not hold"
         )
-    return np.array([labels[one.key] for one in draw.frames])
+    return np.array([labels[frame.key] for frame in draw.frames])
 
 
 def _rows(path: Path) -> "list[tuple[str, FrameKey, tuple[float, float] | None]]":

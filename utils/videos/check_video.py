@@ -97,7 +97,7 @@ class CheckDrawRunner(LabellingRunner):
         self.draw = CheckDraw(
             format=FORMAT,
             # Without folders, the files are the same wherever the archive lies.
-            inputs=[one.model_copy(update={"path": Path(one.path).name}) for one in self.inputs],
+            inputs=[file.model_copy(update={"path": Path(file.path).name}) for file in self.inputs],
             population=len(variances),
             expected=(float(expected[0]), float(expected[1])),
             frames=frames,
@@ -108,7 +108,7 @@ class CheckDrawRunner(LabellingRunner):
 
     def summary(self) -> str:
         """How many frames were drawn, and what to do with them."""
-        videos = len({one.video for one in self.draw.frames})
+        videos = len({frame.video for frame in self.draw.frames})
         return (
             f"{len(self.draw.frames)} frames of {videos} videos drawn at random, from {self.draw.population} frames "
             f"without a label\n\nFill in all rows of {TEMPLATE_NAME} without looking at estimated labels. Then run the "
@@ -127,8 +127,8 @@ class CheckDrawRunner(LabellingRunner):
             sheet = contact_sheet(face_video, table)
             self.open_run_folder().save_figure(f"{face_video.video.name}_check.png", sheet)
             for face, row in zip(table.itertuples(), rows.itertuples(), strict=True):
-                place = {"video": face_video.video.name, "track": row.track, "frame": face.frame, "time": face.time}
-                frame = place | {"estimate": row.estimate, "draws": row.draws, "weight": row.weight}
+                position = {"video": face_video.video.name, "track": row.track, "frame": face.frame, "time": face.time}
+                frame = position | {"estimate": row.estimate, "draws": row.draws, "weight": row.weight}
                 frames.append(CheckedFrame.model_validate(frame))
         return frames
 
@@ -161,7 +161,7 @@ class CheckRunner(LabellingRunner):
 
     def prepare(self, jobs: list[VideoJob]) -> None:
         """Checks that the draw is of these videos, labels and networks."""
-        now = [one for one in self.inputs if one.role != CHECK]
+        now = [file for file in self.inputs if file.role != CHECK]
         if changes := input_changes(self.draw.inputs, now):
             raise DataError(
                 f"{self.path}: was drawn for other labels, videos or networks ({changes}); name those that "
@@ -173,9 +173,9 @@ class CheckRunner(LabellingRunner):
         assert labels is not None, "find_jobs refuses a video without labels"
         known = read_labels(labels, face_video.timeline, self.label_settings.tier)
         rows = [
-            {"frame": one.frame, "track": one.track} | dict(zip(AXES, label, strict=True))
-            for one, label in zip(self.draw.frames, self.check_labels, strict=True)
-            if one.video == face_video.video.name
+            {"frame": frame.frame, "track": frame.track} | dict(zip(AXES, label, strict=True))
+            for frame, label in zip(self.draw.frames, self.check_labels, strict=True)
+            if frame.video == face_video.video.name
         ]
         table = merged_labels(pd.DataFrame(rows, columns=["frame", "track", *AXES]), known)
         self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
@@ -209,5 +209,5 @@ class CheckRunner(LabellingRunner):
 
 def _generator(inputs: list[Input]) -> np.random.Generator:
     """Draws the frames. Its seed is the inputs' hash, so that nobody can draw again until the frames are favourable."""
-    text = "".join(f"{one.role} {one.sha256}\n" for one in inputs)
+    text = "".join(f"{file.role} {file.sha256}\n" for file in inputs)
     return np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))

@@ -25,7 +25,7 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.labelling.ratings import RatingSource
-from utils.labelling.sources import AbsoluteSource, NetworkSource
+from utils.labelling.sources import Estimator, NetworkSource
 from utils.labelling.types import ClipRating
 from utils.videos.track_embeddings import track_embeddings
 
@@ -37,7 +37,7 @@ class Track(NamedTuple):
         number: number of the track in the video.
         faces: the track's N rows of the table of faces, indexed from 0.
         embeddings: (N, 256) embedding of each face; (N, 0) without an encoder.
-        evidence: (N, E, 2) evidence of E absolute sources.
+        evidence: (N, E, 2) evidence of E estimators.
         ratings: of the track by each rater; None: this person did not rate it.
     """
 
@@ -79,7 +79,7 @@ class VideoReader:
     Attributes:
         settings: the tracks to choose, how often to detect faces, the frame rate and the image size.
         model: a network with an encoder; None: faces are not encoded.
-        absolute: sources of evidence for each face besides the network.
+        estimators: sources of evidence for each face besides the network.
         raters: people who rated the videos.
     """
 
@@ -89,12 +89,12 @@ class VideoReader:
         checkpoint: Path | None,
         settings: LabelSettings | PredictSettings,
         runtime: Runtime,
-        absolute: tuple[AbsoluteSource, ...] = (),
+        estimators: tuple[Estimator, ...] = (),
         raters: tuple[RatingSource, ...] = (),
     ):
         """Prepares the cache of face tracks and embeddings.
 
-        It is kept beside the checkpoint, or beside that of the first network among the sources. Without any network,
+        It is kept beside the checkpoint, or beside that of the first network among the estimators. Without any network,
         it is in the folder of the crops.
 
         Args:
@@ -102,14 +102,14 @@ class VideoReader:
             checkpoint: file of its weights.
             settings: see above.
             runtime: device and precision.
-            absolute: see above.
+            estimators: see above.
             raters: see above.
         """
         self.model, self.settings = model, settings
-        self.absolute, self.raters = absolute, raters
+        self.estimators, self.raters = estimators, raters
         self.cache = EmbeddingCache.of_network(checkpoint, settings.runs, runtime) if checkpoint else None
-        own = [self.cache] if self.cache else []
-        self._caches = own + [source.cache for source in absolute if isinstance(source, NetworkSource)]
+        self._caches = [self.cache] if self.cache else []
+        self._caches += [estimator.cache for estimator in estimators if isinstance(estimator, NetworkSource)]
         without_network = (settings.data.cache or settings.runs) / "tracks"
         self.folder = self._caches[0].folder if self._caches else without_network
 
@@ -130,25 +130,25 @@ class VideoReader:
         key = tracks_key(path, settings.detect_every, settings.fps)
         faces = cached_face_tracks(video, self.folder / short_hash(key), settings.detect_every)
         chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
-        rows_of = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
-        embeddings = {number: torch.empty(len(rows), 0) for number, rows in rows_of.items()}
+        faces_by_track = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
+        embeddings = {number: torch.empty(len(rows), 0) for number, rows in faces_by_track.items()}
         if self.model is not None and self.cache is not None:
             embeddings = track_embeddings(video, chosen, self.model, self.cache, key, settings.data.image_size)
-        by_source = [self._evidence(source, video, chosen, rows_of, key) for source in self.absolute]
-        ratings = self._ratings(path, rows_of)
+        by_estimator = [self._evidence(estimator, video, chosen, faces_by_track, key) for estimator in self.estimators]
+        ratings = self._ratings(path, faces_by_track)
         tracks = []
-        for number, rows in rows_of.items():
-            columns = [evidence[number] for evidence in by_source]
+        for number, rows in faces_by_track.items():
+            columns = [evidence[number] for evidence in by_estimator]
             evidence = np.stack(columns, 1) if columns else np.empty((len(rows), 0, 2))
             tracks.append(Track(number, rows, embeddings[number], evidence, ratings))
         return FaceVideo(video, faces, tracks)
 
-    def _ratings(self, path: Path, rows_of: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
+    def _ratings(self, path: Path, faces_by_track: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
         """The ratings of a video; DataError if the chosen tracks show several faces at once."""
-        times = [rows["time"].to_numpy() for rows in rows_of.values()]
+        times = [rows["time"].to_numpy() for rows in faces_by_track.values()]
         ratings = tuple(rater.of_video(path, times) for rater in self.raters)
         if any(ratings):
-            spans = sorted((of_track[0], of_track[-1], number) for number, of_track in zip(rows_of, times, strict=True))
+            spans = sorted((shown[0], shown[-1], number) for number, shown in zip(faces_by_track, times, strict=True))
             for (_, end, number), (start, _, other) in pairwise(spans):
                 if start <= end:
                     raise DataError(
@@ -158,15 +158,20 @@ class VideoReader:
         return ratings
 
     def _evidence(
-        self, source: AbsoluteSource, video: Video, chosen: pd.DataFrame, rows_of: dict[int, pd.DataFrame], key: str
+        self,
+        estimator: Estimator,
+        video: Video,
+        chosen: pd.DataFrame,
+        faces_by_track: dict[int, pd.DataFrame],
+        key: str,
     ) -> dict[int, np.ndarray]:
-        """Track number → evidence (N, 2) of one source."""
-        if isinstance(source, NetworkSource):
-            estimates = track_embeddings(video, chosen, source.network, source.cache, key, source.image_size)
-            return {number: one.cpu().numpy().astype(np.float64) for number, one in estimates.items()}
+        """Track number → evidence (N, 2) of an estimator."""
+        if isinstance(estimator, NetworkSource):
+            estimates = track_embeddings(video, chosen, estimator.network, estimator.cache, key, estimator.image_size)
+            return {number: values.cpu().numpy().astype(np.float64) for number, values in estimates.items()}
         evidence = {}
-        for number, rows in rows_of.items():
+        for number, rows in faces_by_track.items():
             times = rows["time"].to_numpy()
-            values = source.estimates.of_track(video.name, number, rows["frame"].to_numpy(), times)
+            values = estimator.estimates.of_track(video.name, number, rows["frame"].to_numpy(), times)
             evidence[number] = without_frozen(values, times)
         return evidence

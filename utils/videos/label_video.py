@@ -15,9 +15,9 @@ from utils.labelling.anchors import BASELINES, FUSED
 from utils.labelling.audit import contradiction_row
 from utils.labelling.calibration import calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
+from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import EncodedClip, Labels
-from utils.labelling.validation import labeller_for_videos
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import (
@@ -46,10 +46,10 @@ class LabellingRunner(VideoJobRunner):
     """Labels videos; writes labels.csv, plots and exports, and audit.csv and agreement.csv where they apply."""
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
+        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs)
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
-        self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
+        self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
         self.contradictions: list[pd.DataFrame] = []
         self.agreements: list[pd.DataFrame] = []
 
@@ -164,7 +164,7 @@ def label_video(
             )
         if anchors is not None:
             row = {"video": face_video.video.name, "track": track.number}
-            contradictions += [row | contradiction_row(one, anchors) for one in labeller.audit(clip, anchors)]
+            contradictions += [row | contradiction_row(label, anchors) for label in labeller.audit(clip, anchors)]
     video_tables = {method: video_table(parts, face_video) for method, parts in tables.items()}
     return VideoLabels(video_tables, pd.DataFrame(contradictions))
 

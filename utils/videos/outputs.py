@@ -90,14 +90,14 @@ def rater_table(labeller: Labeller, names: list[str]) -> pd.DataFrame:
         labeller: whose raters are fitted.
         names: of all sources of evidence.
     """
-    first = labeller.sources - len(labeller.raters)
+    first = labeller.source_count - len(labeller.raters)
     rows = []
-    for source, rater in enumerate(labeller.raters, first):
-        for axis, of_axis in zip(AXES, labeller.calibration.axes, strict=True):
-            one = of_axis.parameters.evidence[source]
-            lag = {"rater": names[source], "axis": axis, "lag": rater.lag, "lag std": rater.lag_std}
-            error = float(np.hypot(one.ou, one.observation_noise))
-            rows.append(lag | {"gain": one.gain, "bias": one.bias, "offset std": one.offset, "error std": error})
+    for index, rater in enumerate(labeller.raters, first):
+        for name, axis in zip(AXES, labeller.calibration.axes, strict=True):
+            rating = axis.parameters.evidence[index]
+            row = {"rater": names[index], "axis": name, "lag": rater.lag, "lag std": rater.lag_std}
+            row |= {"gain": rating.gain, "bias": rating.bias, "offset std": rating.offset}
+            rows.append(row | {"error std": float(np.hypot(rating.ou, rating.observation_noise))})
     return pd.DataFrame(rows)
 
 

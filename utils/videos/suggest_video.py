@@ -17,8 +17,8 @@ from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.calibration import calibration_input
+from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.validation import labeller_for_videos
 from utils.plots import frame_sheet
 from utils.videos.face_video import FaceVideo
 from utils.videos.job_runner import VideoJobRunner
@@ -39,12 +39,12 @@ class SuggestionRunner(VideoJobRunner):
     """Suggests frames of videos to label; writes a CSV to fill in and a contact sheet of the frames for each video."""
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs())
+        super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs)
         self.label_settings = settings
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
-        self.inputs.append(calibration_input(sources.checkpoints[0], self.labeller.calibration))
+        self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
 
     def prepare(self, jobs: list[VideoJob]) -> None:
         """Fits the sources of evidence that are not calibrated to all videos."""
@@ -84,11 +84,12 @@ class SuggestionRunner(VideoJobRunner):
             clip = clips[track.number]
             anchors = resolved and anchors_for_track(track, face_video, resolved.means)
             suggestions = self.labeller.suggest(clip, anchors, self.count, (error, error))
-            rows = track.faces.iloc[[one.frame_index for one in suggestions]][["track", "frame", "time", *BOX]]
+            indices = [suggestion.frame_index for suggestion in suggestions]
+            rows = track.faces.iloc[indices][["track", "frame", "time", *BOX]]
             scores = {
                 "order": np.arange(1, len(suggestions) + 1),
-                "expected error": [one.error_before for one in suggestions],
-                "error with label": [one.error_after for one in suggestions],
+                "expected error": [suggestion.error_before for suggestion in suggestions],
+                "error with label": [suggestion.error_after for suggestion in suggestions],
             }
             tables.append(rows.assign(**scores))
         return pd.concat(tables, ignore_index=True)

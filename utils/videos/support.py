@@ -90,7 +90,8 @@ def encode_tracks(labeller: Labeller, face_video: FaceVideo) -> dict[int, Encode
 
 def reader_of_sources(sources: EvidenceSources, settings: LabelSettings, runtime: Runtime) -> VideoReader:
     """A reader of videos for all sources of evidence."""
-    return VideoReader(sources.model, sources.checkpoint, settings, runtime, sources.absolute, sources.ratings)
+    checkpoint = sources.siamese.checkpoint if sources.siamese else None
+    return VideoReader(sources.model, checkpoint, settings, runtime, sources.estimators, sources.raters)
 
 
 def read_support(path: Path, face_video: FaceVideo, settings: LabelSettings) -> ResolvedLabels:
@@ -111,7 +112,7 @@ def adapt_to_videos(
         names: of all sources.
         settings: how labels are read.
     """
-    if not labeller.unfitted or not (labeller.raters or any(job.labels for job in jobs)):
+    if not labeller.uncalibrated or not (labeller.raters or any(job.labels for job in jobs)):
         return labeller
     pairs: list[tuple[EncodedClip, Anchors | None]] = []
     for job in jobs:
@@ -120,10 +121,10 @@ def adapt_to_videos(
             face_video = reader.read(job.video)
             resolved = read_support(job.labels, face_video, settings) if job.labels else None
             for track, clip in zip(face_video.tracks, encode_tracks(labeller, face_video).values(), strict=True):
-                anchors = resolved and own_anchors(track, resolved.means)
+                anchors = resolved and anchors_in_track(track, resolved.means)
                 pairs.append((clip._replace(embeddings=clip.embeddings[:0]), anchors))
-    labeller = labeller.adapted(pairs)
-    labeller.log_fitted(names, sum(anchors is not None for _, anchors in pairs))
+    labeller = labeller.adapt(pairs)
+    labeller.log_adaptation(names, sum(anchors is not None for _, anchors in pairs))
     return labeller
 
 
@@ -145,17 +146,17 @@ def estimate_errors(
     errors: dict[str, float] = {}
     for annotator, rows in resolved.labels.groupby("annotator"):
         exact = rows.assign(**dict.fromkeys(ERROR_COLUMNS, 0.0)).sort_values("frame")
-        own = [(track, exact[exact["track"] == track.number]) for track in face_video.tracks]
-        pairs = [(clips[track.number], _anchors_at(track, labels)) for track, labels in own if len(labels)]
+        anchors = {track.number: anchors_in_track(track, exact) for track in face_video.tracks}
+        pairs = [(clips[number], in_track) for number, in_track in anchors.items() if in_track is not None]
         error = estimate_label_error(pairs, calibration)
         if error is not None:
             errors[str(annotator)] = error
     variances = resolved.labels.assign(variance=resolved.labels["annotator"].map(errors).fillna(0.0) ** 2)
     groups = variances.groupby(["track", "frame"])["variance"]
-    of_means = (np.sqrt(groups.sum()) / groups.size()).to_numpy()
+    errors_of_means = (np.sqrt(groups.sum()) / groups.size()).to_numpy()
     means = resolved.means.copy()
     for column in ERROR_COLUMNS:
-        means[column] = np.maximum(means[column], of_means)
+        means[column] = np.maximum(means[column], errors_of_means)
     return resolved._replace(means=means), errors
 
 
@@ -167,16 +168,14 @@ def anchors_for_track(track: Track, face_video: FaceVideo, means: pd.DataFrame) 
         face_video: its video.
         means: as in `ResolvedLabels`.
     """
-    return own_anchors(track, means) or _anchors_of_all_tracks(face_video, means)
+    return anchors_in_track(track, means) or _anchors_of_all_tracks(face_video, means)
 
 
-def own_anchors(track: Track, means: pd.DataFrame) -> Anchors | None:
+def anchors_in_track(track: Track, means: pd.DataFrame) -> Anchors | None:
     """The labelled frames of a track, from `ResolvedLabels.means`; None: it has none."""
-    own = means[means["track"] == track.number]
-    return _anchors_at(track, own) if len(own) else None
-
-
-def _anchors_at(track: Track, means: pd.DataFrame) -> Anchors:
+    means = means[means["track"] == track.number]
+    if means.empty:
+        return None
     indices = np.searchsorted(track.faces["frame"].to_numpy(), means["frame"].to_numpy())
     return Anchors(
         embeddings=track.embeddings[torch.from_numpy(indices)],
@@ -191,8 +190,8 @@ def _anchors_at(track: Track, means: pd.DataFrame) -> Anchors:
 
 def _anchors_of_all_tracks(face_video: FaceVideo, means: pd.DataFrame) -> Anchors:
     """The labels of all tracks, ascending in time: the network compares faces of different people as well."""
-    tracks = [(track, means[means["track"] == track.number]) for track in face_video.tracks]
-    parts = [_anchors_at(track, own) for track, own in tracks if len(own)]
+    in_tracks = [anchors_in_track(track, means) for track in face_video.tracks]
+    parts = [anchors for anchors in in_tracks if anchors is not None]
     times = np.concatenate([part.times for part in parts])
     order = np.argsort(times, kind="stable")
     return Anchors(

@@ -1,0 +1,122 @@
+"""The calibration for labelling a data set: read from the file beside the checkpoint, or fitted on validation clips."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.frames import is_labelled
+from utils.base.errors import DataError
+from utils.base.text import listed
+from utils.compute import ranks
+from utils.config.common import ScriptSettings
+from utils.labelling.calibrate import (
+    FEWEST_CLIPS,
+    FEWEST_LABELS,
+    RELIABLE_CLIPS,
+    SHORTEST_CLIP,
+    calibrate,
+    enough_clips,
+    long_clips,
+)
+from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, read_calibration, save_calibration
+from utils.labelling.clips import ClipReader
+from utils.labelling.sources import EvidenceSources, NetworkSource, TableSource
+
+log = logging.getLogger(__name__)
+
+
+def calibration_for_dataset(
+    clips: ClipReader,
+    validation: pd.DataFrame,
+    checkpoint: Path,
+    settings: ScriptSettings,
+    fine_tuned_from: Path | None = None,
+) -> Calibration:
+    """The calibration for labelling a data set.
+
+    It is read from the file beside the checkpoint if it was fitted on the same data. Otherwise it is fitted on the
+    validation clips. It is saved beside the checkpoint unless a calibration of other data is there.
+
+    With fewer than FEWEST_CLIPS validation clips that are long enough, nothing is fitted. The calibration beside the
+    checkpoint is then returned although it was fitted on other data. If there is none, it is that of the network from
+    which training started, which is saved, or the default calibration.
+
+    Args:
+        clips: reads the clips.
+        validation: frame table of people that the network was not trained on.
+        checkpoint: the checkpoint of the network.
+        settings: the settings that determine the data set and its split.
+        fine_tuned_from: checkpoint of the network from which training started.
+    """
+    fitted_on = split_name(settings.dataset, settings.data_root, settings.data.fold, settings.seed)
+    if settings.dataset == "videos":  # Videos and labels may have been added since.
+        fitted_on += f", {is_labelled(validation).sum()} labels"
+    saved = ranks.broadcast_from_rank_zero(lambda: read_calibration(checkpoint))
+    if saved and saved.fitted_on == fitted_on:
+        return saved
+    frames = long_clips(validation)
+    if not enough_clips(frames):
+        saved = saved or _take_over_calibration(fine_tuned_from, checkpoint)
+        used = f"the calibration for {saved.fitted_on}" if saved else "default parameters"
+        log.warning(
+            "fewer than %d validation clips of at least %d frames, %d of them labelled: fused labels use %s, and their "
+            "intervals are not calibrated on this data set",
+            FEWEST_CLIPS,
+            SHORTEST_CLIP,
+            FEWEST_LABELS,
+            used,
+        )
+        return saved or DEFAULT_CALIBRATION
+    relative = (clips.labeller.model is not None,)
+    fitted = calibrate(clips.labeller, clips.read(frames), relative)._replace(fitted_on=fitted_on)
+    text = "calibrated fused labels on %d validation clips of %s (%d labelled frames)"
+    log.info(text, fitted.clips, fitted_on, is_labelled(frames).sum())
+    if fitted.clips < RELIABLE_CLIPS:
+        log.warning(
+            "fewer than %d validation clips: the intervals of fused labels may be too narrow or too wide",
+            RELIABLE_CLIPS,
+        )
+    if not saved and ranks.is_rank_zero() and not _is_foreign_demo(clips, settings):
+        save_calibration(checkpoint, fitted)
+    return fitted
+
+
+def _is_foreign_demo(clips: ClipReader, settings: ScriptSettings) -> bool:
+    """Whether a network that was not trained here was calibrated on rendered faces, which says nothing of real ones."""
+    networks = [estimator for estimator in clips.estimators if isinstance(estimator, NetworkSource)]
+    return settings.dataset == "demo" and any(not network.trainings for network in networks)
+
+
+def split_name(dataset: str, root: Path, fold: int | str, seed: int) -> str:
+    """Text that names a data set and its split, kept in calibration.json."""
+    return f"{dataset} {root.name}, fold {fold}, seed {seed}"
+
+
+def calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: EvidenceSources) -> Calibration:
+    """Fits a calibration of several sources; one of 0 clips if there are too few clips, or a table lacks them."""
+    frames, names = long_clips(validation), listed(sources.names)
+    tables = [estimator for estimator in sources.estimators if isinstance(estimator, TableSource)]
+    if not all(table.estimates.names_videos for table in tables):
+        return DEFAULT_CALIBRATION  # A table without names of clips belongs to the clip that is labelled.
+    if not enough_clips(frames):
+        log.warning("evidence %s: fewer than %d validation clips, so it is not calibrated on them", names, FEWEST_CLIPS)
+        return DEFAULT_CALIBRATION
+    try:
+        read = clips.read(frames)
+    except DataError as error:
+        log.warning("evidence %s: not calibrated on the validation clips: %s", names, error)
+        return DEFAULT_CALIBRATION
+    log.info("evidence %s: calibrated together on %d validation clips", names, len(read))
+    return calibrate(clips.labeller, read, tuple(source.relative for source in sources.all))
+
+
+def _take_over_calibration(earlier: Path | None, checkpoint: Path) -> Calibration | None:
+    """Copies the calibration of the network from which fine-tuning started; None if there is none."""
+    calibration = read_calibration(earlier) if earlier else None
+    if calibration is None:
+        return None
+    calibration = calibration._replace(fitted_on=f"{calibration.fitted_on}, before fine-tuning")
+    if ranks.is_rank_zero():
+        save_calibration(checkpoint, calibration)
+    return calibration
