@@ -145,6 +145,7 @@ def test_single_rating_without_anything_to_compare_is_taken_as_it_is(clips, rng,
 
 
 def test_consensus_of_raters_without_labels(clips, rng):
+    clips = clips[:2]
     ratings = [[rate(clip, rng, lag, std=0.15) for lag in (1.5, 2.5, 3.5)] for clip in clips]
     fitted = fit(make_labeller(3, network=False), clips, ratings, labels=[], network=False)
     lags = [rater.lag for rater in fitted.raters]

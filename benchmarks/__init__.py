@@ -1,0 +1,1 @@
+"""Measurements and simulations; README.md lists the commands."""
