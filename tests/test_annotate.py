@@ -13,6 +13,7 @@ import torch
 from clips import write_video
 
 from datasets.annotations.labels import read_labels
+from datasets.annotations.ratings import read_rating
 from datasets.annotations.timeline import Timeline
 from datasets.columns import BOX
 from datasets.video.random_access import VideoFrames
@@ -20,20 +21,24 @@ from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
 from utils.annotate import actions
 from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
-from utils.annotate.label_file import COLUMNS, LabelFile, NotSavedError, files_of_all_annotators, label_path
-from utils.annotate.payload import frame_summary, plane_data, shot_changes, trace_data
+from utils.annotate.guarded_file import NotSavedError
+from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
+from utils.annotate.payload import frame_summary, plane_data, rating_text, shot_changes, trace_data
 from utils.annotate.position import Position
-from utils.annotate.project import join_labels
+from utils.annotate.project import join_labels, without_page_ratings
+from utils.annotate.rating_file import RatingFile
 from utils.annotate.session import Session
 from utils.annotate.thin import MAX_POINTS, thin_trace
 from utils.base.errors import DataError
 from utils.compute.runtime import make_runtime
+from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.anchors import FUSED
 from utils.labelling.labeller import Labeller
+from utils.labelling.ratings import RatedAxis, RatingSource
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.label_video import label_video
-from utils.videos.support import encode_tracks, resolve_labels
+from utils.videos.support import anchors_in_track, encode_tracks, resolve_labels
 
 FRAMES, CUT, GAP = 120, 80, range(30, 36)
 
@@ -64,7 +69,8 @@ def video() -> FaceVideo:
 @pytest.fixture
 def open_session(video, labeller, tmp_path):
     def open_file(annotator="", error=0.0, name="clip_labels.csv") -> Session:
-        return Session(video, labeller, LabelFile(tmp_path / name, video.timeline, annotator), error)
+        file = LabelFile(tmp_path / name, video.timeline, annotator)
+        return Session(video, labeller, file, RatingFile(tmp_path / f"rating_of_{name}", annotator), error)
 
     return open_file
 
@@ -209,6 +215,99 @@ def test_changes_at_a_position(position):
             position.change(action)
 
 
+def samples(start: float, end: float, value: float = 0.3) -> list[list[float]]:
+    return [[round(time, 4), value, np.sin(time)] for time in np.arange(start, end, 0.04)]
+
+
+def test_a_rating_is_on_disk_and_is_redone_deleted_and_undone(open_session):
+    session = open_session("Ada")
+    session.rate(0.0, samples(0, 2))
+    session.rate(2.0, samples(2, 4), continues=True)
+    assert len(session.rating) == 100 and session.rating_file.path.exists()
+    np.testing.assert_allclose(open_session("Ada").rating, session.rating)
+    rating = read_rating(session.rating_file.path)
+    assert rating.rater == "Ada" and rating.times[-1] == pytest.approx(3.96)
+    session.rate(1.0, samples(1.01, 1.5, -0.8))
+    redone = session.rating[(session.rating[:, 0] >= 1) & (session.rating[:, 0] < 1.48)]
+    assert (redone[:, 1] == -0.8).all() and len(redone) == 12 and (np.diff(session.rating[:, 0]) > 0).all()
+    session.label(0, 5, 0.1, 0.2)
+    session.delete_rating()
+    assert not session.rating_file.path.exists() and not len(session.rating)
+    assert session.undo() is None and len(open_session("Ada").rating) == len(session.rating) > 90
+    assert session.undo() == (0, 5)
+    session.undo()
+    session.undo()  # Both parts of the first rating are one change.
+    assert not len(session.rating) and not session.can_undo
+    for _ in range(4):
+        session.redo()
+    assert not len(session.rating) and session.labels
+
+
+def test_a_rating_that_cannot_be_saved_or_used_changes_nothing(open_session, monkeypatch, video, labeller):
+    session = open_session()
+    session.rate(0.0, samples(0, 1))
+    before = session.rating
+    session.rating_file.path.write_text("time,valence\n0,0\n")
+    for change in (lambda: session.rate(1.0, samples(1, 2)), session.delete_rating, session.undo):
+        with pytest.raises(NotSavedError, match="changed by another program"):
+            change()
+    assert session.rating is before and session.can_undo
+    with pytest.raises(DataError, match="needs numbers"):
+        session.rate(1.0, [[1.0, float("nan"), 0.0]])
+    with pytest.raises(DataError, match="rating of 'rating_of_clip_labels'.*file of their own"):
+        open_session("Ada")
+    both = video._replace(tracks=[video.tracks[0], video.tracks[0]._replace(number=2)])
+    file = LabelFile(session.file.path, video.timeline, "")
+    session.rating_file.path.unlink()
+    with pytest.raises(DataError, match="tracks 0 and 2 are shown at the same time"):
+        Session(both, labeller, file, RatingFile(session.rating_file.path, "")).rate(0.0, samples(0, 1))
+
+
+def test_a_rating_is_evidence_as_in_the_script(open_session, video, labeller):
+    session = open_session(error=0.05)
+    for frame, valence, arousal in ((3, 0.4, -0.2), (60, -0.3, 0.6), (75, 0.1, 0.9), (79, 0.2, 0.8), (90, 0.0, 0.5)):
+        session.label(0 if frame < CUT else 1, frame, valence, arousal)
+    unrated = session.estimate(0).values
+    session.rate(0.0, samples(0, 4.8))
+    assert session.estimate(0).values is not None and trace_data(session, 0)["rating"][0]["y"][0] == 0.3
+    session.use_rating()
+    rated = session.estimate(0).values
+    assert np.abs(rated - unrated).max() > 0.01 and rating_text(session).startswith("rated 0:00 to 0:04, ")
+
+    rater = RatingSource("Ada", {Path("clip.mp4"): rated_axes(session.rating)})
+    with_rating = video._replace(
+        tracks=[one._replace(ratings=(rater.of_video(Path("clip.mp4"), [one.times]),)) for one in video.tracks]
+    )
+    resolved = resolve_labels(read_labels(session.file.path, session.timeline), with_rating, 0.05)
+    script = labeller.with_rater()
+    pairs = [
+        (script.encode_clip(one.embeddings, one.times, one.evidence, one.ratings), anchors_in_track(one, means))
+        for means in [resolved.means.assign(valence_error=0.0, arousal_error=0.0)]
+        for one in with_rating.tracks
+    ]
+    script = script.adapt(pairs)
+    table = label_video(script, with_rating, encode_tracks(script, with_rating), resolved, FUSED).tables[FUSED]
+    rows = table[table["track"] == 0]
+    np.testing.assert_allclose(rated, rows[["valence", "arousal"]].to_numpy(float), atol=1e-5)
+    session.delete_rating()
+    np.testing.assert_allclose(session.estimate(0).values, unrated)
+
+
+def rated_axes(rating: np.ndarray) -> dict[int, RatedAxis]:
+    return {axis: RatedAxis(Path("clip.csv"), rating[:, 0], rating[:, axis + 1]) for axis in (0, 1)}
+
+
+def test_the_page_counts_its_own_rating_once(tmp_path):
+    video, own = tmp_path / "clip.mp4", tmp_path / "clip_rating.csv"
+    axes = rated_axes(np.zeros((2, 3)))
+    raters = tuple(
+        RatingSource(name, {video: {0: axes[0]._replace(path=path)}})
+        for name, path in (("own", own), ("other", tmp_path / "clip_ben.csv"))
+    )
+    kept = without_page_ratings(raters, LabelSettings(annotate=video))
+    assert [list(rater.videos[video]) for rater in kept] == [[], [0]]
+
+
 def test_an_impossible_label_changes_nothing(open_session):
     session = open_session()
     for track, frame, valence in ((0, GAP[0], 0.0), (0, 100, 0.0), (3, 10, 0.0), (0, 10, float("nan"))):
@@ -261,7 +360,8 @@ def test_labels_of_tracks_that_are_not_chosen_are_kept_in_the_file(open_session,
     session.label(1, 90, 0.3, 0.4)
     session.set_note(1, 90, "other")
     first_track = video._replace(tracks=video.tracks[:1])
-    other = Session(first_track, labeller, LabelFile(session.file.path, video.timeline, ""))
+    file = LabelFile(session.file.path, video.timeline, "")
+    other = Session(first_track, labeller, file, session.rating_file)
     assert set(other.labels) == {(0, 5)}
     other.label(0, 6, 0.5, 0.5)
     assert open_session().labels == {**session.labels, **other.labels}

@@ -101,6 +101,7 @@ def _encode(video: Video, path: Path, progress: Callable[[float], None]) -> None
         output.mux(picture.encode(None))
         if sound:
             output.mux(sound.encode(None))
+    progress(1.0)
 
 
 def _picture_frame(stream: av.VideoStream, image: np.ndarray, time: float) -> av.VideoFrame:

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 Action = dict[str, Any]
 
-CHANGES = ("label", "drag", "nudge", "accept", "delete", "undo", "redo", "note")
-"""Names of the actions that change labels; each is answered once the change is on disk, or has failed."""
+CHANGES = ("label", "drag", "nudge", "accept", "delete", "undo", "redo", "note", "rate", "delete_rating")
+"""Names of the actions that change labels or the rating; each is answered once the change is on disk, or has failed."""
 MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
 """Names of the actions that show another frame."""
 FRAME_CHANGES = ("label", "nudge", "accept", "delete")
 """Names of the changes to the frame on screen, which must stand still."""
 PAGE_ACTIONS = ("playing", "unplayable", "help")
 """Names of the other actions of the program."""
-BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster")
+BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster", "record")
 """Names of the actions that the browser performs itself."""
 
 
@@ -89,6 +89,12 @@ SHORTCUTS = (
         "< > · M",
         "slower or faster · sound off or on",
         {"<": {"name": "slower"}, ">": {"name": "faster"}, "m": {"name": "mute"}},
+    ),
+    Shortcut(
+        "R",
+        "rate while the video plays: keep the pointer in the plane at what the face shows, or move the point by "
+        "A D S W; R or Esc ends the rating",
+        {"r": {"name": "record"}},
     ),
     Shortcut("drag a point", "change a label on one axis", {}),
     Shortcut("?", "show this help", {"?": {"name": "help"}}),

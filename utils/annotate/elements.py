@@ -17,6 +17,10 @@ class Player(ui.element, component="player.js"):
     """The buttons that play the video over the picture."""
 
 
+class RatingControl(ui.element, component="rating.js"):
+    """The button that starts and ends a rating, what is rated, and the button that deletes it."""
+
+
 class Picture(ui.element, component="picture.js"):
     """The current frame with the face box, and the video while it plays."""
 

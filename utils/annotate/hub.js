@@ -28,7 +28,8 @@ export default {
     // What a button or key does.
     perform({ name, ...detail }) {
       if (name === "focus_note") return document.querySelector(".note input")?.focus();
-      if (this.local.includes(name)) return this.player[name]();
+      if (name === "nudge" && this.rating.active) return this.rating.nudge(detail);
+      if (this.local.includes(name)) return (this.player[name] ?? this.rating[name])();
       this.lookAtNext = name === "next_suggestion" && this.player.lookFirst;
       this.send(name, detail);
     },
@@ -36,6 +37,7 @@ export default {
       if (!this.makeReady(name)) return;
       if (name !== "note") document.activeElement?.closest(".note input")?.blur(); // sends a changed note first
       if (!window.socket?.connected) return this.onDisconnect();
+      if (this.rating?.waiting) this.rating.stop();
       const id = ++this.count;
       if (this.changes.includes(name)) {
         this.pending.set(id, performance.now());
@@ -47,7 +49,7 @@ export default {
     // Stops what is playing before another action; a frame is labelled only when it stands still.
     makeReady(name) {
       const { player } = this;
-      if (!player?.mode || !(this.changes.includes(name) || this.moves.includes(name))) return true;
+      if (!player?.mode || name === "rate" || !(this.changes.includes(name) || this.moves.includes(name))) return true;
       if (player.mode === "look") player.finishLook();
       else if (this.frameChanges.includes(name)) {
         player.pause();
@@ -60,6 +62,7 @@ export default {
       const start = this.pending.get(id);
       this.pending.delete(id);
       this.setStatus(saved ? "saved" : "failed", text);
+      if (!saved) this.rating?.stop();
       requestAnimationFrame(() => {
         this.latency = performance.now() - start; // milliseconds until the result is drawn, for benchmarks/annotate.py
         this.answerCount++;
@@ -73,6 +76,7 @@ export default {
       const pending = this.pending.size ? "Your last label may NOT be saved. " : "";
       this.setStatus("failed", `${pending}No connection to the program. Nothing is saved until it is back.`);
       this.disconnected = true;
+      if (this.player?.mode) this.player.stop();
     },
     listen() {
       if (!window.socket) return setTimeout(this.listen, 20);
@@ -87,6 +91,7 @@ export default {
       const isTextInput = target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type !== "range");
       const isEditing = target.isContentEditable || isTextInput || target.tagName === "SELECT";
       if (isEditing && event.key === "Escape") return target.blur();
+      if (event.key === "Escape" && this.rating.active) return this.rating.stop();
       if (isEditing || event.altKey || document.querySelector(".q-dialog, .q-menu")) return;
       if (target.closest("button, [role=combobox]") && (event.key === " " || event.key === "Enter")) return;
       const isSymbol = event.key.length === 1 && event.key.toLowerCase() === event.key.toUpperCase();
@@ -94,7 +99,7 @@ export default {
       const action = this.keys[(event.ctrlKey || event.metaKey ? "Ctrl+" : "") + shift + event.key];
       if (!action) return;
       event.preventDefault();
-        this.perform(action);
+      this.perform(action);
     },
     pauseToWrite(event) {
       if (event.target.closest(".note") && this.player?.mode) this.player.pause(); // A note belongs to a frame.

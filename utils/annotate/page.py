@@ -9,9 +9,19 @@ from nicegui import events, run, ui
 from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, Action
 from utils.annotate.dialogs import help_dialog, open_result, open_video_list
-from utils.annotate.elements import Hub, Picture, Plane, Player, Traces, action_button, action_handler, count_of
-from utils.annotate.label_file import NotSavedError
-from utils.annotate.payload import frame_summary, plane_data, trace_data
+from utils.annotate.elements import (
+    Hub,
+    Picture,
+    Plane,
+    Player,
+    RatingControl,
+    Traces,
+    action_button,
+    action_handler,
+    count_of,
+)
+from utils.annotate.guarded_file import NotSavedError
+from utils.annotate.payload import frame_summary, plane_data, rating_text, trace_data
 from utils.annotate.position import Position
 from utils.annotate.project import Project
 from utils.annotate.session import Session
@@ -84,6 +94,7 @@ class Page:
 
     def _build_controls(self) -> None:
         self.player = Player()
+        self.rating_control = RatingControl()
         self.moment = ui.label().classes("moment")
         self.contradictions = ui.button(color=None).on("click", js_handler=action_handler("next_contradiction"))
         self.contradictions.props("flat no-caps dense icon=warning_amber").classes("contradictions")
@@ -132,6 +143,7 @@ class Page:
         estimate = session.estimate(track)
         self.track_select.set_value(track)
         self.traces.run_method("load", trace_data(session, track))
+        self.rating_control.run_method("show", rating_text(session))
         self.undo_button.set_enabled(session.can_undo)
         self.redo_button.set_enabled(session.can_redo)
         misread = f" · {' and '.join(estimate.misread)} misread" if estimate.misread else ""
@@ -207,8 +219,10 @@ class Page:
         try:
             if action["name"] in CHANGES:
                 self.position.change(action)
-                self._refresh_all_tabs()
-                self._answer(action, True, f"Saved to {self.session.file.path.name}, {time.strftime('%H:%M:%S')}")
+                if action.get("last", True):  # The estimates follow a rating when it ends.
+                    self._refresh_all_tabs()
+                file = self.session.rating_file if "rat" in action["name"] else self.session.file
+                self._answer(action, True, f"Saved to {file.path.name}, {time.strftime('%H:%M:%S')}")
             else:
                 self._move(action)
         except (NotSavedError, DataError) as error:

@@ -15,9 +15,9 @@ export default {
       <q-btn flat round dense :disable="!ready" icon="preview" aria-label="Look at each suggested frame first"
              :aria-pressed="lookFirst" :class="{ pressed: lookFirst }" @click="lookFirst = !lookFirst">
         <q-tooltip>Next plays the two seconds around its frame first</q-tooltip></q-btn>
-      <select class="speed" aria-label="Speed" :value="speed" 
+      <select class="speed" aria-label="Speed" :value="speed"
               @change="setSpeed(+$event.target.value), $event.target.blur()">
-        <option v-for="one in speeds" :value="one">{{ one }} ×</option>
+        <option v-for="value in speeds" :value="value">{{ value }} ×</option>
       </select>
       <q-btn flat round dense :disable="!ready" :icon="muted ? 'volume_off' : 'volume_up'"
              :aria-label="muted ? 'Sound on' : 'Sound off'" @click="mute">
@@ -38,8 +38,8 @@ export default {
     attach() {
       const { source } = this, video = this.video();
       this.stop();
-      this.ready = false;
-      video.onloadeddata = () => (this.ready = true);
+      this.setReady(false);
+      video.onloadeddata = () => this.setReady(true);
       video.onended = () => this.ended();
       video.onerror = () => source && this.refused();
       if (source) video.src = source;
@@ -49,8 +49,12 @@ export default {
       this.notice = notice;
     },
     video: () => window.annotate.picture.$refs.video,
+    setReady(ready) {
+      this.ready = ready;
+      if (window.annotate.rating) window.annotate.rating.ready = ready;
+    },
     refused() {
-      this.ready = false;
+      this.setReady(false);
       this.notice = "preparing the video …";
       this.stop();
       window.annotate.send("unplayable");
@@ -80,7 +84,8 @@ export default {
         this.time = time + this.start;
         if (this.time >= this.until) return this.finishLook();
         const now = performance.now();
-        if (this.mode !== "look" && now - (run.told || 0) >= FOLLOW_INTERVAL) {
+        if (this.mode === "rate") window.annotate.traces.showTime(this.time);
+        if (this.mode === "play" && now - (run.told || 0) >= FOLLOW_INTERVAL) {
           run.told = now;
           window.annotate.send("playing", { time: this.time });
         }
@@ -96,11 +101,16 @@ export default {
     now() {
       return this.video().currentTime + this.start;
     },
+    isMoving() {
+      const video = this.video();
+      return window.annotate.picture.playing && !video.paused && !video.seeking;
+    },
     stop() {
       this.run = null;
       if (!this.mode) return;
       this.mode = null;
       this.video().pause();
+      window.annotate.rating?.finish();
     },
     pause() {
       const time = this.time;
@@ -114,7 +124,6 @@ export default {
     ended() {
       if (this.mode === "look") return this.finishLook();
       if (this.mode) this.time = this.video().duration + this.start; // the last frame
-      if (this.mode === "rate") return window.annotate.rating.finish();
       if (this.mode) this.pause();
     },
     // Actions of the annotator

@@ -63,12 +63,23 @@ class Position:
         if name == "note":
             session.set_note(self.track, int(action["requested"]), str(action["text"]))
             return
+        if name in ("rate", "delete_rating"):
+            self._change_rating(action)
+            return
         frame = int(action["frame"]) if name == "drag" else _shown_frame(action)
         if name == "delete":
             session.delete(self.track, frame)
             return
         valence, arousal = self._changed_scores(frame, action)
         session.label(self.track, frame, valence, arousal)
+
+    def _change_rating(self, action: Action) -> None:
+        if action["name"] == "delete_rating":
+            self.session.delete_rating()
+            return
+        self.session.rate(float(action["start"]), action["samples"], continues=not action["first"])
+        if action["last"]:
+            self.session.use_rating()
 
     def move(self, action: Action) -> None:
         """Performs one of `actions.MOVES`, or follows the player ("playing")."""

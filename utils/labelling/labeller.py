@@ -16,7 +16,7 @@ from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.rated_parts import Rater, shift_ratings
-from utils.labelling.rater import fit_raters
+from utils.labelling.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
 from utils.labelling.suggest import Suggestion, plan_labels
 from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, observations_of
 
@@ -72,6 +72,12 @@ class Labeller:
         if len(self.uncalibrated) == self.source_count or self._uncalibrated_estimators:
             calibration = weigh_explanations(calibration)
         return Labeller(self.model, self.runtime, calibration, self.uncalibrated, raters)
+
+    def with_rater(self) -> "Labeller":
+        """A copy of this labeller with a further rater, who is the last source of evidence."""
+        axes = [axis.replace_evidence((*axis.parameters.evidence, PRIOR_RATING)) for axis in self.calibration.axes]
+        calibration, uncalibrated = self.calibration.replace_axes(axes), (*self.uncalibrated, self.source_count)
+        return Labeller(self.model, self.runtime, calibration, uncalibrated, (*self.raters, PRIOR_RATER))
 
     @property
     def source_count(self) -> int:
