@@ -69,6 +69,10 @@ class Server:
         """Suspends the process, so that it accepts connections but does not answer."""
         self.process.send_signal(signal.SIGSTOP)
 
+    def resume(self) -> None:
+        """Wakes the process again."""
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -145,8 +149,15 @@ class Tab:
         self.until(f"annotate.answerCount > {before} && annotate.pending.size === 0")
 
     def click_plane(self, valence: float, arousal: float) -> None:
+        self.page.mouse.click(*self.pixel_of(valence, arousal))
+
+    def move_in_plane(self, valence: float, arousal: float) -> None:
+        self.page.mouse.move(*self.pixel_of(valence, arousal))
+
+    def pixel_of(self, valence: float, arousal: float) -> tuple[float, float]:
+        """Where a pair of valence and arousal is in the window."""
         box = self.page.locator(".plane-field").bounding_box()
-        self.page.mouse.click(box["x"] + box["width"] * (1 + valence) / 2, box["y"] + box["height"] * (1 - arousal) / 2)
+        return box["x"] + box["width"] * (1 + valence) / 2, box["y"] + box["height"] * (1 - arousal) / 2
 
     def label(self, valence: float, arousal: float) -> None:
         self.wait_for_answer(lambda: self.click_plane(valence, arousal))

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from utils.base.errors import StorageError, UserError
-from utils.base.files import write_text
+from utils.base.files import remove_unfinished, write_text
 
 
 class NotSavedError(UserError):
@@ -19,7 +19,9 @@ class GuardedFile:
     """
 
     def __init__(self, path: Path):
+        """Deletes what a killed process left beside the file."""
         self.path = path
+        remove_unfinished(path.parent, path.name)
         self._known_digest = self._digest()
 
     def write(self, text: str | None) -> None:

@@ -62,7 +62,7 @@ export default {
       const start = this.pending.get(id);
       this.pending.delete(id);
       this.setStatus(saved ? "saved" : "failed", text);
-      if (!saved) this.rating?.stop();
+      if (!saved && this.rating.recording) this.player.stop();
       requestAnimationFrame(() => {
         this.latency = performance.now() - start; // milliseconds until the result is drawn, for benchmarks/annotate.py
         this.answerCount++;

@@ -26,6 +26,7 @@ class Position:
     def open(self, video_index: int) -> None:
         """Opens a video at the first face of its first track."""
         self.video_index = video_index
+        self.session.use_rating()  # also of a tab that was closed while it recorded
         self.track = next(iter(self.session.tracks))
         self.row = int(np.searchsorted(self.session.timeline.frames, self.session.tracks[self.track].frames[0]))
 

@@ -85,6 +85,7 @@ class Session:
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
         self.rating = rating_file.read()
+        self._used_rating: np.ndarray | None = None
         self.use_rating()
 
     def label(self, track: int, frame: int, valence: float, arousal: float) -> None:
@@ -157,6 +158,9 @@ class Session:
 
     def use_rating(self) -> None:
         """Takes the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
+        if self._used_rating is self.rating:
+            return
+        self._used_rating = self.rating
         is_rated = len(self.rating) > 1
         self.labeller = self._unadapted_labeller = (
             self._unrated_labeller.with_rater() if is_rated else self._unrated_labeller
