@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.pt of a mtclar.py run on the demo set")
     parser.add_argument("--kills", type=int, default=200, help="number of processes")
+    parser.add_argument("--seed", type=int, default=0, help="of the changes and of the moments of the kills")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # threads do not survive a fork
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +56,7 @@ def main() -> None:
                 prepared.face_video, project.labeller, file, RatingFile(place / "clip_rating.csv", "Ada"), "auto"
             )
 
-        outcome = kill_sessions(open_session, Path(folder), arguments.kills)
+        outcome = kill_sessions(open_session, Path(folder), arguments.kills, arguments.seed)
     print(
         f"{arguments.kills} processes killed, {outcome.interrupted} of them during a change; "
         f"{outcome.acknowledged} changes reported as saved; lost or damaged: {len(outcome.problems)}",

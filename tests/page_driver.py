@@ -99,12 +99,14 @@ def serving(video: Path, checkpoint: Path, *argv):
 
 @contextmanager
 def browsing(**options):
-    """A browser context of headless Chromium, 1280 x 720 pixels."""
+    """A browser context of headless Chromium, 1280 x 720 pixels, that has visited the page before."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser.new_context(viewport=SIZE, **options)
+        context = browser.new_context(viewport=SIZE, **options)
+        context.add_init_script("document.cookie = 'annotate_visited=1; path=/; SameSite=Strict'")
+        yield context
         browser.close()
 
 

@@ -15,7 +15,7 @@ MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
 """Names of the actions that show another frame."""
 FRAME_CHANGES = ("label", "nudge", "accept", "delete")
 """Names of the changes to the frame on screen, which must stand still."""
-PAGE_ACTIONS = ("playing", "unplayable", "help")
+PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome")
 """Names of the other actions of the program."""
 BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster", "record")
 """Names of the actions that the browser performs itself."""

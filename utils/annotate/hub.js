@@ -1,4 +1,6 @@
 // The status line. It handles the keys, sends every action to the program, and shows whether labels are on disk.
+const VISITED = "annotate_visited=1"; // cookie
+
 export default {
   template: `<div class="status" :class="'status-' + kind" role="status" aria-live="polite">{{ text }}</div>`,
   props: {
@@ -14,6 +16,7 @@ export default {
     this.shownFrame = null; // the frame on screen: a label is given to the frame that the person sees
     this.requestedFrame = null; // the frame that was requested last: the note below the plane belongs to it
     this.answerCount = 0;
+    document.getElementById("q-loading-bar")?.remove(); // It has no name for screen readers, and shows nothing of use.
     document.addEventListener("keydown", this.onKey);
     document.addEventListener("mousedown", this.keepFocus);
     document.addEventListener("focusin", this.pauseToWrite);
@@ -78,8 +81,16 @@ export default {
       this.disconnected = true;
       if (this.player?.mode) this.player.stop();
     },
+    // A cookie, since local storage is kept apart for each port, and the port changes.
+    welcome() {
+      if (document.cookie.includes(VISITED)) return;
+      document.cookie = `${VISITED}; max-age=31536000; path=/; SameSite=Strict`;
+      this.send("welcome");
+    },
     listen() {
       if (!window.socket) return setTimeout(this.listen, 20);
+      if (window.socket.connected) this.welcome();
+      else window.socket.once("connect", this.welcome);
       window.socket.on("disconnect", this.onDisconnect);
       window.socket.on("connect", () => {
         if (this.disconnected && !this.pending.size) this.setStatus("saved", "Connected again. All labels shown are saved.");

@@ -8,7 +8,7 @@ from nicegui import events, run, ui
 
 from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, Action
-from utils.annotate.dialogs import help_dialog, open_result, open_video_list
+from utils.annotate.dialogs import help_dialog, open_result, open_video_list, welcome_dialog
 from utils.annotate.elements import (
     Hub,
     Picture,
@@ -59,9 +59,10 @@ class Page:
 
     def build(self) -> None:
         """Builds the page and shows the first video."""
+        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
         ui.add_css(STYLE.read_text(encoding="utf-8"))
         self.dark_mode = ui.dark_mode(None)
-        with ui.element("main").classes("annotation-page"):
+        with ui.element("div").classes("annotation-page"):
             self._build_header()
             self.workspace = ui.element("div").classes("workspace")
             with ui.element("div").classes("controls"):
@@ -69,16 +70,17 @@ class Page:
             self.timeline = ui.element("div").classes("timeline")
         ui.timer(UPDATE_INTERVAL, self._update_plan)
         ui.timer(UPDATE_INTERVAL, self._update_player)
-        self.help = help_dialog()
+        self.dialogs = {"help": help_dialog(), "welcome": welcome_dialog()}
         self._open(self.position.video_index)
         Page.tabs.add(self)
         ui.context.client.on_delete(lambda: Page.tabs.discard(self))
 
     def _build_header(self) -> None:
         with ui.element("header").classes("top"):
-            ui.label("MT-CLAR").classes("brand")
+            with ui.element("h1").classes("brand"):
+                ui.label("MT-CLAR")
             self.title = ui.button(on_click=self._open_list, color=None)
-            self.title.props('flat no-caps dense icon-right=expand_more aria-label="Choose a video"').classes("title")
+            self.title.props("flat no-caps dense icon-right=expand_more").classes("title")
             self.track_select = ui.select([], on_change=self._choose_track).classes("tracks")
             self.track_select.props('dense outlined options-dense aria-label="Track"')
             self.hub = Hub().on("action", self._receive)
@@ -117,6 +119,7 @@ class Page:
         session = self.session
         video = session.face_video.video
         self.title.set_text(video.name)
+        self.title.props["aria-label"] = f"{video.name}, choose a video"
         self.track_select.set_options({track: f"track {track}" for track in session.tracks}, value=self.position.track)
         self.track_select.set_visibility(len(session.tracks) > 1)
         self.workspace.clear()
@@ -230,8 +233,8 @@ class Page:
             self._answer(action, False, f"Not saved: {error}")
 
     def _move(self, action: Action) -> None:
-        if action["name"] == "help":
-            self.help.open()
+        if action["name"] in self.dialogs:
+            self.dialogs[action["name"]].open()
         elif action["name"] == "unplayable":
             self.position.playback.refuse()
         else:
