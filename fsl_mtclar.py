@@ -120,8 +120,10 @@ def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSet
     from utils.videos.label_video import LabellingRunner
     from utils.videos.suggest_video import SuggestionRunner
 
-    # Suggestions need no labels, and ratings can replace them.
-    jobs = find_jobs(video, settings.labels, labels_required=not (settings.suggest or settings.ratings))
+    # Suggestions need no labels; ratings, or labels of the same person in other videos, can replace them.
+    jobs = find_jobs(
+        video, settings.labels, labels_required=not (settings.suggest or settings.ratings or settings.people)
+    )
     runner: type[LabellingRunner | SuggestionRunner] = SuggestionRunner if settings.suggest else LabellingRunner
     if settings.check:
         runner = CheckDrawRunner if settings.check_count else CheckRunner

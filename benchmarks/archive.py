@@ -1,12 +1,17 @@
 """Measures the work on an archive of many videos.
 
     python benchmarks/archive.py --checkpoint runs/mtclar/<run>/best.pt
+    python benchmarks/archive.py cost next
 
+- cost: 1,000 simulated videos of 1,500 frames are labelled in one run: seconds per video and memory, early and late.
+- next: a simulated archive of 200 videos is labelled at suggested frames (`fsl_mtclar.py --suggest`), of 200 people and
+  of ten: seconds from a label to the next suggestion, and memory.
 - check: 1,000 simulated archives of each kind are checked by drawn frames (`fsl_mtclar.py --check`). The table has how
   often the upper bound of the RMSE holds, and the ratio of the bound to the real RMSE. A second table compares other
   bounds, and frames that are drawn with equal probabilities.
 
-Needs a network trained on the demo set. It is not trained on the people rendered here.
+Without names of sections, all of them run. `check` needs a network trained on the demo set, which is not trained on the
+people rendered here.
 """
 
 import argparse
@@ -20,6 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.archive_speed import NEXT_VIDEOS, measure_cost, measure_next
 from benchmarks.label_quality import EncodedFrames, TestSet, make_labellers, render
 from datasets.columns import AXES
 from utils.labelling.calibration import Calibration
@@ -84,8 +90,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs=2, default=[131, 132], help="demo seeds: normal and harder scenes")
     parser.add_argument("--folder", type=Path, default=Path("data/archive"), help="for demo sets")
     parser.add_argument("--draws", type=int, nargs="+", default=[20, 60, 200], help="numbers of frames of a check")
+    parser.add_argument("sections", nargs="*", help="cost, next or check (default: all)")
+    parser.add_argument("--videos", type=int, default=1000, help="number of videos for cost")
     arguments = parser.parse_args()
-    check_archives(arguments.checkpoint, arguments.folder, *arguments.seeds, arguments.draws)
+    sections = arguments.sections or ["cost", "next", "check"]
+    if unknown := set(sections) - {"cost", "next", "check"}:
+        parser.error(f"unknown sections: {', '.join(sorted(unknown))}")
+    if "cost" in sections:
+        print_table(measure_cost(arguments.videos))
+    if "next" in sections:
+        print_table(pd.DataFrame([measure_next(people) for people in (NEXT_VIDEOS, 10)]))
+    if "check" in sections:
+        check_archives(arguments.checkpoint, arguments.folder, *arguments.seeds, arguments.draws)
+
+
+def print_table(table: pd.DataFrame) -> None:
+    print(f"{table.to_string(index=False, float_format='{:.3f}'.format)}\n")
 
 
 def check_archives(checkpoint: Path | None, folder: Path, seed: int, hard_seed: int, draws: list[int]) -> None:

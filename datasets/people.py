@@ -1,5 +1,10 @@
-"""Who is shown in the face tracks of a set of videos: people.csv, with the columns video, track and person."""
+"""Who is shown in the face tracks of a set of videos: people.csv, with the columns video, track and person.
 
+The column `tracks`, which may be missing or empty, holds a hash of the face tracks of the video (`tracks_hash`). If the
+video is replaced, or its faces are tracked anew, track numbers may stand for other faces, and the file is refused.
+"""
+
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +15,11 @@ import pandas as pd
 from datasets.annotations.cells import parse_track
 from datasets.csv_files import read_small_csv, require_columns
 from utils.base.errors import DataError, did_you_mean
-from utils.base.text import quoted
+from utils.base.text import quoted, safe_name
 
 FILE_NAME = "people.csv"
 COLUMNS = ("video", "track", "person")
+HASH_COLUMN, HASH_DIGITS = "tracks", 12
 
 _SEVERAL = re.compile(r"[,;/&|+\n]|\band\b")
 
@@ -25,11 +31,13 @@ class PersonRow(NamedTuple):
         track: number of a track of the video; None = every track of the video.
         person: name of the person.
         where: file and row, for messages.
+        tracks: hash of the face tracks for which the row was written; "" = unknown.
     """
 
     track: int | None
     person: str
     where: str
+    tracks: str = ""
 
 
 def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]]:
@@ -49,18 +57,45 @@ def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]
     """
     table = read_small_csv(file, ",".join(COLUMNS)).fillna("")
     require_columns(table.columns, COLUMNS, file)
-    names = {name: video.stem for video in videos for name in (video.name, video.stem)}
+    names = {name: video.stem for video in videos for name in (video.name, video.stem, safe_name(video.stem))}
     rows: dict[str, list[PersonRow]] = {video.stem: [] for video in videos}
-    for number, cells in enumerate(table[list(COLUMNS)].to_numpy().tolist(), start=2):  # the header is row 1
-        name, track, person = (cell.strip() for cell in cells)
+    columns = [*COLUMNS, HASH_COLUMN]
+    for number, cells in enumerate(table.reindex(columns=columns, fill_value="").to_numpy().tolist(), start=2):
+        name, track, person, tracks = (cell.strip() for cell in cells)
         where = f"{file} row {number}"
         if name not in names:
             near = did_you_mean(name, sorted({video.stem for video in videos}))
-            raise DataError(f"{where}: {file.parent} holds no video {quoted(name)}{near}; correct or delete the row")
-        row = PersonRow(parse_track(track, where), _parse_person(person, where), where)
+            raise DataError(
+                f"{where}: {videos[0].parent} holds no video {quoted(name)}{near}; correct or delete the row"
+            )
+        row = PersonRow(parse_track(track, where), _parse_person(person, where), where, tracks)
         _refuse_second_row(row, rows[names[name]])
         rows[names[name]].append(row)
     return rows
+
+
+def unnamed_person(video: str, track: int) -> str:
+    """Name of the person in a track that nobody has named."""
+    return _SEVERAL.sub("_", f"{video} {track}")
+
+
+def tracks_hash(faces: pd.DataFrame) -> str:
+    """Hash of the face tracks of a video: of the frames that show each track."""
+    rows = faces.loc[faces["track"] >= 0, ["track", "frame"]].sort_values(["track", "frame"])
+    return hashlib.sha256(rows.to_numpy("<i8").tobytes()).hexdigest()[:HASH_DIGITS]
+
+
+def people_table(video: str, people: dict[int, str], faces: pd.DataFrame) -> pd.DataFrame:
+    """The rows of people.csv for a video.
+
+    Args:
+        video: name of the video.
+        people: name of the person by number of the track.
+        faces: face tracks of the video, as from `datasets.video.tracks.track_faces`.
+    """
+    table = pd.DataFrame({"track": list(people), "person": list(people.values())})
+    table.insert(0, "video", video)
+    return table.assign(**{HASH_COLUMN: tracks_hash(faces)})
 
 
 def _parse_person(person: str, where: str) -> str:
@@ -100,24 +135,41 @@ def people_of_tracks(
         Name of the person by number of the labelled track.
 
     Raises:
-        DataError: a row names an unknown track, a labelled track has no row, or a person is in two tracks at once.
+        DataError: a row names an unknown track or other face tracks, a labelled track has no row, or a person is in two
+            tracks at once.
+    """
+    people = named_tracks(rows, faces, labelled, video)
+    for track in labelled:
+        if track not in people:
+            raise DataError(
+                f"{video.parent / FILE_NAME}: has no row for the labelled track {track} of {video.name}; add "
+                f"{video.stem},{track},<person>"
+            )
+    return {track: people[track] for track in labelled}
+
+
+def named_tracks(rows: list[PersonRow], faces: pd.DataFrame, chosen: Sequence[int], video: Path) -> dict[int, str]:
+    """Name of the person by number of the track, for the tracks of a video that people.csv names.
+
+    A row without a track names the chosen tracks. Otherwise, arguments and errors are as of `people_of_tracks`; tracks
+    without a row are left out.
     """
     tracks = {int(track): set(frames) for track, frames in faces.groupby("track")["frame"] if track >= 0}
     for row in rows:
+        if row.tracks and row.tracks != tracks_hash(faces):
+            raise DataError(
+                f"{row.where}: was written for other face tracks of {video}: the video or the way its faces are "
+                f"tracked has changed; check the tracks of this video and empty its cells in the column "
+                f"`{HASH_COLUMN}`, or start from the {FILE_NAME} of a new run"
+            )
         if row.track is not None and row.track not in tracks:
             existing = ", ".join(map(str, tracks)) or "none"
             raise DataError(
                 f"{row.where}: {video} has no track {row.track}, only {existing}; correct or delete the row"
             )
-    named = {track: row for row in rows for track in (labelled if row.track is None else [row.track])}
+    named = {track: row for row in rows for track in (chosen if row.track is None else [row.track])}
     _refuse_overlap(named, tracks, video)
-    for track in labelled:
-        if track not in named:
-            raise DataError(
-                f"{video.parent / FILE_NAME}: has no row for the labelled track {track} of {video.name}; add "
-                f"{video.stem},{track},<person>"
-            )
-    return {track: named[track].person for track in labelled}
+    return {track: row.person for track, row in named.items()}
 
 
 def _refuse_overlap(named: dict[int, PersonRow], tracks: dict[int, set[int]], video: Path) -> None:

@@ -22,6 +22,7 @@ from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
 from utils.annotate import actions
 from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
+from utils.annotate.archive import Archive
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
 from utils.annotate.payload import frame_summary, plane_data, rating_text, shot_changes, trace_data
@@ -82,7 +83,7 @@ def test_estimates_equal_the_labels_that_the_script_writes(open_session, video, 
         session.label(0, frame, valence, arousal)
     labels = read_labels(session.file.path, session.timeline)
     table = label_video(
-        labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.05), FUSED
+        labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.05), FUSED, {}
     ).tables[FUSED]
     for track in (0, 1):  # Track 1 has no label of its own and is labelled from those of track 0.
         rows = table[table["track"] == track]
@@ -99,7 +100,7 @@ def test_a_misread_face_is_reported(open_session, video, labeller, caplog, ampli
         session.label(0, frame, amplitude * valence, 0.1)
     assert list(session.estimate(0).misread) == misread
     labels = read_labels(session.file.path, session.timeline)
-    label_video(labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.0), FUSED)
+    label_video(labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.0), FUSED, {})
     warnings = [record.getMessage() for record in caplog.records if "misreads" in record.getMessage()]
     assert len(warnings) == len(misread)
     assert all("clip, track 0" in text and "valence in" in text for text in warnings)
@@ -287,7 +288,7 @@ def test_a_rating_is_evidence_as_in_the_script(open_session, video, labeller):
         for one in with_rating.tracks
     ]
     script = script.adapt(pairs)
-    table = label_video(script, with_rating, encode_tracks(script, with_rating), resolved, FUSED).tables[FUSED]
+    table = label_video(script, with_rating, encode_tracks(script, with_rating), resolved, FUSED, {}).tables[FUSED]
     rows = table[table["track"] == 0]
     np.testing.assert_allclose(rated, rows[["valence", "arousal"]].to_numpy(float), atol=1e-5)
     session.delete_rating()
@@ -303,6 +304,20 @@ def test_nothing_is_lost_when_the_program_is_killed(video, labeller, tmp_path):
 
     outcome = kill_sessions(open_in, tmp_path, 5)
     assert outcome.problems == [] and outcome.acknowledged > 20
+
+
+def test_the_next_frame_of_all_videos_is_where_labels_are_missing(open_session):
+    sessions = [open_session(name="a.csv"), None, open_session(name="b.csv")]
+    archive = Archive(sessions)
+    visited = []
+    for _ in range(4):
+        target = archive.next()
+        visited.append((target.video_index, target.track))
+        sessions[target.video_index].label(target.track, target.frame, 0.1, 0.1)
+    assert sorted(set(visited)) == [(0, 0), (2, 0)] or len(set(visited)) > 2
+    for frame in range(0, 30, 2):
+        sessions[0].label(0, frame, 0.1, 0.1)
+    assert archive.next().video_index == 2
 
 
 def rated_axes(rating: np.ndarray) -> dict[int, RatedAxis]:

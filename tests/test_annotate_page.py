@@ -295,6 +295,18 @@ def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(c
         tab.page.wait_for_selector(".q-dialog", state="detached")
         tab.ready()
         assert tab.text(".title").split("\n")[0] == "two"
+        for _ in range(2):
+            tab.press("Shift+N")
+            tab.page.wait_for_timeout(300)
+            tab.ready()
+            tab.label(0.2, 0.2)
+        assert len([*tmp_path.glob("*_labels.csv")]) == 2  # Both videos get a label before one gets two.
+        for _ in range(2):
+            tab.wait_for_answer(lambda: tab.press("Delete"))
+            tab.page.get_by_label("Choose a video").click()
+            tab.page.get_by_role("button", name="two.mp4").click()
+            tab.page.wait_for_selector(".q-dialog", state="detached")
+            tab.ready()
         server.freeze()
         tab.click_plane(0.3, 0.3)
         assert tab.text(".status") == "Saving …"

@@ -124,7 +124,7 @@ def test_filled_check_gives_the_bound_and_its_labels_can_be_used(drawn, quick, a
     merged = pd.read_csv(folder / "a_labels.csv")
     assert len(merged) == 3 + sum(one["video"] == "a" for one in content["frames"])
     labelled, _ = label(*quick, "--video", archive, "--labels", folder)
-    assert pd.read_csv(labelled / "labels.csv")["support"].sum() == 6 + len(content["frames"])
+    assert pd.read_csv(labelled / "index.csv")["support"].sum() == 6 + len(content["frames"])
 
 
 def half_filled(table):

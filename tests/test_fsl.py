@@ -20,6 +20,7 @@ from datasets.demo.face import Person
 from datasets.demo.paint import draw_face
 from datasets.demo.traces import label_trace
 from utils.base.files import sha256_of_file
+from utils.config.manifest import read_manifest
 from utils.labelling.anchors import BASELINES, RULES
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -321,7 +322,17 @@ def test_folder_of_videos_with_a_label_file_each(quick, clip, tmp_path):
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
     folder = Path(re.search(r"run folder +(.+)", done.stdout)[1])
     assert done.returncode == 2 and "c.csv" in done.stderr  # The other videos are labelled.
-    assert set(pd.read_csv(folder / "labels.csv")["video"]) == {"a", "b"}
+    index = pd.read_csv(folder / "index.csv").set_index("video")
+    assert (
+        index["file"].to_dict() == {"a": "labels/a.csv", "b": "labels/b.csv"} and not (folder / "labels.csv").exists()
+    )
+    tables = {name: pd.read_csv(folder / file) for name, file in index["file"].items()}
+    assert all(set(table["video"]) == {name} for name, table in tables.items())
+    assert index.loc["a", ["frames", "tracks", "support"]].tolist() == [tables["a"]["frame"].nunique(), 1, 3]
+    assert index.loc["a", "labelled"] == tables["a"]["valence"].notna().sum()
+    assert index.loc["a", "seconds"] == pytest.approx(len(tables["a"]) / 20)
+    assert 0 < index.loc["a", "expected_error"] < 1
+    assert {"labels/a.csv", "index.csv"} <= set(read_manifest(folder / "manifest.json").outputs)
 
 
 def test_frames_of_a_folder_are_in_numeric_order(quick, tmp_path):

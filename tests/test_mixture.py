@@ -16,7 +16,7 @@ from simulated_clips import (
 
 from utils.labelling.audit import audit
 from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import MixturePosterior
+from utils.labelling.mixture import ClipModel, Explanation, MixturePosterior
 from utils.labelling.suggest import expected_error, suggest
 from utils.labelling.types import NO_LABELS, observations_of
 
@@ -73,7 +73,8 @@ def test_mixture_has_the_moments_of_its_components(rng, calibration):
     evidence = clip.evidence[..., 0]
     given = [partial(GPPosterior, one, clip.times, evidence[:, : len(one.evidence)]) for one in parameters]
     components = [posterior(observations) for posterior in given]
-    mixture = MixturePosterior(parameters[0].process.nugget, observations, [0.98, 0.02], given)
+    priors = zip((0.98, 0.02), parameters, ([0], []), strict=True)
+    mixture = MixturePosterior(ClipModel([Explanation(*one) for one in priors], given), observations)
     mixture.weights = np.array([0.3, 0.7])
     mixture._components = [(0.3, components[0]), (0.7, components[1])]
     frames = np.array([0, 50, 120])

@@ -123,8 +123,9 @@ def test_two_ranks_label_videos_as_one_process_does(tiny_demo, checkpoints, tmp_
             alone = [sys.executable, *map(str, command)]
             done = subprocess.run(alone, cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True)
         assert done.stderr.count("error:") == 1 and "broken.avi" in done.stderr, done.stderr
-        runs.append(next((checkpoint.parent / "fsl_mtclar").iterdir()) / "labels.csv")
-    assert runs[0].read_bytes() == runs[1].read_bytes()
+        run = next((checkpoint.parent / "fsl_mtclar").iterdir())
+        runs.append([path.read_bytes() for path in [run / "index.csv", *sorted((run / "labels").iterdir())]])
+    assert runs[0] == runs[1] and len(runs[0]) == 3
 
 
 def test_two_ranks_train_a_supervised_head_as_one_process_does(sl_arguments, tmp_path, one_thread):

@@ -1,11 +1,12 @@
 """Writes the demo set: rendered faces in AFEW-VA's layout, so that everything can be run before a data set is there.
 
-    <root>/001/00000.png ...    frames of one clip; each clip shows another person
+    <root>/001/00000.png ...    frames of one clip; by default, each clip shows another person
     <root>/001/001.json         video_id, actor, frames: {"00000": {"landmarks", "valence", "arousal"}}
     <root>/expressions.csv      clip, frame, expression (AffectNet's codes)
     <root>/demo.json            the parameters; written last, so that its presence marks a complete set
 
-A person depends only on (seed, index): more people or more frames leave the identities as they are.
+A person depends only on (seed, index): more people, clips or frames leave the identities as they are. Several clips of
+a person differ in labels, poses, light, clothes, backdrop and camera.
 """
 
 import contextlib
@@ -18,14 +19,15 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from datasets.demo.paint import Painter
-from datasets.demo.people import random_person
+from datasets.demo.people import in_another_scene, random_person
 from datasets.demo.traces import FRAME_RATE, expression_of, label_trace, pose_trace
 from utils.base.errors import DataError, StorageError
 
@@ -33,7 +35,8 @@ FORMAT = 2  # to be increased whenever the same parameters give other bytes
 LONG_EVERY = 5  # every so manyth clip is a long one
 NOISE_STD = 6.0  # of the pixel noise, in grey levels
 IDENTITY, LABELS, POSES, PIXELS = range(4)
-"""Random streams of a person: each has a generator seeded with (seed, index of the person, stream)."""
+"""Random streams of a clip: each has a generator seeded with (seed, index of the person, stream), followed by the
+number of the clip unless it is the person's first, number 0."""
 
 Row = tuple[str, str, int]
 """Clip, frame id and expression code: a row of expressions.csv."""
@@ -53,14 +56,15 @@ def render_demo(
     workers: int | None = None,
     trace: LabelTrace = label_trace,
     frame_rate: float = FRAME_RATE,
+    clips: int = 1,
 ) -> Path:
     """Render the demo set, unless the same one is already there; an older demo set is replaced.
 
     Args:
         root: folder of the set; must not exist, or be empty or a demo set.
         seed: another seed gives other people.
-        people: number of clips, each of another person.
-        frames: length of the first clip and of every fifth one after it.
+        people: number of people.
+        frames: length of the clips of the first person and of every fifth one after that.
         short_frames: length of the other clips. They are short because training gains more from many people than
             from many frames of each.
         size: side of the images in pixels.
@@ -68,6 +72,7 @@ def render_demo(
         workers: number of processes; None = one per core. The number does not affect the files.
         trace: draws the labels of a clip; a function of a module, so that other processes can import it.
         frame_rate: frames per second. Readers of the set take it for FRAME_RATE.
+        clips: number of clips of each person.
 
     Returns:
         The folder as a Path.
@@ -91,9 +96,11 @@ def render_demo(
         parameters["trace"] = trace.__name__
     if frame_rate != FRAME_RATE:
         parameters["frame_rate"] = frame_rate
-    if people < 1 or min(frames, short_frames) < 1 or size < 32:
+    if clips != 1:
+        parameters["clips"] = clips
+    if min(people, clips, frames, short_frames) < 1 or size < 32:
         raise DataError(
-            f"demo set: people ({people}), frames ({frames}, {short_frames}) must be 1 or more, "
+            f"demo set: people ({people}), clips ({clips}) and frames ({frames}, {short_frames}) must be 1 or more, "
             f"size ({size}) 32 or more"
         )
     if _read_parameters(root) == parameters:
@@ -111,7 +118,7 @@ def _build(root: Path, parameters: dict[str, Any], workers: int | None, trace: L
     building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     building.chmod(0o755)
     try:
-        _render_people(building, parameters, workers, trace)
+        _render_clips(building, parameters, workers, trace)
         (building / "demo.json").write_text(json.dumps(parameters, indent=1) + "\n")
         _rename(building, root, parameters)
     finally:
@@ -149,19 +156,59 @@ def _rename(building: Path, root: Path, parameters: dict[str, Any]) -> None:
         shutil.rmtree(old)
 
 
-def _render_people(folder: Path, parameters: dict[str, Any], workers: int | None, trace: LabelTrace) -> None:
+class _ClipJob(NamedTuple):
+    """A clip to render.
+
+    Attributes:
+        folder: folder of the set.
+        parameters: of the set.
+        person: index of the person.
+        clip: number of the clip among those of the person.
+        trace: draws the labels.
+    """
+
+    folder: Path
+    parameters: dict[str, Any]
+    person: int
+    clip: int
+    trace: LabelTrace
+
+    @property
+    def name(self) -> str:
+        """Name of the clip: its number in the set."""
+        return self._numbered(self.person * self._clips + self.clip + 1, self._clips)
+
+    @property
+    def actor(self) -> str:
+        """Name of the person."""
+        return f"person {self.parameters['seed']}-{self._numbered(self.person + 1, 1)}"
+
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """A random generator for each stream."""
+        clip = [self.clip] if self.clip else []
+        return [np.random.default_rng([self.parameters["seed"], self.person, stream, *clip]) for stream in range(4)]
+
+    @property
+    def _clips(self) -> int:
+        return self.parameters.get("clips", 1)
+
+    def _numbered(self, number: int, each: int) -> str:
+        return f"{number:0{max(3, len(str(self.parameters['people'] * each)))}d}"
+
+
+def _render_clips(folder: Path, parameters: dict[str, Any], workers: int | None, trace: LabelTrace) -> None:
     """Render every clip, in several processes if there are several workers, and write expressions.csv."""
-    people = parameters["people"]
-    digits = max(3, len(str(people)))
-    jobs = [(folder, parameters, index, f"{index + 1:0{digits}d}", trace) for index in range(people)]
-    workers = min(workers or os.cpu_count() or 1, people)
+    clips = product(range(parameters["people"]), range(parameters.get("clips", 1)))
+    jobs = [_ClipJob(folder, parameters, person, clip, trace) for person, clip in clips]
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers == 1:
-        tables = [_render_person(job) for job in jobs]
+        tables = [_render_clip(job) for job in jobs]
     else:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             try:
-                tables = list(pool.map(_render_person, jobs, chunksize=4))
+                tables = list(pool.map(_render_clip, jobs, chunksize=4))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -171,34 +218,29 @@ def _render_people(folder: Path, parameters: dict[str, Any], workers: int | None
         writer.writerows(row for table in tables for row in table)
 
 
-def _render_person(job: tuple[Path, dict[str, Any], int, str, LabelTrace]) -> list[Row]:
-    """Render one clip.
-
-    Args:
-        job: folder of the set, its parameters, index of the person, name of the clip, function that draws its labels.
-
-    Returns:
-        The clip's rows of expressions.csv.
-    """
-    folder, parameters, index, clip, trace = job
-    seed, size, hard = (parameters[key] for key in ("seed", "size", "hard"))
-    frames = parameters["short_frames" if index % LONG_EVERY else "frames"]
-    rng = [np.random.default_rng([seed, index, stream]) for stream in range(4)]
-    painter = Painter(random_person(rng[IDENTITY], hard), size)
-    camera = Camera(rng[PIXELS], size, hard)
-    frame_rate = parameters.get("frame_rate", FRAME_RATE)
-    labels, poses = trace(rng[LABELS], frames, frame_rate), pose_trace(rng[POSES], frames, frame_rate)
-    (folder / clip).mkdir()
+def _render_clip(job: _ClipJob) -> list[Row]:
+    """Render one clip; returns its rows of expressions.csv."""
+    seed, size, hard = (job.parameters[key] for key in ("seed", "size", "hard"))
+    frames = job.parameters["short_frames" if job.person % LONG_EVERY else "frames"]
+    rng = job.generators
+    person = random_person(np.random.default_rng([seed, job.person, IDENTITY]), hard)
+    if job.clip:
+        person = in_another_scene(person, rng[IDENTITY], hard)
+    painter, camera = Painter(person, size), Camera(rng[PIXELS], size, hard)
+    frame_rate = job.parameters.get("frame_rate", FRAME_RATE)
+    labels, poses = job.trace(rng[LABELS], frames, frame_rate), pose_trace(rng[POSES], frames, frame_rate)
+    clip = job.name
+    (job.folder / clip).mkdir()
     records, rows = {}, []
     for number, ((valence, arousal), pose) in enumerate(zip(labels, poses, strict=True)):
         name = f"{number:05d}"
         image, points = painter.draw(valence, arousal, pose)
-        _write_png(folder / clip / f"{name}.png", camera.shoot(image))
+        _write_png(job.folder / clip / f"{name}.png", camera.shoot(image))
         v, a = round(10 * valence), round(10 * arousal)
         records[name] = {"landmarks": np.round(points, 2).tolist(), "valence": v, "arousal": a}
         rows.append((clip, name, expression_of(v / 10, a / 10)))
-    content = {"video_id": clip, "actor": f"person {seed}-{clip}", "frames": records}
-    (folder / clip / f"{clip}.json").write_text(json.dumps(content, separators=(",", ":")))
+    content = {"video_id": clip, "actor": job.actor, "frames": records}
+    (job.folder / clip / f"{clip}.json").write_text(json.dumps(content, separators=(",", ":")))
     return rows
 
 

@@ -1,6 +1,7 @@
 """Random identities: bones, skin, hair, clothes, light and backdrop."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -57,6 +58,11 @@ def random_person(rng: np.random.Generator, hard: bool = False) -> Person:
         occluder = str(rng.choice(["", "", "sunglasses", "hand", "scarf", fringe]))
         look |= {"glasses": "dark"} if occluder == "sunglasses" else {"occluder": occluder}
     return Person(gain=tuple(rng.uniform(*gains, 2).tolist()), offset=tuple(offset.tolist()), **look)
+
+
+def in_another_scene(person: Person, rng: np.random.Generator, hard: bool = False) -> Person:
+    """The same person with other light, clothes and backdrop; arguments as of `random_person`."""
+    return replace(person, **_setting(rng, hard))
 
 
 def _features(rng: np.random.Generator) -> dict[str, float]:

@@ -15,7 +15,7 @@ MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
 """Names of the actions that show another frame."""
 FRAME_CHANGES = ("label", "nudge", "accept", "delete")
 """Names of the changes to the frame on screen, which must stand still."""
-PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome")
+PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome", "next_anywhere")
 """Names of the other actions of the program."""
 BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster", "record")
 """Names of the actions that the browser performs itself."""
@@ -57,6 +57,11 @@ SHORTCUTS = (
     ),
     Shortcut("Enter", "accept the estimate as the label", {"Enter": {"name": "accept"}}),
     Shortcut("N", "go to the frame whose label is expected to help most", {"n": {"name": "next_suggestion"}}),
+    Shortcut(
+        "Shift+N",
+        "go to the frame of all videos whose label is expected to help most",
+        {"Shift+N": {"name": "next_anywhere"}},
+    ),
     Shortcut(
         "← →",
         "previous or next frame; with Shift one second back or forward",

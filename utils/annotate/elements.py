@@ -10,7 +10,8 @@ class Hub(ui.element, component="hub.js"):
 
     def __init__(self) -> None:
         super().__init__()
-        self._props.update(keys=KEYS, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=MOVES, local=BROWSER_ACTIONS)
+        moves = (*MOVES, "next_anywhere")
+        self._props.update(keys=KEYS, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=moves, local=BROWSER_ACTIONS)
 
 
 class Player(ui.element, component="player.js"):

@@ -33,7 +33,7 @@ export default {
       if (name === "focus_note") return document.querySelector(".note input")?.focus();
       if (name === "nudge" && this.rating.active) return this.rating.nudge(detail);
       if (this.local.includes(name)) return (this.player[name] ?? this.rating[name])();
-      this.lookAtNext = name === "next_suggestion" && this.player.lookFirst;
+      this.lookAtNext = name.startsWith("next_") && this.player.lookFirst;
       this.send(name, detail);
     },
     send(name, detail = {}) {

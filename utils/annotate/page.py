@@ -111,6 +111,8 @@ class Page:
         self.next_button = ui.button(color=None).on("click", js_handler=action_handler("next_suggestion"))
         self.next_button.props("unelevated no-caps dense icon-right=skip_next").classes("next")
         self.next_button.tooltip("Go to the frame whose label is expected to help most (N)")
+        if sum(video.session is not None for video in self.project.videos) > 1:
+            action_button("video_library", "Next in any video (Shift+N)", "next_anywhere")
 
     def _open(self, video_index: int) -> None:
         """Shows a video of the project."""
@@ -235,11 +237,24 @@ class Page:
     def _move(self, action: Action) -> None:
         if action["name"] in self.dialogs:
             self.dialogs[action["name"]].open()
+        elif action["name"] == "next_anywhere":
+            self._go_anywhere()
         elif action["name"] == "unplayable":
             self.position.playback.refuse()
         else:
             self.position.move(action)
             self.show_frame()
+
+    def _go_anywhere(self) -> None:
+        """Shows the frame of all videos whose label is expected to help most."""
+        target = self.project.archive.next()
+        if target is None:
+            return
+        if target.video_index != self.position.video_index:
+            self._open(target.video_index)
+        self.position.track = target.track
+        self.position.move({"name": "goto", "frame": target.frame})
+        self.refresh()
 
     def _choose_track(self, event: events.ValueChangeEventArguments) -> None:
         if event.value is not None and event.value != self.position.track:

@@ -114,6 +114,7 @@ def _label_data(session: Session, track: int) -> list[dict[str, Any]]:
 
 def _rating_data(session: Session) -> list[dict[str, list[float | None]]]:
     times, *axes = session.rating.T
+    times = times.clip(*session.timeline.times[[0, -1]])  # A rating also lasts while the last frame is shown.
     breaks = np.flatnonzero(np.diff(times) > LONGEST_RATING_STEP) + 1
     thinned = [thin_trace(times, breaks, values, np.zeros(len(times))) for values in axes]
     return [{"x": trace["x"], "y": trace["mid"]} for trace in thinned]

@@ -11,6 +11,7 @@ import pandas as pd
 from datasets.annotations.labels import read_labels
 from datasets.video.jobs import VideoJob, find_jobs
 from datasets.video.random_access import VideoFrames
+from utils.annotate.archive import Archive
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
 from utils.annotate.playback import Playback
 from utils.annotate.rating_file import RatingFile, rating_path
@@ -53,6 +54,7 @@ class Project:
     Attributes:
         settings: the settings of the script.
         videos: the videos, in the order of their names.
+        archive: suggests the next frame to label in all of them.
     """
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
@@ -77,6 +79,7 @@ class Project:
             self.videos.append(self._prepare(job.video))
         if not any(video.session for video in self.videos):
             raise DataError("\n".join(video.problem for video in self.videos))
+        self.archive = Archive([video.session for video in self.videos])
 
     def by_expected_error(self) -> list[int]:
         """Indices of the videos, the largest expected error first; those that cannot be labelled are last."""

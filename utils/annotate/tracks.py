@@ -25,6 +25,7 @@ class TrackEstimate:
         labelled: (A,) indices of the labelled frames among the track's frames.
         contradictions: labels that the other labels contradict; their `anchor_index` is an index into `labelled`.
         expected_error: expected root mean square error of the estimates.
+        posteriors: of valence and arousal.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class TrackEstimate:
         self.values, self.half_widths, self.misread = labels.values, labels.half_widths, labels.misread
         self.labelled, self.contradictions = labelled, contradictions
         self.expected_error = expected_error(posteriors)
-        self._posteriors, self._annotator_error = posteriors, annotator_error
+        self.posteriors, self._annotator_error = posteriors, annotator_error
 
     @cached_property
     def suggestion(self) -> Suggestion | None:
@@ -58,7 +59,7 @@ class TrackEstimate:
         return next((count for count, suggestion in enumerate(self.plan, 1) if suggestion.error_after <= target), None)
 
     def _suggest(self, count: int) -> list[Suggestion]:
-        return suggest(self._posteriors, count, (self._annotator_error,) * 2)
+        return suggest(self.posteriors, count, (self._annotator_error,) * 2)
 
 
 class LabelledTrack:

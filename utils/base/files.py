@@ -50,6 +50,19 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line of text to a file, and wait until it is physically on the disk.
+
+    If the machine stops meanwhile, the file may end in a part of the line. Raises StorageError.
+    """
+    try:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(line + "\n")
+        _sync(path)
+    except OSError as error:
+        raise StorageError.from_os_error(path, error) from error
+
+
 def remove_unfinished(folder: Path, name: str = "") -> None:
     """Delete temporary files that a killed process left in `folder`. No process may be writing there.
 

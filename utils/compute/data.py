@@ -34,7 +34,8 @@ def read_splits(settings: ScriptSettings) -> Splits:
         if settings.dataset == "demo":
             demo = settings.demo
             with ranks.rank_zero_first():
-                render_demo(root, demo.seed, demo.people, demo.frames, demo.short_frames, hard=demo.hard)
+                parameters = (demo.seed, demo.people, demo.frames, demo.short_frames)
+                render_demo(root, *parameters, hard=demo.hard, clips=demo.clips)
         if settings.dataset == "videos":
             frames = read_videos(root, data)
         else:

@@ -47,6 +47,10 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     labels of each are beside it."""
     labels: Path | None = None
     """Labels of some frames of the video: CSV (frame or time, valence, arousal), ELAN (.eaf) or NOVA (.annotation)."""
+    people: Path | None = None
+    """CSV (video, track, person) that says which tracks show the same person, in one or several videos. Labels of a
+    person then inform all tracks of this person. Each run writes people.csv, in which every track is another person, to
+    be corrected. Default: every track is another person."""
     ratings: list[Path] = []
     """Continuous ratings of the person in the video: CSV (time, valence, arousal), CARMA, DARMA, PAGAN or NOVA files,
     or folders of them; several are separated by commas. They are evidence besides the network, corrected for lag and
@@ -91,15 +95,25 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     @model_validator(mode="after")
     def check_purpose(self) -> "LabelSettings":
         if self.calibrate:
-            others = ("annotate", "video", "labels", "ratings", "suggest", "check", "tier", "overlay")
+            others = ("annotate", "video", "labels", "people", "ratings", "suggest", "check", "tier", "overlay")
             self._refuse(others, "does not go with calibrate; leave it out")
         if self.annotate:
-            self._refuse(("video", "suggest", "check", "tier"), "does not go with annotate; leave it out")
+            self._refuse(("video", "people", "suggest", "check", "tier"), "does not go with annotate; leave it out")
         elif self.annotator:
             raise ValueError("annotator is for labelling in the browser; name the video by --annotate")
         elif self.video is None:
-            for_videos = ("labels", "ratings", "tier", "overlay", "suggest", "check")
+            for_videos = ("labels", "people", "ratings", "tier", "overlay", "suggest", "check")
             self._refuse(for_videos, "is for a video of your own; name it by --video")
+        return self
+
+    @model_validator(mode="after")
+    def check_people(self) -> "LabelSettings":
+        if self.people is not None:
+            self._refuse(("suggest", "check"), "does not go with people; leave one of them out")
+            if self.support_set.rule != "fused":
+                raise ValueError(
+                    f"people does not go with support_set.rule {self.support_set.rule}; use the rule fused"
+                )
         return self
 
     @property

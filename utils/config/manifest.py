@@ -15,7 +15,7 @@ class Input(BaseModel):
     """A file or data set on which the results of a run depend.
 
     Attributes:
-        role: video, labels, rating, network, evidence, calibration, check, data set or support.
+        role: video, labels, people, rating, network, evidence, calibration, check, data set or support.
         path: where it was, as given in the settings.
         sha256: hash of its content; None: it was missing.
     """

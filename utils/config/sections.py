@@ -42,9 +42,12 @@ class DemoSettings(Section):
     """The rendered demo set, used when no licensed data set is at hand."""
 
     people: int = Field(900, ge=10)
-    """Number of people to render, one clip each."""
+    """Number of people to render."""
+    clips: int = Field(1, ge=1)
+    """Number of clips of each person. Validation people with several clips tell how far a person's clips differ, see
+    docs/archive.md."""
     frames: int = Field(48, ge=2)
-    """Number of frames in a long clip. One clip in five is long."""
+    """Number of frames in a long clip. The clips of one person in five are long."""
     short_frames: int = Field(8, ge=2)
     """Number of frames in each of the other clips."""
     seed: int = Field(0, ge=0)

@@ -15,7 +15,7 @@ class SupervisedDemoSettings(DemoSettings):
     """The rendered demo set, with other people than those that mtclar.py was trained on."""
 
     people: int = Field(300, ge=10)
-    """Number of people to render, one clip each."""
+    """Number of people to render."""
     seed: int = Field(100, ge=0)
     """Random seed of the people. It must differ from the seed of the encoder's demo set."""
 

@@ -24,11 +24,13 @@ labeller, calibration, mixture, gp and process.
 
     types         encoded clip, anchors, given labels, estimated labels
     process       the Gaussian process: parameters, covariances, state-space model
+    offsets       Gaussian distributions of the offsets of the sources of evidence
     gp            its posterior at the frames of one clip, for one axis
     outliers      rejection of outliers among the given labels
     mixture       several posteriors, weighted by how well they predict the given labels
     calibration   the fitted parameters of the sources of evidence, and calibration.json
     adaptation    fits uncalibrated sources to the given labels
+    people        posteriors of all tracks of one person, whose given labels inform each other
     support       strategies: which frames of a clip are labelled
     fit_problems  segments of clips with simulated support frames, to fit a calibration
     likelihood    the likelihood of the true labels in these problems, and its maximum

@@ -20,14 +20,21 @@ from models.pretrained import read_weights
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
 from utils.config.manifest import Input
-from utils.labelling.mixture import PRIOR_OF_TIME_ONLY, SCALE_PRIOR_LABELS, Explanation, MixturePosterior, explanations
+from utils.labelling.mixture import (
+    PRIOR_OF_TIME_ONLY,
+    SCALE_PRIOR_LABELS,
+    ClipModel,
+    Explanation,
+    MixturePosterior,
+    explanations,
+)
 from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
 from utils.labelling.types import LabelObservations
 
 FILE_NAME = "calibration.json"
 # Raise the format whenever the same parameters would give other labels, so that files of an older format are not read
 # and the calibration is fitted again. Formats 1 and 2 were kept in fusion.json.
-FORMAT = 5
+FORMAT = 6
 COVERAGE = 0.90
 NORMAL_WIDTH = 1.6449  # half-width, in standard deviations, of the interval that holds COVERAGE of a normal variable
 
@@ -145,9 +152,14 @@ class Calibration(NamedTuple):
             evidence: (N, E, 2) evidence of E sources, for both axes.
             observations: the given labels, one entry per axis.
         """
+        pairs = zip(self.models(times, evidence), observations, strict=True)
+        return [MixturePosterior(model, observed) for model, observed in pairs]
+
+    def models(self, times: np.ndarray, evidence: np.ndarray) -> list[ClipModel]:
+        """The models of valence and arousal of a clip; arguments as of `posteriors`."""
         return [
-            MixturePosterior.of_axis(axis.explanations(evidence[..., index]), times, evidence[..., index], observed)
-            for index, (axis, observed) in enumerate(zip(self.axes, observations, strict=True))
+            ClipModel.of_axis(axis.explanations(evidence[..., index]), times, evidence[..., index])
+            for index, axis in enumerate(self.axes)
         ]
 
     def half_widths(self, posteriors: list[MixturePosterior]) -> np.ndarray:

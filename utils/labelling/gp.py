@@ -3,13 +3,18 @@
 Each frame's state depends on the previous frame's state alone (`utils.labelling.process`), so the precision matrix of
 all states is banded. Its banded Cholesky factor gives the posterior mean, and together with the factor of the reversed
 matrix the posterior variance, at every frame.
+
+The offsets of the sources of evidence are not among these states. The posterior is first computed for offsets of 0,
+together with its response to other offsets; their distribution is then added, and can be replaced at little cost.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
+from utils.labelling.offsets import OffsetGaussian
 from utils.labelling.process import (
     EXACT_ERROR,
     PROCESS_STATES,
@@ -34,6 +39,7 @@ class GPPosterior:
         observations: the given labels.
         mean: (N,) posterior mean of f.
         variance: (N,) posterior variance of f.
+        offset_message: the likelihood of the offsets, given the evidence and the given labels.
         label_variance: (A,) error variances of the given labels.
         design: (N, S) observation matrix: f = design · state, with S states per frame.
     """
@@ -61,11 +67,16 @@ class GPPosterior:
         self.label_variance = 1 / label_precision
 
         self._factor = cholesky_banded(states.band, lower=True)
-        self.mean = self._project(self._add_offsets(offsets, states.information))[:, 0]
         covariances = _marginal_covariances(states.band, self._factor, states.blocks)
-        self.variance = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
-        response = self._offset_response
-        self.variance += np.einsum("ne,ef,nf->n", response, self._offset_covariance, response)
+        self._variance_at_0 = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
+        self._eliminate_offsets(offsets, states.information)
+        self._add_offsets(OffsetGaussian.independent(source.offset for source in parameters.evidence))
+
+    def given_offset_prior(self, prior: OffsetGaussian) -> "GPPosterior":
+        """The posterior by another prior distribution of the offsets, in time linear in the number of frames."""
+        posterior = copy(self)
+        posterior._add_offsets(prior)
+        return posterior
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Posterior covariance between frames.
@@ -77,12 +88,19 @@ class GPPosterior:
         Returns:
             (R, C) covariances of f.
         """
+        return self.covariance_at_0(columns, rows) + self.offset_part(columns, rows)
+
+    def covariance_at_0(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """The part of `covariance` that is left if the offsets are known."""
         unit_vectors = np.zeros((*self.design.shape, len(columns)))
         unit_vectors[columns, :, np.arange(len(columns))] = self.design[columns]
         covariance = self._project(self._solve(unit_vectors.reshape(-1, len(columns))))
-        response = self._offset_response
-        selected = slice(None) if rows is None else rows
-        return covariance[selected] + response[selected] @ self._offset_covariance @ response[columns].T
+        return covariance if rows is None else covariance[rows]
+
+    def offset_part(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """The part of `covariance` that is due to the offsets."""
+        response = self.offset_response
+        return response[slice(None) if rows is None else rows] @ self._offset_covariance @ response[columns].T
 
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
         """Leave-one-out prediction: mean (A,) and variance (A,) of f at each given label, from the other labels."""
@@ -110,33 +128,40 @@ class GPPosterior:
         design[:, PROCESS_STATES + index] = 1
         states.observe(np.arange(len(values)), design, precision, corrected)
         coupling = (precision[:, None] * design).ravel()
-        return _Offset(coupling, (precision * corrected).sum(), source.offset**-2 + precision.sum())
+        return _Offset(coupling, (precision * corrected).sum(), precision.sum())
 
-    def _add_offsets(self, offsets: "list[_Offset]", information: np.ndarray) -> np.ndarray:
-        """Adds the offset of each source of evidence to the model, by a Schur complement.
+    def _eliminate_offsets(self, offsets: "list[_Offset]", information: np.ndarray) -> None:
+        """Computes how f depends on the offset of each source of evidence, by a Schur complement.
 
         All evidence of a source depends on its offset, so a precision matrix with the offsets would not be banded.
-        Sets `_offset_covariance` (E, E), the posterior covariance of the offsets, and `_offset_response` (N, E), by how
-        much the posterior mean of f falls if an offset is 1 higher.
+        Sets `mean_at_0` (N,), the posterior mean of f if the offsets are 0; `offset_response` (N, E), by how much it
+        falls if an offset is 1 higher; and `offset_message`.
 
         Args:
-            offsets: of the E sources.
+            offsets: of the E sources, without their prior.
             information: (N, S) information vector of the states.
-
-        Returns:
-            (N·S, 1) posterior mean of the states.
         """
-        without_offsets = self._solve(information.reshape(-1, 1))
+        mean = self._solve(information.reshape(-1, 1))
+        self.mean_at_0 = self._project(mean)[:, 0]
         if not offsets:
-            self._offset_covariance, self._offset_response = np.zeros((0, 0)), np.zeros((len(information), 0))
-            return without_offsets
+            self.offset_response = np.zeros((len(information), 0))
+            self.offset_message = OffsetGaussian.independent([])
+            return
         couplings, offset_information, offset_precision = (np.array(values) for values in zip(*offsets, strict=True))
         coupling = np.ascontiguousarray(couplings.T)
         response = self._solve(coupling)
-        self._offset_covariance = np.linalg.inv(np.diag(offset_precision) - coupling.T @ response)
-        means = self._offset_covariance @ (offset_information[:, None] - coupling.T @ without_offsets)
-        self._offset_response = self._project(response)
-        return without_offsets - response @ means
+        self.offset_response = self._project(response)
+        self.offset_message = OffsetGaussian(
+            np.diag(offset_precision) - coupling.T @ response, offset_information - (coupling.T @ mean)[:, 0]
+        )
+
+    def _add_offsets(self, prior: OffsetGaussian) -> None:
+        """Sets `mean` and `variance`, given the prior distribution of the offsets."""
+        posterior = OffsetGaussian.product([prior, self.offset_message])
+        self._offset_covariance = np.linalg.inv(posterior.precision)
+        self.mean = self.mean_at_0 - self.offset_response @ (self._offset_covariance @ posterior.information)
+        response = self.offset_response
+        self.variance = self._variance_at_0 + np.einsum("ne,ef,nf->n", response, self._offset_covariance, response)
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
         return cho_solve_banded((self._factor, True), right_hand_sides)

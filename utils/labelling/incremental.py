@@ -11,6 +11,7 @@ condition f by their covariances with all frames, (N, A), and one A x A system:
 """
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property, partial
 
 import numpy as np
@@ -18,7 +19,8 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from utils.labelling.calibration import Calibration
 from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import MixturePosterior
+from utils.labelling.mixture import ClipModel, Explanation, MixturePosterior, PosteriorFactory
+from utils.labelling.offsets import OffsetGaussian
 from utils.labelling.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 
@@ -29,18 +31,10 @@ class IncrementalClip:
     """Gaussian processes of a clip of N frames with cached covariances, fast to condition again on other labels."""
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
-        self._nuggets = [axis.parameters.process.nugget for axis in calibration.axes]
-        self._priors: list[list[float]] = []
-        self._unlabelled: list[list[UnlabelledPosterior]] = []
-        for column, axis in enumerate(calibration.axes):
-            explanations = axis.explanations(clip.evidence[..., column])
-            self._priors.append([explanation.prior for explanation in explanations])
-            self._unlabelled.append(
-                [
-                    UnlabelledPosterior(parameters, clip.times, clip.evidence[:, sources, column])
-                    for _, parameters, sources in explanations
-                ]
-            )
+        self.models = [
+            _clip_model(axis.explanations(clip.evidence[..., column]), clip, column)
+            for column, axis in enumerate(calibration.axes)
+        ]
 
     def posteriors(self, observations: list[LabelObservations]) -> list[MixturePosterior]:
         """The posteriors of valence and arousal, equal to those of `Calibration.posteriors`.
@@ -48,40 +42,58 @@ class IncrementalClip:
         Args:
             observations: the given labels, one entry per axis.
         """
-        axes = zip(self._nuggets, observations, self._priors, self._unlabelled, strict=True)
-        return [
-            MixturePosterior(
-                nugget, observed, priors, [partial(ConditionedPosterior, posterior) for posterior in unlabelled]
-            )
-            for nugget, observed, priors, unlabelled in axes
-        ]
+        return [MixturePosterior(model, observed) for model, observed in zip(self.models, observations, strict=True)]
+
+
+def _clip_model(explanations: list[Explanation], clip: EncodedClip, axis: int) -> ClipModel:
+    factories: list[PosteriorFactory] = [
+        partial(ConditionedPosterior, UnlabelledPosterior(parameters, clip.times, clip.evidence[:, sources, axis]))
+        for _, parameters, sources in explanations
+    ]
+    return ClipModel(explanations, factories)
 
 
 class UnlabelledPosterior:
     """One axis of a clip without given labels. Columns of the covariance are cached once they are computed.
 
     Attributes:
-        mean: (N,) mean of f given the evidence.
-        variance: (N,) variance of f given the evidence.
+        posterior: the posterior given the evidence.
     """
 
     def __init__(self, parameters: GPParameters, times: np.ndarray, evidence: np.ndarray):
-        self._posterior = GPPosterior(parameters, times, evidence, NO_LABELS)
-        self.mean, self.variance = self._posterior.mean, self._posterior.variance
-        self._full_columns = _ColumnCache(self._posterior.covariance)
-        self._rows_key, self._columns_at_rows = b"", self._full_columns
+        self.posterior = GPPosterior(parameters, times, evidence, NO_LABELS)
+        self._cache = _CovarianceCache(self.posterior)
+
+    def given_offset_prior(self, prior: OffsetGaussian) -> "UnlabelledPosterior":
+        """The same by another prior distribution of the offsets, with the same cache."""
+        unlabelled = copy(self)
+        unlabelled.posterior = self.posterior.given_offset_prior(prior)
+        return unlabelled
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Covariance as of `GPPosterior.covariance`.
+        """Covariance as of `GPPosterior.covariance`."""
+        return self.covariance_at_0(columns, rows) + self.posterior.offset_part(columns, rows)
 
-        Columns for all frames stay cached. Columns for some `rows` stay cached until the method is called with other
-        rows.
-        """
+    def covariance_at_0(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Covariance as of `GPPosterior.covariance_at_0`."""
+        return self._cache(columns, rows)
+
+
+class _CovarianceCache:
+    """Cached columns of the covariance matrix of a posterior whose offsets are known."""
+
+    def __init__(self, posterior: GPPosterior):
+        self._posterior = posterior
+        self._full_columns = _ColumnCache(posterior.covariance_at_0)
+        self._rows_key, self._columns_at_rows = b"", self._full_columns
+
+    def __call__(self, columns: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+        """Columns for all frames stay cached; those for some `rows` until the cache is called with other rows."""
         if rows is None:
             return self._full_columns(columns)
         if rows.tobytes() != self._rows_key:
             self._rows_key = rows.tobytes()
-            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance, rows=rows))
+            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_at_0, rows=rows))
         return self._columns_at_rows(columns)
 
 
@@ -111,21 +123,21 @@ class ConditionedPosterior:
             self._columns = unlabelled.covariance(observations.indices)
             observed = self._columns[observations.indices] + np.diag(self._label_variance)
             self._factor = cho_factor(observed, lower=True)
-            residuals = observations.labels - unlabelled.mean[observations.indices]
+            residuals = observations.labels - unlabelled.posterior.mean[observations.indices]
             self._solved_residuals = cho_solve(self._factor, residuals)
 
     @cached_property
     def mean(self) -> np.ndarray:
         """(N,) mean of f."""
-        mean = self._unlabelled.mean
+        mean = self._unlabelled.posterior.mean
         return mean + self._columns @ self._solved_residuals if self._is_labelled else mean
 
     @cached_property
     def variance(self) -> np.ndarray:
         """(N,) variance of f."""
         if not self._is_labelled:
-            return self._unlabelled.variance
-        return np.maximum(self._unlabelled.variance - np.square(self._explained).sum(0), 0)
+            return self._unlabelled.posterior.variance
+        return np.maximum(self._unlabelled.posterior.variance - np.square(self._explained).sum(0), 0)
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Covariance as of `GPPosterior.covariance`."""
@@ -140,6 +152,32 @@ class ConditionedPosterior:
         precision = cho_solve(self._factor, np.eye(len(self._observations.indices))).diagonal()
         mean = self._observations.labels - self._solved_residuals / precision
         return mean, np.maximum(1 / precision - self._label_variance, SMALLEST_LOO_VARIANCE)
+
+    @property
+    def offset_message(self) -> OffsetGaussian:
+        """The likelihood of the offsets, as of `GPPosterior.offset_message`."""
+        posterior, (indices, labels, _) = self._unlabelled.posterior, self._observations
+        if not self._is_labelled:
+            return posterior.offset_message
+        observed = self._unlabelled.covariance_at_0(indices)[indices] + np.diag(self._label_variance)
+        response, residuals = posterior.offset_response[indices], labels - posterior.mean_at_0[indices]
+        solved = cho_solve(cho_factor(observed, lower=True), np.column_stack((response, -residuals)))
+        precision, information = response.T @ solved[:, :-1], response.T @ solved[:, -1]
+        return OffsetGaussian.product([posterior.offset_message, OffsetGaussian(precision, information)])
+
+    @property
+    def offset_response(self) -> np.ndarray:
+        """(N, E) by how much the mean of f falls if an offset is 1 higher, as of `GPPosterior.offset_response`."""
+        response, indices = self._unlabelled.posterior.offset_response, self._observations.indices
+        if not self._is_labelled:
+            return response
+        columns = self._unlabelled.covariance_at_0(indices)
+        observed = columns[indices] + np.diag(self._label_variance)
+        return response - columns @ cho_solve(cho_factor(observed, lower=True), response[indices])
+
+    def given_offset_prior(self, prior: OffsetGaussian) -> "ConditionedPosterior":
+        """The posterior by another prior distribution of the offsets."""
+        return ConditionedPosterior(self._unlabelled.given_offset_prior(prior), self._observations)
 
     @property
     def _is_labelled(self) -> bool:

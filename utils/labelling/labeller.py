@@ -15,6 +15,7 @@ from utils.labelling.adaptation import LabelledEvidence, fit_sources, weigh_expl
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
 from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.mixture import MixturePosterior
+from utils.labelling.people import person_posteriors
 from utils.labelling.rated_parts import Rater, shift_ratings
 from utils.labelling.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
 from utils.labelling.suggest import Suggestion, plan_labels
@@ -131,11 +132,25 @@ class Labeller:
         """
         evidence = np.empty((len(times), 0, 2)) if estimates is None else estimates
         if self.model is not None:
-            indices = np.linspace(0, len(times) - 1, min(len(times), REFERENCE_FRAMES)).round().astype(int)
-            references = embeddings[torch.from_numpy(np.unique(indices))]
-            evidence = np.concatenate((self.mean_difference(embeddings, references)[:, None], evidence), 1)
+            difference = self.mean_difference(embeddings, _reference_frames(embeddings))
+            evidence = np.concatenate((difference[:, None], evidence), 1)
         unrated = np.full((len(times), len(self.raters), 2), np.nan)
         return self.shifted(EncodedClip(embeddings, times, np.concatenate((evidence, unrated), 1), ratings))
+
+    def relative_to_person(self, clips: Sequence[EncodedClip]) -> list[EncodedClip]:
+        """Tracks of one person with the evidence of the Siamese network relative to the person instead of the clip.
+
+        Every frame is compared with the same up to 64 reference frames, evenly spaced over the frames of all tracks.
+        """
+        if self.model is None or len(clips) == 1:
+            return list(clips)
+        references = _reference_frames(torch.cat([clip.embeddings for clip in clips]))
+        relative = []
+        for clip in clips:
+            evidence = clip.evidence.copy()
+            evidence[:, 0] = self.mean_difference(clip.embeddings, references)
+            relative.append(clip._replace(evidence=evidence))
+        return relative
 
     def shifted(self, clip: EncodedClip) -> EncodedClip:
         """A clip that was encoded with other lags of the raters, with the lags of this labeller."""
@@ -183,6 +198,23 @@ class Labeller:
             return calibration.posteriors(clip.times, evidence, observations_of(None))
         anchors_in_clip = None if anchors is None else anchors.in_clip
         return self.calibration.posteriors(clip.times, clip.evidence, observations_of(anchors_in_clip))
+
+    def person_posteriors(
+        self, clips: Sequence[EncodedClip], anchors: Sequence[Anchors | None]
+    ) -> list[list[MixturePosterior]]:
+        """The posteriors of valence and arousal of all tracks of a person, which inform each other.
+
+        Without any label of the person, each track has its `posteriors` alone.
+
+        Args:
+            clips: the tracks, as `relative_to_person` returns them.
+            anchors: of each track, as for `posteriors`.
+        """
+        in_clip = [None if track is None else track.in_clip for track in anchors]
+        if len(clips) == 1 or not any(track and len(track.indices) for track in in_clip):
+            return [self.posteriors(*pair) for pair in zip(clips, anchors, strict=True)]
+        models = [self.calibration.models(clip.times, clip.evidence) for clip in clips]
+        return person_posteriors(self.calibration, models, [observations_of(track) for track in in_clip])
 
     def fused_labels(self, posteriors: list[MixturePosterior], anchors: Anchors | None) -> Labels:
         """Estimated labels from the posteriors of a clip: their means, with 90 % intervals.
@@ -266,6 +298,12 @@ class Labeller:
                 frames.repeat_interleave(selected.shape[1], 0), anchors[torch.from_numpy(selected.ravel())]
             )
         return Comparison(*(output.unflatten(0, selected.shape) for output in pairs))
+
+
+def _reference_frames(embeddings: Tensor) -> Tensor:
+    """Up to REFERENCE_FRAMES evenly spaced rows of the embeddings (N, 256)."""
+    indices = np.linspace(0, len(embeddings) - 1, min(len(embeddings), REFERENCE_FRAMES)).round().astype(int)
+    return embeddings[torch.from_numpy(np.unique(indices))]
 
 
 def label_by_baseline(times: np.ndarray, anchors: Anchors, baseline: str) -> Labels:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from utils.labelling.gp import GPPosterior
+from utils.labelling.offsets import OffsetGaussian
 from utils.labelling.outliers import IGNORED_ERROR, find_outliers
 from utils.labelling.process import GPParameters
 from utils.labelling.types import LabelObservations
@@ -36,8 +37,13 @@ class Posterior(Protocol):
     def mean(self) -> np.ndarray: ...
     @property
     def variance(self) -> np.ndarray: ...
+    @property
+    def offset_message(self) -> OffsetGaussian: ...
+    @property
+    def offset_response(self) -> np.ndarray: ...
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray: ...
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]: ...
+    def given_offset_prior(self, prior: OffsetGaussian) -> "Posterior": ...
 
 
 PosteriorFactory = Callable[[LabelObservations], Posterior]
@@ -79,6 +85,29 @@ def explanations(
     ]
 
 
+class ClipModel(NamedTuple):
+    """One axis of a clip: everything that its posteriors depend on but the given labels.
+
+    Attributes:
+        explanations: its explanations; the first one follows all evidence, the last one time only.
+        factories: for each explanation, a function that computes the posterior, given observations.
+    """
+
+    explanations: list[Explanation]
+    factories: list[PosteriorFactory]
+
+    @classmethod
+    def of_axis(cls, every: list[Explanation], times: np.ndarray, evidence: np.ndarray) -> "ClipModel":
+        """The model of one axis of a clip.
+
+        Args:
+            every: as `explanations` returns them.
+            times: (N,) seconds, ascending.
+            evidence: (N, E) evidence of the axis.
+        """
+        return cls(every, [partial(GPPosterior, one.parameters, times, evidence[:, one.sources]) for one in every])
+
+
 class MixturePosterior:
     """Mixture of posteriors of the latent label f at N frames of one axis, given the same labels.
 
@@ -91,19 +120,16 @@ class MixturePosterior:
         nugget: standard deviation of true labels about f, before it is scaled.
     """
 
-    def __init__(
-        self, nugget: float, observations: LabelObservations, priors: list[float], factories: list[PosteriorFactory]
-    ):
+    def __init__(self, model: ClipModel, observations: LabelObservations):
         """Computes the mixture.
 
         Args:
-            nugget: standard deviation of true labels about f.
+            model: of the axis of the clip, with C explanations. The nugget of the first is used for all posteriors. All
+                posteriors but the first are computed only if there are enough labels.
             observations: given labels at A of the frames.
-            priors: (C,) prior weights.
-            factories: functions that compute the C posteriors, given observations. The first one follows all evidence,
-                the last one time only. All but the first are called only if there are enough labels.
         """
-        self.observations, self.nugget = observations, nugget
+        priors, factories = [one.prior for one in model.explanations], model.factories
+        self.observations, self.nugget = observations, model.explanations[0].parameters.process.nugget
         self.weights, self._time_only_prior = np.eye(len(priors))[0], priors[-1]
         posterior = factories[0](observations)
         self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
@@ -111,24 +137,6 @@ class MixturePosterior:
         if len(observations.indices) >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
             others = [factory(observations) for factory in factories[1:]]
             self._weight_components(np.log(priors), factories, [posterior, *others])
-
-    @classmethod
-    def of_axis(
-        cls, candidates: list[Explanation], times: np.ndarray, evidence: np.ndarray, observations: LabelObservations
-    ) -> "MixturePosterior":
-        """The mixture for one axis of a clip.
-
-        Args:
-            candidates: as `explanations` returns them. The nugget of the first is used for all posteriors.
-            times: (N,) seconds, ascending.
-            evidence: (N, E) evidence of the axis.
-            observations: given labels at A of the frames.
-        """
-        factories: list[PosteriorFactory] = [
-            partial(GPPosterior, parameters, times, evidence[:, sources]) for _, parameters, sources in candidates
-        ]
-        priors = [explanation.prior for explanation in candidates]
-        return cls(candidates[0].parameters.process.nugget, observations, priors, factories)
 
     @property
     def misread(self) -> bool:

@@ -37,6 +37,7 @@ REST_RATE = 0.1  # label units per second; it is added to every rate, so that ac
 USUAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
 KNOWN_SECONDS = 0.3  # The activity is measured up to this far from a value of the evidence.
 NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
+SHOT_OFFSET = 0.05  # used where no person of the validation set has several clips; measured on rendered people
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
 
 
@@ -70,6 +71,8 @@ class EvidenceParameters(NamedTuple):
         observation_noise: standard deviation of the independent error of the evidence, at up to 25 frames per second.
         gain: change of the evidence per unit of the label.
         bias: mean error of the evidence over all clips, where the label is 0.
+        shot_offset: standard deviation of the part of the offset that differs between the clips of one person. It is
+            used only where several clips share their labels (`utils.labelling.people`).
     """
 
     ou: float
@@ -78,6 +81,7 @@ class EvidenceParameters(NamedTuple):
     observation_noise: float
     gain: float = 1.0
     bias: float = 0.0
+    shot_offset: float = SHOT_OFFSET
 
 
 class GPParameters(NamedTuple):

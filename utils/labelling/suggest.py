@@ -4,14 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.labelling.covariances import AxisCovariance, axis_covariances, candidate_frames, unlabelled_frames
 from utils.labelling.mixture import LARGEST_VARIANCE, MixturePosterior
-from utils.labelling.support import evenly_spaced, middles_of_parts
+from utils.labelling.support import middles_of_parts
 
 CANDIDATES = 256  # Up to this many evenly spaced frames of the clip may be suggested.
 EVALUATION_POINTS = 2048  # `suggest` averages the expected error over up to this many evenly spaced frames.
 PLAN_POINTS = 1024  # `plan_labels` averages over fewer frames, since it evaluates many more plans.
-COVARIANCE_BLOCK = 32  # So many columns of the covariance are computed at once, to limit memory.
-STABILISER = 1e-6  # It is added to the variance of a label before division.
 MOST_SWEEPS = 4  # The exchange ends after this many rounds; most plans are stable after two.
 LARGEST_EXCHANGE = 64  # Larger plans are not improved by exchange, which would take too long.
 
@@ -33,10 +32,14 @@ class Suggestion(NamedTuple):
 
 def expected_error(posteriors: list[MixturePosterior]) -> float:
     """Expected RMSE of the estimated labels, over both axes and all frames without a given label; 0 if all have one."""
-    unlabelled = _unlabelled(posteriors)
-    if not len(unlabelled):
-        return 0.0
-    return float(np.sqrt(np.mean([posterior.predictive_variance[unlabelled] for posterior in posteriors])))
+    variances = unlabelled_variances(posteriors)
+    return float(np.sqrt(variances.mean())) if len(variances) else 0.0
+
+
+def unlabelled_variances(posteriors: list[MixturePosterior]) -> np.ndarray:
+    """(n, 2) predictive variances of valence and arousal at the n frames without a given label."""
+    unlabelled = unlabelled_frames(posteriors)
+    return np.stack([posterior.predictive_variance[unlabelled] for posterior in posteriors], 1)
 
 
 def suggest(
@@ -52,7 +55,7 @@ def suggest(
         count: number of suggestions; fewer are returned if fewer frames are without a label.
         label_errors: standard deviations of the errors in a person's labels of valence and of arousal.
     """
-    plan = _Plan(posteriors, label_errors, _candidates(posteriors, count), EVALUATION_POINTS)
+    plan = _Plan(posteriors, label_errors, candidate_frames(posteriors, count, CANDIDATES), EVALUATION_POINTS)
     return plan.suggestions(plan.greedy(count, np.arange(len(plan.candidates))))
 
 
@@ -66,28 +69,16 @@ def plan_labels(
     changes. The better result is returned, the most useful frame first. Plans of more than LARGEST_EXCHANGE frames are
     the better of the two starting points.
     """
-    even = middles_of_parts(_unlabelled(posteriors), count)
+    even = middles_of_parts(unlabelled_frames(posteriors), count)
     if not len(even):
         return []
-    plan = _Plan(posteriors, label_errors, np.union1d(_candidates(posteriors, count), even), PLAN_POINTS)
+    candidates = np.union1d(candidate_frames(posteriors, count, CANDIDATES), even)
+    plan = _Plan(posteriors, label_errors, candidates, PLAN_POINTS)
     starts = [plan.greedy(len(even), np.arange(len(plan.candidates))), np.searchsorted(plan.candidates, even)]
     if count <= LARGEST_EXCHANGE:
         starts = [plan.exchange(start) for start in starts]
     best = max(starts, key=plan.reduction)
     return plan.suggestions(plan.greedy(count, best))
-
-
-def _unlabelled(posteriors: list[MixturePosterior]) -> np.ndarray:
-    """Indices of the frames without a given label."""
-    return np.delete(np.arange(len(posteriors[0].mean)), posteriors[0].observations.indices)
-
-
-def _candidates(posteriors: list[MixturePosterior], count: int) -> np.ndarray:
-    """Indices of evenly spaced frames without a label: up to CANDIDATES, or more if more than half are to be chosen."""
-    frames, labelled = np.arange(len(posteriors[0].mean)), posteriors[0].observations.indices
-    most = max(CANDIDATES, 2 * count)
-    grid = np.setdiff1d(evenly_spaced(frames, most), labelled)
-    return grid if len(grid) >= count else evenly_spaced(_unlabelled(posteriors), most)
 
 
 class _Plan:
@@ -113,19 +104,7 @@ class _Plan:
             points: number of evaluation points.
         """
         self.candidates = candidates
-        evaluated = evenly_spaced(np.arange(len(posteriors[0].mean)), points)
-        rows = np.concatenate((evaluated, np.setdiff1d(self.candidates, evaluated)))
-        order = np.argsort(rows)
-        candidate_rows = order[np.searchsorted(rows, self.candidates, sorter=order)]
-        self._axes = [
-            _AxisCovariance(
-                _covariance(posterior, self.candidates, rows),
-                posterior.variance[evaluated],
-                candidate_rows,
-                error**2 + STABILISER,
-            )
-            for posterior, error in zip(posteriors, label_errors, strict=True)
-        ]
+        self._axes = axis_covariances(posteriors, label_errors, candidates, points)
         self._nugget_variances = [posterior.nugget_variance for posterior in posteriors]
 
     def greedy(self, count: int, allowed: np.ndarray) -> np.ndarray:
@@ -177,7 +156,7 @@ class _Plan:
         frames = self.candidates[chosen]
         return [Suggestion(int(frame), *errors[number : number + 2]) for number, frame in enumerate(frames)]
 
-    def _given(self, chosen: np.ndarray) -> "list[_AxisCovariance]":
+    def _given(self, chosen: np.ndarray) -> list[AxisCovariance]:
         """The covariances given labels at the chosen candidates."""
         axes = [axis.copy() for axis in self._axes]
         for candidate in chosen:
@@ -185,7 +164,7 @@ class _Plan:
                 axis.add_label(int(candidate))
         return axes
 
-    def _expected_error(self, axes: "list[_AxisCovariance]") -> float:
+    def _expected_error(self, axes: list[AxisCovariance]) -> float:
         variances = [
             np.clip(axis.variances + nugget_variance, 0, LARGEST_VARIANCE)
             for axis, nugget_variance in zip(axes, self._nugget_variances, strict=True)
@@ -193,64 +172,6 @@ class _Plan:
         return float(np.sqrt(np.mean(variances)))
 
 
-class _AxisCovariance:
-    """Covariances of f on one axis, between E evaluation points and Q candidates, given labels at some candidates.
-
-    Attributes:
-        covariance: (R, Q) covariances of f at R frames with f at the candidates. The first E of the R frames are the
-            evaluation points; the others are the candidates that are not evaluation points.
-        variances: (E,) variances of f at the evaluation points.
-    """
-
-    def __init__(self, covariance: np.ndarray, variances: np.ndarray, candidate_rows: np.ndarray, noise: float):
-        """candidate_rows: (Q,) row of each candidate in `covariance`; noise: error variance of a label."""
-        self.covariance, self.variances = covariance, variances
-        self._rows, self._noise = candidate_rows, noise
-
-    def copy(self) -> "_AxisCovariance":
-        return _AxisCovariance(self.covariance.copy(), self.variances.copy(), self._rows, self._noise)
-
-    def gains(self) -> np.ndarray:
-        """(Q,) total reduction of variance at the evaluation points by one more label at each candidate."""
-        evaluated = self.covariance[: len(self.variances)]
-        variances = np.maximum(self.covariance[self._rows, np.arange(len(self._rows))], 0)
-        return np.einsum("rq,rq->q", evaluated, evaluated) / (variances + self._noise)
-
-    def add_label(self, candidate: int) -> None:
-        """Conditions on a label at a candidate."""
-        column = self.covariance[:, candidate].copy()
-        variance = max(column[self._rows[candidate]], 0) + self._noise
-        self._update(column, -1 / variance)
-
-    def remove_label(self, prior: "_AxisCovariance", chosen: np.ndarray, number: int) -> None:
-        """Removes the label at chosen[number] again.
-
-        With K the covariance of the labels, and b the column of the prior covariance with the labels times that of K⁻¹,
-        the covariance without label i is larger by b · bᵀ / (K⁻¹)_ii.
-
-        Args:
-            prior: the covariances without any of the labels.
-            chosen: (K,) candidates with a label.
-            number: index of the label in `chosen`.
-        """
-        labels = prior.covariance[np.ix_(self._rows[chosen], chosen)] + self._noise * np.eye(len(chosen))
-        inverse = np.linalg.solve(labels, np.eye(len(chosen))[:, number])
-        self._update(prior.covariance[:, chosen] @ inverse, 1 / inverse[number])
-
-    def _update(self, column: np.ndarray, factor: float) -> None:
-        """Adds factor · column · columnᵀ to the covariances, and its diagonal to the variances."""
-        self.covariance += np.outer(factor * column, column[self._rows])
-        self.variances += factor * column[: len(self.variances)] ** 2
-
-
-def _gains(axes: list[_AxisCovariance]) -> np.ndarray:
+def _gains(axes: list[AxisCovariance]) -> np.ndarray:
     """(Q,) reduction of variance, summed over both axes, by one more label at each candidate."""
     return np.sum([axis.gains() for axis in axes], axis=0)
-
-
-def _covariance(posterior: MixturePosterior, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(R, C) covariance, computed a few columns at a time, since each column needs memory for all frames."""
-    if not len(columns):
-        return np.empty((len(rows), 0))
-    blocks = np.array_split(columns, -(-len(columns) // COVARIANCE_BLOCK))
-    return np.concatenate([posterior.covariance(block, rows) for block in blocks], 1)

@@ -1,5 +1,6 @@
 """Provenance of a run that labels or predicts: writes manifest.json, and checks a run that repeats another one."""
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -9,10 +10,11 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
-from utils.base.errors import DataError
-from utils.base.files import sha256_of_file
+from utils.base.errors import CheckpointError, DataError, SettingsError
+from utils.base.files import remove_unfinished, sha256_of_file
 from utils.compute import ranks
 from utils.config.labelling import LabelSettings
 from utils.config.layers import SCRIPTS
@@ -23,6 +25,8 @@ from utils.runs.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 FILE_NAME = "manifest.json"
+LABELS_FOLDER = "labels"
+"""Subfolder of a run folder with the tables of several videos."""
 FILES_WITH_PATHS = (".eaf", "_tsconf.xml")
 """ELAN files hold the path of the run folder, so they differ from run to run."""
 ROOT = Path(__file__).parents[2]
@@ -70,15 +74,40 @@ def input_changes(inputs_before: list[Input], inputs_now: list[Input]) -> str:
 def _by_key(inputs: list[Input]) -> dict[tuple[str, str, int], Input]:
     """The inputs by role, name, and number among those of the same role and name."""
     keyed: dict[tuple[str, str, int], Input] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for one in inputs:
-        keyed[*one.key, sum(key[:2] == one.key for key in keyed)] = one
+        keyed[*one.key, counts[one.key]] = one
+        counts[one.key] += 1
     return keyed
 
 
 def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder:
     """Creates a run folder with its manifest, whose outputs `finish_run` adds."""
     run = RunFolder.new(settings, script)
-    manifest = Manifest(
+    run.save_json(FILE_NAME, _new_manifest(settings, inputs).model_dump())
+    run.lock(FILE_NAME)
+    return run
+
+
+def interrupted_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder | None:
+    """Opens the newest run folder of an interrupted run with the same settings, inputs and versions, if there is one.
+
+    A folder that another process is writing to is passed over.
+    """
+    expected = _new_manifest(settings, inputs).model_dump(exclude={"command"})
+    for path in sorted((settings.runs / script).glob(f"*/{FILE_NAME}"), reverse=True):
+        with contextlib.suppress(SettingsError, CheckpointError):
+            if read_manifest(path).model_dump(exclude={"command"}) == expected:
+                run = RunFolder(path.parent)
+                run.lock(FILE_NAME)
+                remove_unfinished(run.path)
+                return run
+    return None
+
+
+def _new_manifest(settings: LabelSettings | PredictSettings, inputs: list[Input]) -> Manifest:
+    """The manifest of a run that has no outputs yet."""
+    return Manifest(
         format=FORMAT,
         script=next(name for name, kind in SCRIPTS.items() if kind is type(settings)),
         command=shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -87,12 +116,10 @@ def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: lis
         settings=settings.model_dump(mode="json", exclude={"from_manifest"}),
         outputs={},
     )
-    run.save_json(FILE_NAME, manifest.model_dump())
-    return run
 
 
 def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_ends: set[str]) -> None:
-    """Adds the hashes of all files of the run folder to its manifest, except overlay videos.
+    """Adds the hashes of all files of the run folder and of `labels/` to its manifest, except overlay videos.
 
     Overlay videos are left out because x264 writes other bytes for the same pictures from run to run.
 
@@ -110,8 +137,8 @@ def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_e
     if not ranks.is_rank_zero():
         return
     files = sorted(path for path in run.path.iterdir() if path.is_file() and path.name != FILE_NAME)
-    files = [path for path in files if path.suffix != ".mp4"]
-    outputs = {path.name: sha256_of_file(path) for path in files}
+    files = [path for path in files if path.suffix != ".mp4"] + sorted((run.path / LABELS_FOLDER).glob("*"))
+    outputs = {path.relative_to(run.path).as_posix(): sha256_of_file(path) for path in files}
     manifest = read_manifest(run.path / FILE_NAME)
     manifest.outputs = outputs
     if len(back_ends) == 1:

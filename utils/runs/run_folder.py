@@ -30,6 +30,9 @@ except ImportError:  # Windows
 
 log = logging.getLogger(__name__)
 
+PARQUET_ROWS = 100_000
+"""Tables of at least so many rows are also written as Parquet: an hour of one face has 90,000."""
+
 
 class RunFolder:
     """The folder `<runs>/<script>/<time>_<name>/` of a run, or the subfolder of one of its folds.
@@ -46,8 +49,12 @@ class RunFolder:
         """Uses an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
         self.path, self.root = path, root or path
         self.last, self.best, self.log = path / "last.pt", path / "best.pt", path / "log.jsonl"
-        settings = path / "settings.yaml"
-        self._lock = _lock(settings) if settings.exists() and ranks.is_rank_zero() else None
+        if (path / "settings.yaml").exists():
+            self.lock("settings.yaml")
+
+    def lock(self, name: str) -> None:
+        """Locks a file of the folder for this process, on rank 0. Raises CheckpointError as `_lock`."""
+        self._lock = _lock(self.path / name) if ranks.is_rank_zero() else None
 
     @classmethod
     def open(cls, settings: TrainingScriptSettings, script: str) -> "RunFolder":
@@ -134,9 +141,12 @@ class RunFolder:
         """Writes a table as CSV and returns its path.
 
         Text cells are made safe for spreadsheets. Numbers have six significant digits, except that the column `time` is
-        in microseconds, so that it still tells frames apart after hours.
+        in microseconds, so that it still tells frames apart after hours. A table of PARQUET_ROWS rows is also written
+        as Parquet, with all digits and the text as it is.
         """
         path = self.path / name
+        if len(table) >= PARQUET_ROWS:
+            write_atomically(path.with_suffix(".parquet"), lambda temporary: table.to_parquet(temporary, index=False))
         if "time" in table:
             table = table.assign(time=table["time"].map(_microseconds, na_action="ignore"))
         texts = table.select_dtypes(["object", "string"])

@@ -3,6 +3,7 @@
 track_embeddings  embeddings of the tracks, cached
 face_video        a video as face tracks with embeddings
 support           the support-set of each track
+people            labels of people who are shown in several tracks
 job_runner        runs a processing on several videos
 label_video, suggest_video, predict_video
                   the three kinds of processing

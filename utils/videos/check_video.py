@@ -28,6 +28,7 @@ from utils.videos.check_files import (
 )
 from utils.videos.face_video import FaceVideo
 from utils.videos.label_video import LabellingRunner
+from utils.videos.records import VideoRecord
 from utils.videos.suggest_video import contact_sheet, merged_labels
 from utils.videos.support import anchors_for_track
 
@@ -62,6 +63,8 @@ class EstimatedTrack(NamedTuple):
 class CheckDrawRunner(LabellingRunner):
     """Draws frames of an archive; writes check.json, check_to_label.csv, and contact sheets without estimates."""
 
+    resumable = False
+
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(sources, settings, runtime)
         assert settings.check_count, "fsl_mtclar.py chooses this runner for a number of frames"
@@ -69,7 +72,7 @@ class CheckDrawRunner(LabellingRunner):
         self.estimated: list[EstimatedTrack] = []
         self.draw: CheckDraw
 
-    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Estimates the labels of all frames without a given label."""
         resolved, clips = self.labelled_clips(face_video, labels)
         for track in face_video.tracks:
@@ -81,6 +84,7 @@ class CheckDrawRunner(LabellingRunner):
             # An archive has millions of frames, so only what the draw needs is kept, in float32.
             kept = (values[rows].astype(np.float32), variances[rows].astype(np.float32))
             self.estimated.append(EstimatedTrack(face_video.video.path, track.number, rows.astype(np.int32), *kept))
+        return VideoRecord()
 
     def complete(self) -> None:
         """Draws the frames, from the videos that can be used, and writes the files."""
@@ -151,6 +155,8 @@ class CheckRunner(LabellingRunner):
     Also writes <video>_labels.csv for each video, with its labels and those of the check.
     """
 
+    resumable = False
+
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(sources, settings, runtime)
         assert settings.check, "fsl_mtclar.py chooses this runner for a file"
@@ -168,7 +174,7 @@ class CheckRunner(LabellingRunner):
                 "it was drawn for, or draw a new check"
             )
 
-    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Writes the labels of a video together with those of the check."""
         assert labels is not None, "find_jobs refuses a video without labels"
         known = read_labels(labels, face_video.timeline, self.label_settings.tier)
@@ -179,6 +185,7 @@ class CheckRunner(LabellingRunner):
         ]
         table = merged_labels(pd.DataFrame(rows, columns=["frame", "track", *AXES]), known)
         self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
+        return VideoRecord()
 
     def complete(self) -> None:
         """Writes the table of bounds."""

@@ -1,11 +1,14 @@
 """Labels the user's own videos from the frames that a person has labelled."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from datasets.people import people_table, unnamed_person
 from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
@@ -17,69 +20,90 @@ from utils.labelling.calibration import calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
 from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
+from utils.labelling.suggest import unlabelled_variances
 from utils.labelling.types import EncodedClip, Labels
+from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import (
     affect_ranges,
     rater_table,
     summary_table,
+    track_summaries,
     track_table,
     video_table,
     write_affect_outputs,
 )
+from utils.videos.people import People, SharedTrack, TrackKey, shared_labels
+from utils.videos.records import VideoRecord, rows_of
 from utils.videos.support import (
-    NO_SUPPORT,
     ResolvedLabels,
     adapt_to_videos,
     anchors_for_track,
     encode_tracks,
-    estimate_errors,
-    read_support,
+    labels_with_errors,
     reader_of_sources,
 )
 
 log = logging.getLogger(__name__)
 
+AUDIT_NAME, AGREEMENT_NAME, PEOPLE_NAME = "audit.csv", "agreement.csv", "people.csv"
+
 
 class LabellingRunner(VideoJobRunner):
-    """Labels videos; writes labels.csv, plots and exports, and audit.csv and agreement.csv where they apply."""
+    """Labels videos; writes tables of labels, plots and exports, and audit.csv and agreement.csv where they apply."""
+
+    resumable = True
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
         super().__init__(reader_of_sources(sources, settings, runtime), settings, sources.inputs)
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
-        self.contradictions: list[pd.DataFrame] = []
-        self.agreements: list[pd.DataFrame] = []
+        self.people: People | None = None
+        self.shared: dict[TrackKey, SharedTrack] = {}
+        if settings.people:
+            self.inputs.append(path_input("people", settings.people))
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Fits the sources of evidence that are not calibrated to all videos."""
-        names = self.sources.names
-        self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, names, self.label_settings)
+        """Fits the sources of evidence that are not calibrated to all videos; labels people of several tracks."""
+        settings = self.label_settings
+        self.people = People(settings.people, jobs) if settings.people else None
+        self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, self.sources.names, settings)
+        if self.people:
+            self.shared = shared_labels(self.labeller, self.people, self.reader, jobs, settings)
 
-    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Labels one video from the labels in the file, or from ratings alone."""
-        if labels is None:
+        shared = {number: track for (path, number), track in self.shared.items() if path == face_video.video.path}
+        if labels is None and not shared:
             self._refuse_without_ratings(face_video)
         resolved, clips = self.labelled_clips(face_video, labels)
-        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule)
-        self._save_tables(face_video, resolved, result)
+        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule, shared)
+        table = result.tables[self.support.rule]
+        index = self.save_labels(face_video, table)
+        index |= {"support": int(table["support"].sum()), "expected_error": result.expected_error}
         write_affect_outputs(
             self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
+        )
+        agreement = pd.DataFrame()
+        if len(resolved.labels):
+            agreement = annotator_agreement(resolved.labels).assign(video=face_video.video.name)
+        tables = {AUDIT_NAME: result.contradictions, AGREEMENT_NAME: agreement}
+        tables[PEOPLE_NAME] = self._people_table(face_video)
+        return VideoRecord(
+            index, track_summaries(table, _describe), {name: rows_of(table) for name, table in tables.items()}
         )
 
     def labelled_clips(
         self, face_video: FaceVideo, labels: Path | None
     ) -> tuple[ResolvedLabels, dict[int, EncodedClip]]:
         """The labels of a video in the file, with their estimated errors, and its encoded tracks by number."""
-        resolved = read_support(labels, face_video, self.label_settings) if labels else NO_SUPPORT
         clips = encode_tracks(self.labeller, face_video)
-        if labels and self.support.annotator_error == "auto":
-            resolved, errors = estimate_errors(resolved, face_video, clips, self.labeller.calibration)
-            for annotator, error in errors.items():
-                whose = f" of {annotator}" if annotator else ""
-                log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
+        resolved, errors = labels_with_errors(labels, face_video, clips, self.labeller, self.label_settings)
+        for annotator, error in errors.items():
+            whose = f" of {annotator}" if annotator else ""
+            log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
         return resolved, clips
 
     def _refuse_without_ratings(self, face_video: FaceVideo) -> None:
@@ -91,33 +115,26 @@ class LabellingRunner(VideoJobRunner):
 
     def summary(self) -> str:
         """The raters, agreement of annotators, contradicted labels, and one line per video and track."""
-        raters = [rater_table(self.labeller, self.sources.names)] if self.labeller.raters else []
+        tables = self.records.tables
         parts = [
-            f"{heading}\n{pd.concat(tables).to_string(index=False, float_format='{:.2f}'.format)}\n"
-            for heading, tables in (
-                ("ratings, late by lag seconds:", raters),
-                ("agreement of the annotators:", self.agreements),
-                ("support labels that the other labels contradict:", self.contradictions),
+            f"{heading}\n{table.to_string(index=False, float_format='{:.2f}'.format)}\n"
+            for heading, table in (
+                (
+                    "ratings, late by lag seconds:",
+                    rater_table(self.labeller, self.sources.names) if self.labeller.raters else None,
+                ),
+                ("agreement of the annotators:", tables.get(AGREEMENT_NAME)),
+                ("support labels that the other labels contradict:", tables.get(AUDIT_NAME)),
             )
-            if tables
+            if table is not None
         ]
-        return "\n".join([*parts, f"{summary_table(pd.concat(self.tables), _describe)}\n"])
+        return "\n".join([*parts, f"{summary_table(self.records.tracks)}\n"])
 
-    def _save_tables(self, face_video: FaceVideo, resolved: ResolvedLabels, result: "VideoLabels") -> None:
-        """Adds the tables of a video to those of the run folder."""
-        run = self.open_run_folder()
-        self.tables.append(result.tables[self.support.rule])
-        run.save_table("labels.csv", pd.concat(self.tables))
-        agreement = pd.DataFrame()
-        if len(resolved.labels):
-            agreement = annotator_agreement(resolved.labels).assign(video=face_video.video.name)
-        for tables, name, table in (
-            (self.contradictions, "audit.csv", result.contradictions),
-            (self.agreements, "agreement.csv", agreement),
-        ):
-            if len(table):
-                tables.append(table)
-                run.save_table(name, pd.concat(tables))
+    def _people_table(self, face_video: FaceVideo) -> pd.DataFrame:
+        """The rows of people.csv for a video; a track that nobody has named shows a person of its own."""
+        name = face_video.video.name
+        people = {track.number: unnamed_person(name, track.number) for track in face_video.tracks}
+        return people_table(name, people | (self.people.of_tracks(face_video) if self.people else {}), face_video.faces)
 
 
 class VideoLabels(NamedTuple):
@@ -127,14 +144,21 @@ class VideoLabels(NamedTuple):
         tables: method → table of the video as `outputs.video_table` returns it, with the columns of `Labels.columns`.
         contradictions: a row for each support label and axis that the other labels contradict: video, track, and the
             columns of `audit.contradiction_row`.
+        expected_error: expected RMSE over both axes and all frames without a given label; None: the rule gives none.
     """
 
     tables: dict[str, pd.DataFrame]
     contradictions: pd.DataFrame
+    expected_error: float | None
 
 
 def label_video(
-    labeller: Labeller, face_video: FaceVideo, clips: dict[int, EncodedClip], resolved: ResolvedLabels, rule: str
+    labeller: Labeller,
+    face_video: FaceVideo,
+    clips: dict[int, EncodedClip],
+    resolved: ResolvedLabels,
+    rule: str,
+    shared: Mapping[int, SharedTrack],
 ) -> VideoLabels:
     """Labels the chosen tracks of a video by one anchor rule and by the baselines, and audits their support labels.
 
@@ -146,16 +170,24 @@ def label_video(
         clips: its tracks, as `encode_tracks` returns them.
         resolved: its support labels.
         rule: one of `anchors.RULES`.
+        shared: number of a track → its estimates by this rule, for tracks that share the labels of a person.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
-    contradictions = []
+    contradictions, variances = [], []
     for track in face_video.tracks:
         clip = clips[track.number]
         anchors = anchors_for_track(track, face_video, resolved.means) if len(resolved.means) else None
-        if anchors is None:
-            labels = {rule: labeller.fused_labels(labeller.posteriors(clip, None), None)}
+        if track.number in shared:
+            labels = {rule: shared[track.number].labels}
+            variances.append(shared[track.number].variances)
+        elif rule == FUSED:
+            posteriors = labeller.posteriors(clip, anchors)
+            labels = {rule: labeller.fused_labels(posteriors, anchors)}
+            variances.append(unlabelled_variances(posteriors))
         else:
+            assert anchors is not None, "other rules need anchors"
             labels = {rule: labeller.label(clip, anchors, rule)}
+        if anchors is not None:
             labels |= {baseline: label_by_baseline(clip.times, anchors, baseline) for baseline in BASELINES}
         _warn_if_misread(labels[rule], face_video, track)
         for method, method_labels in labels.items():
@@ -166,7 +198,8 @@ def label_video(
             row = {"video": face_video.video.name, "track": track.number}
             contradictions += [row | contradiction_row(label, anchors) for label in labeller.audit(clip, anchors)]
     video_tables = {method: video_table(parts, face_video) for method, parts in tables.items()}
-    return VideoLabels(video_tables, pd.DataFrame(contradictions))
+    expected = float(np.sqrt(np.concatenate(variances).mean())) if variances else None
+    return VideoLabels(video_tables, pd.DataFrame(contradictions), expected)
 
 
 def _warn_if_misread(labels: Labels, face_video: FaceVideo, track: Track) -> None:

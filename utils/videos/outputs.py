@@ -1,6 +1,7 @@
 """What is written for a video: its table of labels, plots, exports for other programs, the overlay and a summary."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,19 +69,23 @@ def write_affect_outputs(
         write_atomically(run.path / f"{video.name}_overlay.mp4", lambda path: write_overlay(path, video, chosen))
 
 
-def summary_table(labels: pd.DataFrame, describe: Callable[[pd.DataFrame], dict[str, object]]) -> str:
-    """One line per video and track: the number of frames of the video, and a description of the track's labels.
+def track_summaries(table: pd.DataFrame, describe: Callable[[pd.DataFrame], dict[str, object]]) -> list[dict[str, Any]]:
+    """One row per track of a video: the number of frames of the video, and a description of the track's labels.
 
     Args:
-        labels: joined tables of videos, as `video_table` returns them.
+        table: of the video, as `video_table` returns it.
         describe: the rows of a track → further columns.
     """
-    frames = labels.groupby("video")["frame"].nunique()
-    rows = [
-        {"video": video, "track": track, "frames": frames[video], **describe(rows)}
-        for (video, track), rows in labels.dropna(subset="track").groupby(["video", "track"])
+    video, frames = table["video"].iloc[0], table["frame"].nunique()
+    return [
+        {"video": video, "track": track, "frames": frames, **describe(rows)}
+        for track, rows in table.dropna(subset="track").groupby("track")
     ]
-    return pd.DataFrame(rows).fillna("").to_string(index=False, float_format="{:+.2f}".format)
+
+
+def summary_table(summaries: list[dict[str, Any]]) -> str:
+    """The rows that `track_summaries` returned for all videos, as text."""
+    return pd.DataFrame(summaries).fillna("").to_string(index=False, float_format="{:+.2f}".format)
 
 
 def rater_table(labeller: Labeller, names: list[str]) -> pd.DataFrame:
@@ -102,6 +107,6 @@ def rater_table(labeller: Labeller, names: list[str]) -> pd.DataFrame:
 
 
 def affect_ranges(labels: pd.DataFrame) -> dict[str, float]:
-    """Mean, minimum and maximum of valence and arousal, for `summary_table`."""
+    """Mean, minimum and maximum of valence and arousal, for `track_summaries`."""
     statistics = labels[list(AXES)].agg(["mean", "min", "max"])
     return {f"{axis} {name}": statistics.loc[name, axis] for axis in AXES for name in statistics.index}

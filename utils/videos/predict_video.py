@@ -16,16 +16,25 @@ from utils.runs.manifest import path_input
 from utils.supervised.targets import TARGETS
 from utils.videos.face_video import FaceVideo, Track, VideoReader
 from utils.videos.job_runner import VideoJobRunner
-from utils.videos.outputs import affect_ranges, summary_table, track_table, video_table, write_affect_outputs
+from utils.videos.outputs import (
+    affect_ranges,
+    summary_table,
+    track_summaries,
+    track_table,
+    video_table,
+    write_affect_outputs,
+)
+from utils.videos.records import VideoRecord
 
 METHOD = "MT-CLAR + SL"
 NO_LABELS = pd.DataFrame(columns=["track", "frame", "annotator", *AXES])
 
 
 class PredictionRunner(VideoJobRunner):
-    """Predicts valence and arousal, or expressions, of videos; writes labels.csv, plots and exports."""
+    """Predicts valence and arousal, or expressions, of videos; writes tables of labels, plots and exports."""
 
     script = "mtclar_sl"
+    resumable = True
 
     def __init__(self, settings: PredictSettings, runtime: Runtime):
         """Loads the supervised head that `settings.checkpoint` names.
@@ -45,23 +54,23 @@ class PredictionRunner(VideoJobRunner):
         super().__init__(reader, settings, [path_input("network", settings.checkpoint)])
         self.head, self.target = model.head, TARGETS[self.task]
 
-    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Predicts one video; it has no labels."""
         table = video_table((self._predict(track) for track in face_video.tracks), face_video)
-        self.tables.append(table)
+        index = self.save_labels(face_video, table.drop(columns="support"))
         run = self.open_run_folder()
-        run.save_table("labels.csv", pd.concat(self.tables).drop(columns="support"))
         if self.task != "expression":
             write_affect_outputs(run, face_video, {METHOD: table}, METHOD, NO_LABELS, self.settings)
-            return
-        name = face_video.video.name
-        for track in face_video.tracks:
-            rows = table[table["track"] == track.number]
-            run.save_figure(f"{name}_track{track.number}.png", expression_trace_figure(name, rows, EXPRESSIONS))
+        else:
+            name = face_video.video.name
+            for track in face_video.tracks:
+                rows = table[table["track"] == track.number]
+                run.save_figure(f"{name}_track{track.number}.png", expression_trace_figure(name, rows, EXPRESSIONS))
+        return VideoRecord(index, track_summaries(table, _describe))
 
     def summary(self) -> str:
         """One line per video and track."""
-        return f"{summary_table(pd.concat(self.tables), _describe)}\n"
+        return f"{summary_table(self.records.tracks)}\n"
 
     @torch.inference_mode()
     def _predict(self, track: Track) -> pd.DataFrame:

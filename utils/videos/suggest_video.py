@@ -22,6 +22,7 @@ from utils.labelling.sources import EvidenceSources
 from utils.plots import frame_sheet
 from utils.videos.face_video import FaceVideo
 from utils.videos.job_runner import VideoJobRunner
+from utils.videos.records import VideoRecord
 from utils.videos.support import (
     adapt_to_videos,
     anchors_for_track,
@@ -45,13 +46,14 @@ class SuggestionRunner(VideoJobRunner):
         self.support = settings.support_set
         self.sources, self.labeller = sources, labeller_for_videos(sources, runtime)
         self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
+        self.tables: list[pd.DataFrame] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:
         """Fits the sources of evidence that are not calibrated to all videos."""
         names = self.sources.names
         self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, names, self.label_settings)
 
-    def process_video(self, face_video: FaceVideo, labels: Path | None) -> None:
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Suggests frames of one video, given the labels in the file, if there is one."""
         known = read_labels(labels, face_video.timeline, self.tier) if labels else None
         suggestions = self._suggest(face_video, known)
@@ -62,6 +64,7 @@ class SuggestionRunner(VideoJobRunner):
         run = self.open_run_folder()
         run.save_table(f"{name}_to_label.csv", label_template(suggestions, known))
         run.save_figure(f"{name}_to_label.png", contact_sheet(face_video, suggestions))
+        return VideoRecord()
 
     def summary(self) -> str:
         """The suggested frames of all videos, and what to do with them."""

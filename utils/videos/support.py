@@ -160,6 +160,30 @@ def estimate_errors(
     return resolved._replace(means=means), errors
 
 
+def labels_with_errors(
+    labels: Path | None,
+    face_video: FaceVideo,
+    clips: dict[int, EncodedClip],
+    labeller: Labeller,
+    settings: LabelSettings,
+) -> tuple[ResolvedLabels, dict[str, float]]:
+    """The labels of a video in a file, and the estimated error of each annotator, if it is to be estimated.
+
+    Args:
+        labels: the file; None: there are no labels.
+        face_video: the video.
+        clips: its tracks, as `encode_tracks` returns them.
+        labeller: the network and its calibration.
+        settings: how labels are read.
+    """
+    if labels is None:
+        return NO_SUPPORT, {}
+    resolved = read_support(labels, face_video, settings)
+    if settings.support_set.annotator_error != "auto":
+        return resolved, {}
+    return estimate_errors(resolved, face_video, clips, labeller.calibration)
+
+
 def anchors_for_track(track: Track, face_video: FaceVideo, means: pd.DataFrame) -> Anchors:
     """The anchors of a track: its own labelled frames, or those of all other tracks if it has none.
 

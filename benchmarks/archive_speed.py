@@ -1,0 +1,208 @@
+"""Time and memory of the work on an archive of simulated videos, without a network; run by `benchmarks/archive.py`."""
+
+import contextlib
+import io
+import resource
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import torch
+
+from datasets.columns import AXES, BOX
+from datasets.video.jobs import VideoJob
+from utils.compute.runtime import Runtime, make_runtime
+from utils.config.labelling import LabelSettings
+from utils.labelling.archive import ArchiveSuggester
+from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.incremental import IncrementalClip
+from utils.labelling.labeller import Labeller
+from utils.labelling.people import person_offsets, person_posteriors
+from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
+from utils.videos import label_video
+from utils.videos.face_video import FaceVideo, Track
+from utils.videos.job_runner import VideoJobRunner
+from utils.videos.label_video import LabellingRunner
+from utils.videos.records import VideoRecord
+
+COST_FRAMES = 1500  # frames of each video for `measure_cost`
+COST_WINDOW = 100  # the time per video is the median of so many videos
+NEXT_VIDEOS, NEXT_FRAMES = 200, 225  # for `measure_next`: 45,000 frames
+NEXT_LABELS = 60  # labels that `measure_next` gives, one after the other
+LABEL_STD = 0.1  # standard deviation of the labels that `measure_next` gives
+FRAME_RATE = 25
+
+
+class SimulatedVideo(NamedTuple):
+    """The attributes of a `datasets.video.reading.Video` that labelling needs."""
+
+    path: Path
+    truncated: None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+
+class SimulatedReader:
+    """Reads videos that show one face in every frame, with evidence that is a random walk."""
+
+    back_ends_used: frozenset[str] = frozenset()
+
+    def read(self, path: Path) -> FaceVideo:
+        rng = np.random.default_rng(int(path.stem))
+        frames = np.arange(COST_FRAMES)
+        faces = pd.DataFrame({"track": 0, "frame": frames, "time": frames / FRAME_RATE, "score": 0.9})
+        faces[list(BOX)] = rng.uniform(0, 100, (len(frames), len(BOX)))
+        track = Track(0, faces, torch.empty(len(frames), 0), simulated_evidence(rng, len(frames)))
+        return FaceVideo(SimulatedVideo(path), faces, [track])  # type: ignore[arg-type]
+
+
+def simulated_evidence(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """(N, 1, 2) evidence: a random walk in [-1, 1], and noise."""
+    walk = np.sin(np.cumsum(rng.normal(0, 0.06, (frames, 2)), 0) + rng.uniform(-3, 3, 2))
+    return (0.5 * walk + rng.normal(0, 0.1, walk.shape))[:, None]
+
+
+class MeasuredRunner(LabellingRunner):
+    """Labels simulated videos, and notes when each is begun.
+
+    Attributes:
+        starts: seconds at the beginning of each video.
+        peaks: peak memory of the process in bytes at the same moments.
+    """
+
+    def __init__(self, settings: LabelSettings, runtime: Runtime):
+        VideoJobRunner.__init__(self, SimulatedReader(), settings, [])  # type: ignore[arg-type]
+        self.label_settings, self.support = settings, settings.support_set
+        self.labeller = Labeller(None, runtime)
+        self.people, self.shared = None, {}
+        self.starts: list[float] = []
+        self.peaks: list[int] = []
+
+    def prepare(self, jobs: list[VideoJob]) -> None:
+        """Needs no fit: the evidence has the default calibration."""
+
+    def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
+        self.starts.append(time.perf_counter())
+        self.peaks.append(peak_memory())
+        return super().process_video(face_video, labels)
+
+
+def measure_cost(videos: int) -> pd.DataFrame:
+    """Labels simulated videos in one run, without figures and exports: seconds per video and memory, early and late.
+
+    Args:
+        videos: number of videos.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        jobs = [simulated_job(Path(folder), number) for number in range(videos)]
+        settings = LabelSettings(video=Path(folder), runs=Path(folder) / "runs", exports="none")
+        runner = MeasuredRunner(settings, make_runtime(settings.runtime))
+        with patch.object(label_video, "write_affect_outputs"):
+            runner.run(jobs)
+        index = next(Path(folder).glob("runs/*/*/index.csv"))
+        assert len(pd.read_csv(index)) == videos
+    seconds = np.diff(runner.starts)
+    rows = []
+    for first in (9, (videos - COST_WINDOW) // 2, videos - COST_WINDOW - 1):
+        window = slice(first, first + COST_WINDOW)
+        rows.append(
+            {
+                "videos": f"{first + 1} to {first + COST_WINDOW}",
+                "ms per video": 1000 * np.median(seconds[window]),
+                "peak MB": runner.peaks[first + COST_WINDOW] / 1e6,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def simulated_job(folder: Path, number: int) -> VideoJob:
+    """Writes the labels of a simulated video, and a file in place of the video."""
+    video, labels = folder / f"{number:04d}.mp4", folder / f"{number:04d}_labels.csv"
+    video.write_text(str(number))
+    rows = [f"{frame},0.1,-0.1" for frame in range(100, COST_FRAMES, 300)]
+    labels.write_text("\n".join(["frame,valence,arousal", *rows]) + "\n")
+    return VideoJob(video, labels)
+
+
+def measure_next(people: int) -> dict[str, float]:
+    """Gives labels at suggested frames of a simulated archive, and measures the time from a label to the next frame.
+
+    Args:
+        people: number of people, who have equally many of the tracks each.
+    """
+    rng = np.random.default_rng(0)
+    times = np.arange(NEXT_FRAMES) / FRAME_RATE
+    start = time.perf_counter()
+    archive = SimulatedArchive(
+        {
+            track: IncrementalClip(
+                EncodedClip(torch.empty(NEXT_FRAMES, 0), times, simulated_evidence(rng, NEXT_FRAMES)),
+                DEFAULT_CALIBRATION,
+            )
+            for track in range(NEXT_VIDEOS)
+        },
+        people,
+    )
+    archive.suggester.next()
+    first, seconds, expected = time.perf_counter() - start, [], archive.suggester.expected_error
+    for _ in range(NEXT_LABELS):
+        suggestion = archive.suggester.next()
+        assert suggestion is not None
+        start = time.perf_counter()
+        archive.label(suggestion.track, suggestion.frame_index, rng.normal(0, 0.3, len(AXES)))  # type: ignore[arg-type]
+        archive.suggester.next()
+        seconds.append(time.perf_counter() - start)
+    return {
+        "people": people,
+        "first, s": first,
+        "next, median s": float(np.median(seconds)),
+        "next, slowest s": max(seconds),
+        "expected RMSE before": expected,
+        f"after {NEXT_LABELS}": archive.suggester.expected_error,
+        "peak MB": peak_memory() / 1e6,
+    }
+
+
+class SimulatedArchive:
+    """An archive that is being labelled: after a label, the tracks of the labelled person are worked out again.
+
+    Attributes:
+        suggester: suggests the next frame.
+    """
+
+    def __init__(self, clips: Mapping[int, IncrementalClip], people: int):
+        self._clips, self._people = clips, people
+        self._observations = {track: [NO_LABELS] * len(AXES) for track in clips}
+        self.suggester = ArchiveSuggester()
+        for person in range(people):
+            self._update(person)
+
+    def label(self, track: int, frame: int, label: np.ndarray) -> None:
+        """Labels a frame of a track with values (2,)."""
+        observations = []
+        for observed, value in zip(self._observations[track], label, strict=True):
+            position = np.searchsorted(observed.indices, frame)
+            pairs = zip(observed, (frame, value, LABEL_STD), strict=True)
+            observations.append(LabelObservations(*(np.insert(values, position, new) for values, new in pairs)))
+        self._observations[track] = observations
+        self._update(track % self._people)
+
+    def _update(self, person: int) -> None:
+        tracks = range(person, len(self._clips), self._people)
+        models = [self._clips[track].models for track in tracks]
+        observations = [self._observations[track] for track in tracks]
+        posteriors = person_posteriors(DEFAULT_CALIBRATION, models, observations)
+        offsets = person_offsets(DEFAULT_CALIBRATION, models, observations, posteriors)
+        self.suggester.update(person, dict(zip(tracks, posteriors, strict=True)), (LABEL_STD, LABEL_STD), offsets)
+
+
+def peak_memory() -> int:
+    """Peak memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

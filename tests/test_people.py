@@ -1,0 +1,187 @@
+"""Tracks of one person that share their labels, against one dense Gaussian process of all tracks."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import block_diag
+from simulated_clips import PARAMETERS
+
+from utils.labelling.calibration import DEFAULT_CALIBRATION, AxisCalibration, Calibration
+from utils.labelling.incremental import IncrementalClip
+from utils.labelling.offsets import OffsetGaussian
+from utils.labelling.people import person_offsets, person_posteriors
+from utils.labelling.process import (
+    LEVEL_STD,
+    EvidenceParameters,
+    activity,
+    combined_evidence,
+    noise_inflation,
+)
+from utils.labelling.types import EncodedClip, LabelObservations
+
+TWO_SOURCES = PARAMETERS._replace(
+    evidence=(
+        PARAMETERS.evidence[0]._replace(shot_offset=0.1),
+        EvidenceParameters(0.2, 2.0, 0.1, 0.3, gain=0.6, bias=0.3, shot_offset=0.07),
+    )
+)
+ONE_SOURCE = PARAMETERS._replace(evidence=TWO_SOURCES.evidence[:1])
+FRAMES = (20, 31, 12, 25)
+LABELLED = ([3, 17], [], [11], [0, 24])
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def dense_posteriors(parameters, clips, observations):
+    """Mean and covariance of f of each track, from the covariance matrix of all frames of all tracks."""
+    mean, covariance, parts = dense_posterior(parameters, clips, observations)
+    return [(mean[part], covariance[part, part]) for part in parts]
+
+
+def dense_posterior(parameters, clips, observations):
+    """Mean and covariance of f at all frames of all tracks, and the slice of each track."""
+    process, evidence = parameters.process, parameters.evidence
+    label_blocks, error_blocks = [], [[] for _ in evidence]
+    for clip in clips:
+        times, values = clip.times, clip.evidence[..., 0]
+        distance, earlier = np.abs(times[:, None] - times), np.minimum(times[:, None], times) - times[0]
+        rate = np.sqrt(3) * distance / process.matern_seconds
+        known = np.isfinite(values).any(1)
+        amplitude = activity(times, combined_evidence(parameters, times, values), known) ** process.activity_exponent
+        matern = process.matern**2 * np.outer(amplitude, amplitude) * (1 + rate) * np.exp(-rate)
+        label_blocks.append(LEVEL_STD**2 + process.wiener**2 * earlier + matern)
+        for one, blocks in zip(evidence, error_blocks, strict=True):
+            noise = one.observation_noise**2 * np.diag(noise_inflation(times))
+            blocks.append(one.ou**2 * np.exp(-distance / one.ou_seconds) + one.shot_offset**2 + noise)
+    label = block_diag(*label_blocks)
+    starts = np.cumsum([0, *(len(clip.times) for clip in clips)])
+    observed = np.concatenate([start + one.indices for start, one in zip(starts, observations, strict=False)])
+    rows, targets = [np.eye(len(label))[observed]], [np.concatenate([one.labels for one in observations])]
+    noise = [np.diag(np.maximum(np.concatenate([one.errors for one in observations]), 1e-3) ** 2)]
+    values = np.concatenate([clip.evidence[..., 0] for clip in clips])
+    for source, one in enumerate(evidence):
+        known = np.isfinite(values[:, source])
+        rows.append(one.gain * np.eye(len(label))[known])
+        targets.append(values[known, source] - one.bias)
+        # The part of the offset that belongs to the person is common to all frames of all tracks.
+        noise.append((block_diag(*error_blocks[source]) + one.offset**2)[np.ix_(known, known)])
+    design, cross = np.concatenate(rows), label @ np.concatenate(rows).T
+    joint = design @ cross + block_diag(*noise)
+    mean = cross @ np.linalg.solve(joint, np.concatenate(targets))
+    covariance = label - cross @ np.linalg.solve(joint, cross.T)
+    parts = [slice(start, stop) for start, stop in zip(starts[:-1], starts[1:], strict=True)]
+    return mean, covariance, parts
+
+
+def draw_person(rng, parameters, labelled=LABELLED):
+    """Encoded tracks with random evidence, and the given labels of each track and axis."""
+    clips, observations = [], []
+    for frames, indices in zip(FRAMES, labelled, strict=True):
+        evidence = rng.normal(0, 0.4, (frames, len(parameters.evidence), 2))
+        evidence[2:6, 1:] = np.nan  # The second source has no value at these frames.
+        clips.append(EncodedClip(torch.zeros(frames, 1), np.cumsum(rng.uniform(0.02, 0.3, frames)), evidence))
+        errors = rng.choice([0.0, 0.05, 0.2], len(indices))
+        labels = rng.uniform(-1, 1, (2, len(indices)))
+        observations.append([LabelObservations(np.array(indices, int), values, errors) for values in labels])
+    return clips, observations
+
+
+def calibration_of(parameters) -> Calibration:
+    return Calibration(AxisCalibration(parameters), AxisCalibration(parameters))
+
+
+def models_of(calibration, clips):
+    return [calibration.models(clip.times, clip.evidence) for clip in clips]
+
+
+@pytest.mark.parametrize("parameters", [ONE_SOURCE, TWO_SOURCES])
+@pytest.mark.parametrize("labelled", [LABELLED, ([],) * 4, ([5], [], [], [])])
+def test_shared_posteriors_equal_the_dense_posterior_of_all_tracks(rng, parameters, labelled):
+    clips, observations = draw_person(rng, parameters, labelled)
+    calibration = calibration_of(parameters)
+    found = person_posteriors(calibration, models_of(calibration, clips), observations)
+    expected = dense_posteriors(parameters, clips, [axes[0] for axes in observations])
+    for (posterior, _), (mean, covariance) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(posterior.mean, mean, atol=1e-6)
+        scale = posterior.variance_scale  # of tracks with several labels
+        np.testing.assert_allclose(posterior.variance / scale, np.diag(covariance), atol=1e-7)
+        np.testing.assert_allclose(posterior.covariance(np.array([0, 7])) / scale, covariance[:, [0, 7]], atol=1e-6)
+
+
+@pytest.mark.parametrize("parameters", [ONE_SOURCE, TWO_SOURCES])
+@pytest.mark.parametrize("labelled", [([3], [], [11], [0, 24]), ([],) * 4])
+@pytest.mark.parametrize("incremental", [False, True])
+def test_offsets_give_the_covariance_between_tracks(rng, parameters, labelled, incremental):
+    clips, observations = draw_person(rng, parameters, labelled)
+    calibration = calibration_of(parameters)
+    models = models_of(calibration, clips)
+    if incremental:
+        models = [IncrementalClip(clip, calibration).models for clip in clips]
+    posteriors = person_posteriors(calibration, models, observations)
+    offset, _ = person_offsets(calibration, models, observations, posteriors)
+    _, covariance, parts = dense_posterior(parameters, clips, [axes[0] for axes in observations])
+    stds = [np.sqrt(by_axis[0].variance_scale) for by_axis in posteriors]
+    for number, part in enumerate(parts):
+        for other, other_part in enumerate(parts[:number]):
+            between = offset.covariances[number] @ np.linalg.solve(offset.variance, offset.covariances[other].T)
+            expected = stds[number] * stds[other] * covariance[part, other_part]
+            np.testing.assert_allclose(between, expected, atol=1e-6)
+
+
+def test_single_track_is_labelled_as_without_sharing(rng):
+    clips, observations = draw_person(rng, TWO_SOURCES)
+    calibration = calibration_of(TWO_SOURCES)
+    (found,) = person_posteriors(calibration, models_of(calibration, clips[:1]), observations[:1])
+    expected = calibration.posteriors(clips[0].times, clips[0].evidence, observations[0])
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.mean, other.mean)
+        np.testing.assert_array_equal(one.variance, other.variance)
+
+
+def test_incremental_posteriors_of_a_person_equal_those_from_scratch(rng):
+    clips, observations = draw_person(rng, TWO_SOURCES, ([3, 9, 17, 18], [], [11], [0, 24, 4]))
+    calibration = calibration_of(TWO_SOURCES)
+    models = [IncrementalClip(clip, calibration).models for clip in clips]
+    person_posteriors(
+        calibration, models, [[one._replace(labels=-one.labels) for one in axes] for axes in observations]
+    )
+    found = person_posteriors(calibration, models, observations)
+    expected = person_posteriors(calibration, models_of(calibration, clips), observations)
+    for one, other in zip(sum(found, []), sum(expected, []), strict=True):
+        np.testing.assert_allclose(one.mean, other.mean, atol=1e-5)
+        np.testing.assert_allclose(one.variance, other.variance, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-4)
+
+
+def test_noise_of_a_singular_message_is_the_limit_of_small_precisions():
+    variances = np.array([0.04, 0.09])
+    message = OffsetGaussian(np.array([[9.0, 0.0], [0.0, 0.0]]), np.array([2.0, 0.0]))
+    noisy = message.with_noise(variances)
+    assert noisy.precision[0, 0] == pytest.approx(1 / (1 / 9 + 0.04)) and noisy.precision[1, 1] == 0
+    assert noisy.information[0] / noisy.precision[0, 0] == pytest.approx(2 / 9)
+    full = OffsetGaussian(np.array([[9.0, 2.0], [2.0, 3.0]]), np.array([2.0, -1.0])).with_noise(variances)
+    covariance = np.linalg.inv(np.array([[9.0, 2.0], [2.0, 3.0]])) + np.diag(variances)
+    np.testing.assert_allclose(full.precision, np.linalg.inv(covariance))
+
+
+def test_tracks_may_have_different_sources(rng):
+    clips, observations = draw_person(rng, TWO_SOURCES)
+    clips[1].evidence[:, 1] = np.nan
+    calibration = calibration_of(TWO_SOURCES)
+    found = person_posteriors(calibration, models_of(calibration, clips), observations)
+    expected = dense_posteriors(TWO_SOURCES, clips, [axes[0] for axes in observations])
+    for (posterior, _), (mean, _) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(posterior.mean, mean, atol=1e-6)
+
+
+def test_labels_of_one_track_make_the_others_surer(rng):
+    clips, observations = draw_person(rng, PARAMETERS, ([], [], [], []))
+    models = models_of(DEFAULT_CALIBRATION, clips)
+    before = person_posteriors(DEFAULT_CALIBRATION, models, observations)
+    observations[0] = [LabelObservations(np.array([4]), np.array([0.2]), np.zeros(1))] * 2
+    after = person_posteriors(DEFAULT_CALIBRATION, models, observations)
+    for track in range(1, 4):
+        assert (after[track][0].variance < before[track][0].variance).all()

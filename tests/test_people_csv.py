@@ -1,0 +1,99 @@
+"""people.csv: labels of one person serve all videos and tracks of this person; wrong files are refused."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from clips import face_images, write_video
+from conftest import label, labels_file, run_script
+
+from datasets.demo.traces import label_trace
+from datasets.people import named_tracks, people_table, read_people, tracks_hash, unnamed_person
+from utils.base.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Two videos of one person, of which only the first one has labels."""
+    folder = tmp_path_factory.mktemp("archive")
+    for seed, name in enumerate("ab"):
+        images = face_images(label_trace(np.random.default_rng(seed), 48))
+        write_video(folder / f"{name}.mp4", images, 20)
+    labels_file(folder / "a_labels.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(quick, archive, tmp_path_factory):
+    """The run folder of the first video, labelled alone."""
+    return label(*quick, "--video", archive / "a.mp4")[0]
+
+
+def people_file(folder, rows, header="video,track,person"):
+    path = folder / "people.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_a_person_is_labelled_from_the_labels_in_another_video(quick, archive, alone, tmp_path):
+    folder, _ = label(*quick, "--video", archive, "--people", people_file(tmp_path, ["a,0,Ada", "b,,Ada"]))
+    table = pd.concat(pd.read_csv(folder / "labels" / f"{name}.csv") for name in "ab").set_index("video")
+    widths = table["valence_high"] - table["valence_low"]
+    assert table.loc["a", "support"].sum() == 3 and not table.loc["b", "support"].any()
+    assert (table.loc["b", ["valence", "arousal"]].abs() <= 1).all(axis=None) and (widths["b"] > 0).all()
+    assert widths["b"].max() < 1.5  # Without the labels of a, the offset of b is unknown, and the width about 2.
+    written = pd.read_csv(folder / "people.csv")
+    assert written["person"].tolist() == ["Ada", "Ada"] and written["track"].tolist() == [0, 0]
+    again, _ = label(*quick, "--video", archive, "--people", folder / "people.csv")
+    assert (again / "labels" / "b.csv").read_bytes() == (folder / "labels" / "b.csv").read_bytes()
+    assert 0 < pd.read_csv(folder / "index.csv")["expected_error"].max() < 1
+
+
+def test_every_track_is_another_person_by_default(quick, archive, alone, tmp_path):
+    table = pd.read_csv(alone / "people.csv")
+    assert table["person"].tolist() == [unnamed_person("a", 0)] == ["a 0"]
+    folder, _ = label(*quick, "--video", archive / "a.mp4", "--people", alone / "people.csv")
+    assert (folder / "labels.csv").read_bytes() == (alone / "labels.csv").read_bytes()
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", archive]))
+    assert done.returncode == 2 and "no labels" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "rows, argv, message",
+    [
+        (["a,0,Ada", "c,0,Ada"], [], r"people\.csv row 3: .*holds no video 'c'"),
+        (["a,1,Ada"], [], r"people\.csv row 2: .*a\.mp4 has no track 1, only 0; correct"),
+        (["a,0,Ada", "a,0,Ada"], [], r"row 3: the same track already shows 'Ada'"),
+        (["a,0,Ada,0123456789ab"], [], r"row 2: was written for other face tracks of .*a\.mp4: the video or the way"),
+        (["a,0,Ada"], ["--support_set.rule", "previous"], "people does not go with support_set.rule previous"),
+        (["a,0,Ada"], ["--suggest", "2"], "suggest does not go with people"),
+        (["a,0,Ada"], [], r"b\.mp4: has neither labels nor a rating"),
+    ],
+)
+def test_wrong_people_are_refused(quick, archive, tmp_path, rows, argv, message):
+    file = people_file(tmp_path, rows, "video,track,person" + ",tracks" * (rows[0].count(",") == 3))
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", archive, "--people", file, *argv]))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(message, done.stderr), done.stderr
+
+
+def test_a_person_in_two_tracks_of_one_frame_is_refused(tmp_path):
+    faces = pd.DataFrame({"track": [0, 0, 1, 1, -1], "frame": [0, 1, 1, 2, 3]})
+    video = tmp_path / "a.mp4"
+    rows = read_people(people_file(tmp_path, ["a,0,Ada", "a.mp4,1,Ada"]), [video])["a"]
+    with pytest.raises(DataError, match=r"row 3: 'Ada' is in tracks 0 and 1 of a.mp4, but frame 1 shows both tracks"):
+        named_tracks(rows, faces, [0, 1], video)
+
+
+def test_written_rows_are_read_back_and_fit_only_their_tracks(tmp_path):
+    faces = pd.DataFrame({"track": [0, 0, 1, -1], "frame": [0, 1, 1, 3]})
+    video = tmp_path / "salt and pepper.mp4"
+    people = {0: "Ada", 1: unnamed_person("salt and pepper", 1)}
+    people_table(video.stem, people, faces).to_csv(tmp_path / "people.csv", index=False)
+    rows = read_people(tmp_path / "people.csv", [video])[video.stem]
+    assert named_tracks(rows, faces, [0, 1], video) == people
+    moved = faces.assign(frame=faces["frame"] + 1)
+    assert tracks_hash(moved) != tracks_hash(faces) == tracks_hash(faces[::-1])
+    with pytest.raises(DataError, match="row 2: was written for other face tracks"):
+        named_tracks(rows, moved, [0, 1], video)

@@ -1,0 +1,70 @@
+"""Gaussian distributions of the constant errors of the evidence, the offsets, in information form.
+
+The evidence of a track says something about its offsets, and so do the given labels. Both together are a Gaussian
+factor, the message of the track, whose precision is singular as long as nothing is known. Factors are multiplied to
+combine tracks (`utils.labelling.people`).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class OffsetGaussian(NamedTuple):
+    """A Gaussian factor of the offsets of E sources of evidence, up to a constant.
+
+    Attributes:
+        precision: (E, E) precision matrix, which may be singular.
+        information: (E,) precision times mean.
+    """
+
+    precision: np.ndarray
+    information: np.ndarray
+
+    @classmethod
+    def independent(cls, stds: Iterable[float]) -> "OffsetGaussian":
+        """The distribution of independent offsets of mean 0, given the standard deviation of each."""
+        precisions = np.array(list(stds), float) ** -2
+        return cls(np.diag(precisions), np.zeros(len(precisions)))
+
+    @classmethod
+    def product(cls, factors: "Iterable[OffsetGaussian]") -> "OffsetGaussian":
+        """The product of one or several factors of the same sources."""
+        precisions, informations = zip(*factors, strict=True)
+        return cls(np.sum(precisions, axis=0), np.sum(informations, axis=0))
+
+    def with_noise(self, variances: np.ndarray) -> "OffsetGaussian":
+        """The factor of offset + independent noise of mean 0, given the noise variance (E,) of each source.
+
+        The covariance grows by the noise variance. For a singular precision P, which has no covariance, the new
+        precision is P · (I + diag(variances) · P)⁻¹.
+        """
+        shrink = np.linalg.inv(np.eye(len(variances)) + variances[:, None] * self.precision)
+        precision = self.precision @ shrink
+        return OffsetGaussian((precision + precision.T) / 2, shrink.T @ self.information)
+
+    def of_sources(self, sources: list[int]) -> "OffsetGaussian":
+        """The marginal distribution of some sources, given their indices; the precision must not be singular."""
+        covariance = np.linalg.inv(self.precision)
+        mean = covariance @ self.information
+        precision = np.linalg.inv(covariance[np.ix_(sources, sources)])
+        return OffsetGaussian(precision, precision @ mean[sources])
+
+    def among(self, sources: list[int], count: int) -> "OffsetGaussian":
+        """The factor of `count` sources, of which this one's have the indices `sources`; it is flat in the others."""
+        precision, information = np.zeros((count, count)), np.zeros(count)
+        precision[np.ix_(sources, sources)], information[sources] = self.precision, self.information
+        return OffsetGaussian(precision, information)
+
+
+class PersonOffset(NamedTuple):
+    """The offset of a person in all tracks of the person, on one axis, given all evidence and labels.
+
+    Attributes:
+        variance: (E, E) posterior covariance of the offsets of the E sources of evidence.
+        covariances: for each track, (N, E) posterior covariances of f at its N frames with the offsets.
+    """
+
+    variance: np.ndarray
+    covariances: Sequence[np.ndarray]

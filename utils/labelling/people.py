@@ -1,0 +1,147 @@
+"""Posteriors of all tracks of one person, whose given labels inform each other.
+
+A person may be shown in several face tracks: in the shots of a film, or in several videos. The evidence of the Siamese
+network for all of them is relative to the same reference frames (`Labeller.relative_to_person`), so that its offset,
+whatever it is, is nearly the same in all tracks:
+
+    offset of a track = offset of the person + offset of the shot
+
+Both are normally distributed, with the standard deviations `offset` and `shot_offset` of `EvidenceParameters`. Given
+the person's offset, the tracks are independent. What a track says about its own offset is one Gaussian factor, its
+message, so the exact posterior of all tracks takes three steps, each linear in time:
+
+1. The posterior of each track alone gives its message. The shot's offset blurs it.
+2. The person's offset has as its distribution its prior times all messages. For each track, its own message is left
+   out of the product.
+3. This distribution, blurred by the shot's offset, takes the place of the prior in the posterior of the track.
+
+The messages come from the posteriors that follow all evidence. A track with enough labels still has several posteriors
+(`utils.labelling.mixture`).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from utils.labelling.calibration import AxisCalibration, Calibration
+from utils.labelling.mixture import ClipModel, MixturePosterior, Posterior, PosteriorFactory
+from utils.labelling.offsets import OffsetGaussian, PersonOffset
+from utils.labelling.types import LabelObservations
+
+
+def person_posteriors(
+    calibration: Calibration, models: Sequence[Sequence[ClipModel]], observations: Sequence[Sequence[LabelObservations]]
+) -> list[list[MixturePosterior]]:
+    """The posteriors of valence and arousal of each track of a person.
+
+    Args:
+        calibration: with which the models were made.
+        models: for each track, those of valence and arousal, from `Calibration.models` or `IncrementalClip.models`.
+        observations: for each track, its given labels, one entry per axis.
+    """
+    if len(models) == 1:
+        return [[MixturePosterior(model, observed) for model, observed in zip(models[0], observations[0], strict=True)]]
+    by_axis = zip(calibration.axes, zip(*models, strict=True), zip(*observations, strict=True), strict=True)
+    return [list(of_track) for of_track in zip(*(_share_offset(*of_axis) for of_axis in by_axis), strict=True)]
+
+
+def _share_offset(
+    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+) -> list[MixturePosterior]:
+    """The posteriors of one axis of each track."""
+    variances = _shot_variances(calibration)
+    alone, messages = _messages(calibration, models, observations)
+    prior = _offset_prior(calibration)
+    posteriors = []
+    for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
+        others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
+        factories: list[PosteriorFactory] = [
+            partial(_posterior, factory, others.of_sources(explanation.sources))
+            for explanation, factory in zip(model.explanations, model.factories, strict=True)
+        ]
+        # The posterior that follows all evidence is not computed twice.
+        known = alone[track].given_offset_prior(others.of_sources(model.explanations[0].sources))
+        factories[0] = partial(_known_posterior, observed, known, factories[0])
+        posteriors.append(MixturePosterior(model._replace(factories=factories), observed))
+    return posteriors
+
+
+def _messages(
+    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+) -> tuple[list[Posterior], list[OffsetGaussian]]:
+    """The posterior of each track alone, by all evidence, and its message about the offset of the person."""
+    variances = _shot_variances(calibration)
+    alone = [model.factories[0](observed) for model, observed in zip(models, observations, strict=True)]
+    messages = [
+        posterior.offset_message.among(model.explanations[0].sources, len(variances)).with_noise(variances)
+        for model, posterior in zip(models, alone, strict=True)
+    ]
+    return alone, messages
+
+
+def _shot_variances(calibration: AxisCalibration) -> np.ndarray:
+    """(E,) variance of the shot's offset of each source."""
+    return np.array([source.shot_offset**2 for source in calibration.parameters.evidence])
+
+
+def _offset_prior(calibration: AxisCalibration) -> OffsetGaussian:
+    """Prior distribution of the person's offsets."""
+    return OffsetGaussian.independent(source.offset for source in calibration.parameters.evidence)
+
+
+def person_offsets(
+    calibration: Calibration,
+    models: Sequence[Sequence[ClipModel]],
+    observations: Sequence[Sequence[LabelObservations]],
+    posteriors: Sequence[Sequence[MixturePosterior]],
+) -> list[PersonOffset]:
+    """The offsets of a person on both axes, by which a label in one track informs the others.
+
+    Args:
+        calibration: as for `person_posteriors`.
+        models: as for `person_posteriors`.
+        observations: as for `person_posteriors`.
+        posteriors: what `person_posteriors` returned.
+    """
+    by_axis = (zip(*by_track, strict=True) for by_track in (models, observations, posteriors))
+    return [_person_offset(*axis) for axis in zip(calibration.axes, *by_axis, strict=True)]
+
+
+def _person_offset(
+    calibration: AxisCalibration,
+    models: Sequence[ClipModel],
+    observations: Sequence[LabelObservations],
+    posteriors: Sequence[MixturePosterior],
+) -> PersonOffset:
+    """The offset of a person on one axis.
+
+    Only the posterior of a track that follows all evidence depends on it, so its covariance with f is scaled by the
+    weight of this posterior. The variance scale of the track is a scale of f.
+    """
+    alone, messages = _messages(calibration, models, observations)
+    shot = np.diag(_shot_variances(calibration))
+    everything = OffsetGaussian.product([_offset_prior(calibration), *messages])
+    covariances = []
+    for model, posterior, message, mixture in zip(models, alone, messages, posteriors, strict=True):
+        sources = model.explanations[0].sources
+        from_others = np.linalg.inv(everything.precision - message.precision)
+        prior = from_others + shot  # of the offset of the track
+        track_message = posterior.offset_message.among(sources, len(shot)).precision
+        # cov(offset of the person, offset of the track) = gain · var(offset of the track)
+        with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + track_message))
+        scale = mixture.weights[0] * np.sqrt(mixture.variance_scale)
+        covariances.append(-scale * posterior.offset_response @ with_track[:, sources].T)
+    return PersonOffset(np.linalg.inv(everything.precision), covariances)
+
+
+def _posterior(factory: PosteriorFactory, prior: OffsetGaussian, observations: LabelObservations) -> Posterior:
+    """The posterior by another prior distribution of the offsets."""
+    return factory(observations).given_offset_prior(prior)
+
+
+def _known_posterior(
+    known_observations: LabelObservations, known: Posterior, factory: PosteriorFactory, observations: LabelObservations
+) -> Posterior:
+    """The posterior given `observations`, which is already known for one of them."""
+    return known if observations is known_observations else factory(observations)
