@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -23,6 +25,31 @@ def write_video(path: Path, images: Iterable[np.ndarray], fps: float = 25.0) -> 
     for image in itertools.chain([first], images):
         writer.write(image)
     writer.release()
+    return path
+
+
+def add_sound(video: Path, path: Path, samples: np.ndarray, delay: float = 0.0, codec: str = "aac") -> Path:
+    """Copy a video and give it a sound track.
+
+    Args:
+        video: the video, whose picture is copied as it is.
+        path: the copy.
+        samples: (n,) float32 in [-1, 1], 48,000 a second.
+        delay: seconds from the start of the file to that of the sound; negative: to that of the picture.
+        codec: of the sound.
+    """
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
+        picture = target.add_stream_from_template(source.streams.video[0])
+        sound = target.add_stream(codec, rate=48_000, layout="mono")
+        shift = round(max(-delay, 0) / source.streams.video[0].time_base)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream, packet.pts, packet.dts = picture, packet.pts + shift, packet.dts + shift
+                target.mux(packet)
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), round(max(delay, 0) * 48_000)
+        target.mux(sound.encode(frame))
+        target.mux(sound.encode(None))
     return path
 
 

@@ -69,6 +69,10 @@ class Server:
         """Suspends the process, so that it accepts connections but does not answer."""
         self.process.send_signal(signal.SIGSTOP)
 
+    def resume(self) -> None:
+        """Wakes the process again."""
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -95,12 +99,14 @@ def serving(video: Path, checkpoint: Path, *argv):
 
 @contextmanager
 def browsing(**options):
-    """A browser context of headless Chromium, 1280 x 720 pixels."""
+    """A browser context of headless Chromium, 1280 x 720 pixels, that has visited the page before."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser.new_context(viewport=SIZE, **options)
+        context = browser.new_context(viewport=SIZE, **options)
+        context.add_init_script("document.cookie = 'annotate_visited=1; path=/; SameSite=Strict'")
+        yield context
         browser.close()
 
 
@@ -145,8 +151,15 @@ class Tab:
         self.until(f"annotate.answerCount > {before} && annotate.pending.size === 0")
 
     def click_plane(self, valence: float, arousal: float) -> None:
+        self.page.mouse.click(*self.pixel_of(valence, arousal))
+
+    def move_in_plane(self, valence: float, arousal: float) -> None:
+        self.page.mouse.move(*self.pixel_of(valence, arousal))
+
+    def pixel_of(self, valence: float, arousal: float) -> tuple[float, float]:
+        """Where a pair of valence and arousal is in the window."""
         box = self.page.locator(".plane-field").bounding_box()
-        self.page.mouse.click(box["x"] + box["width"] * (1 + valence) / 2, box["y"] + box["height"] * (1 - arousal) / 2)
+        return box["x"] + box["width"] * (1 + valence) / 2, box["y"] + box["height"] * (1 - arousal) / 2
 
     def label(self, valence: float, arousal: float) -> None:
         self.wait_for_answer(lambda: self.click_plane(valence, arousal))

@@ -11,29 +11,36 @@ import pandas as pd
 import pytest
 import torch
 from clips import write_video
+from killed_sessions import kill_sessions
 
 from datasets.annotations.labels import read_labels
+from datasets.annotations.ratings import read_rating
 from datasets.annotations.timeline import Timeline
 from datasets.columns import BOX
 from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
 from utils.annotate import actions
-from utils.annotate.actions import CHANGES, FOCUS_NOTE, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
-from utils.annotate.label_file import COLUMNS, LabelFile, NotSavedError, files_of_all_annotators, label_path
-from utils.annotate.payload import frame_summary, plane_data, shot_changes, trace_data
+from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
+from utils.annotate.archive import Archive
+from utils.annotate.guarded_file import NotSavedError
+from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
+from utils.annotate.payload import frame_summary, plane_data, rating_text, shot_changes, trace_data
 from utils.annotate.position import Position
-from utils.annotate.project import join_labels
+from utils.annotate.project import join_labels, without_page_ratings
+from utils.annotate.rating_file import RatingFile
 from utils.annotate.session import Session
 from utils.annotate.thin import MAX_POINTS, thin_trace
 from utils.base.errors import DataError
 from utils.compute.runtime import make_runtime
+from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.anchors import FUSED
 from utils.labelling.labeller import Labeller
+from utils.labelling.ratings import RatedAxis, RatingSource
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.label_video import label_video
-from utils.videos.support import encode_tracks, resolve_labels
+from utils.videos.support import anchors_in_track, encode_tracks, resolve_labels
 
 FRAMES, CUT, GAP = 120, 80, range(30, 36)
 
@@ -64,7 +71,8 @@ def video() -> FaceVideo:
 @pytest.fixture
 def open_session(video, labeller, tmp_path):
     def open_file(annotator="", error=0.0, name="clip_labels.csv") -> Session:
-        return Session(video, labeller, LabelFile(tmp_path / name, video.timeline, annotator), error)
+        file = LabelFile(tmp_path / name, video.timeline, annotator)
+        return Session(video, labeller, file, RatingFile(tmp_path / f"rating_of_{name}", annotator), error)
 
     return open_file
 
@@ -75,7 +83,7 @@ def test_estimates_equal_the_labels_that_the_script_writes(open_session, video, 
         session.label(0, frame, valence, arousal)
     labels = read_labels(session.file.path, session.timeline)
     table = label_video(
-        labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.05), FUSED
+        labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.05), FUSED, {}
     ).tables[FUSED]
     for track in (0, 1):  # Track 1 has no label of its own and is labelled from those of track 0.
         rows = table[table["track"] == track]
@@ -92,7 +100,7 @@ def test_a_misread_face_is_reported(open_session, video, labeller, caplog, ampli
         session.label(0, frame, amplitude * valence, 0.1)
     assert list(session.estimate(0).misread) == misread
     labels = read_labels(session.file.path, session.timeline)
-    label_video(labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.0), FUSED)
+    label_video(labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.0), FUSED, {})
     warnings = [record.getMessage() for record in caplog.records if "misreads" in record.getMessage()]
     assert len(warnings) == len(misread)
     assert all("clip, track 0" in text and "valence in" in text for text in warnings)
@@ -166,9 +174,10 @@ def test_moves(position):
 
 def test_every_key_has_an_action_and_stands_in_the_help():
     assert len(KEYS) == sum(len(shortcut.actions) for shortcut in SHORTCUTS)  # No key has two actions.
-    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, FOCUS_NOTE}
+    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, *BROWSER_ACTIONS}
+    assert set(FRAME_CHANGES) < set(CHANGES)
     assert all(shortcut.shown and shortcut.meaning for shortcut in SHORTCUTS)
-    wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": FOCUS_NOTE}
+    wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": "focus_note"}
     assert {key: KEYS[key]["name"] for key in wanted} == wanted
 
 
@@ -179,6 +188,8 @@ def test_every_action_that_the_page_sends_is_known():
     names = {name for pair in sent for name in pair if name}
     assert {"label", "drag", "note", "goto", "undo", "next_suggestion"} <= names
     assert names <= {*CHANGES, *MOVES, *PAGE_ACTIONS}
+    for name in BROWSER_ACTIONS:  # hub.js performs one of them, and calls the methods of other components for the rest.
+        assert f'"{name}"' in text or re.search(rf"^    {name}\(", text, re.MULTILINE), name
 
 
 def test_every_key_that_moves_or_changes_is_performed(position):
@@ -204,6 +215,124 @@ def test_changes_at_a_position(position):
     for action in ({"name": "label", "valence": 0, "arousal": 0}, {"name": "accept", "shown": GAP[0]}):
         with pytest.raises(DataError, match="no frame is on screen|does not show the face"):
             position.change(action)
+
+
+def samples(start: float, end: float, value: float = 0.3) -> list[list[float]]:
+    return [[round(time, 4), value, np.sin(time)] for time in np.arange(start, end, 0.04)]
+
+
+def test_a_rating_is_on_disk_and_is_redone_deleted_and_undone(open_session):
+    session = open_session("Ada")
+    session.rate(0.0, samples(0, 2))
+    session.rate(2.0, samples(2, 4), continues=True)
+    assert len(session.rating) == 100 and session.rating_file.path.exists()
+    np.testing.assert_allclose(open_session("Ada").rating, session.rating)
+    rating = read_rating(session.rating_file.path)
+    assert rating.rater == "Ada" and rating.times[-1] == pytest.approx(3.96)
+    session.rate(1.0, samples(1.01, 1.5, -0.8))
+    redone = session.rating[(session.rating[:, 0] >= 1) & (session.rating[:, 0] < 1.48)]
+    assert (redone[:, 1] == -0.8).all() and len(redone) == 12 and (np.diff(session.rating[:, 0]) > 0).all()
+    session.label(0, 5, 0.1, 0.2)
+    session.delete_rating()
+    assert not session.rating_file.path.exists() and not len(session.rating)
+    assert session.undo() is None and len(open_session("Ada").rating) == len(session.rating) > 90
+    assert session.undo() == (0, 5)
+    session.undo()
+    session.undo()  # Both parts of the first rating are one change.
+    assert not len(session.rating) and not session.can_undo
+    for _ in range(4):
+        session.redo()
+    assert not len(session.rating) and session.labels
+
+
+def test_a_rating_that_cannot_be_saved_or_used_changes_nothing(open_session, monkeypatch, video, labeller):
+    session = open_session()
+    session.rate(0.0, samples(0, 1))
+    before = session.rating
+    session.rating_file.path.write_text("time,valence\n0,0\n")
+    for change in (lambda: session.rate(1.0, samples(1, 2)), session.delete_rating, session.undo):
+        with pytest.raises(NotSavedError, match="changed by another program"):
+            change()
+    assert session.rating is before and session.can_undo
+    with pytest.raises(DataError, match="needs numbers"):
+        session.rate(1.0, [[1.0, float("nan"), 0.0]])
+    with pytest.raises(DataError, match="rating of 'rating_of_clip_labels'.*file of their own"):
+        open_session("Ada")
+    both = video._replace(tracks=[video.tracks[0], video.tracks[0]._replace(number=2)])
+    file = LabelFile(session.file.path, video.timeline, "")
+    session.rating_file.path.unlink()
+    with pytest.raises(DataError, match="tracks 0 and 2 are shown at the same time"):
+        Session(both, labeller, file, RatingFile(session.rating_file.path, "")).rate(0.0, samples(0, 1))
+
+
+def test_a_rating_is_evidence_as_in_the_script(open_session, video, labeller):
+    session = open_session(error=0.05)
+    for frame, valence, arousal in ((3, 0.4, -0.2), (60, -0.3, 0.6), (75, 0.1, 0.9), (79, 0.2, 0.8), (90, 0.0, 0.5)):
+        session.label(0 if frame < CUT else 1, frame, valence, arousal)
+    unrated = session.estimate(0).values
+    session.rate(0.0, samples(0, 4.8))
+    assert session.estimate(0).values is not None and trace_data(session, 0)["rating"][0]["y"][0] == 0.3
+    session.use_rating()
+    rated = session.estimate(0).values
+    assert np.abs(rated - unrated).max() > 0.01 and rating_text(session) == "rated 0:00 to 0:04"
+
+    rater = RatingSource("Ada", {Path("clip.mp4"): rated_axes(session.rating)})
+    with_rating = video._replace(
+        tracks=[one._replace(ratings=(rater.of_video(Path("clip.mp4"), [one.times]),)) for one in video.tracks]
+    )
+    resolved = resolve_labels(read_labels(session.file.path, session.timeline), with_rating, 0.05)
+    script = labeller.with_rater()
+    pairs = [
+        (script.encode_clip(one.embeddings, one.times, one.evidence, one.ratings), anchors_in_track(one, means))
+        for means in [resolved.means.assign(valence_error=0.0, arousal_error=0.0)]
+        for one in with_rating.tracks
+    ]
+    script = script.adapt(pairs)
+    table = label_video(script, with_rating, encode_tracks(script, with_rating), resolved, FUSED, {}).tables[FUSED]
+    rows = table[table["track"] == 0]
+    np.testing.assert_allclose(rated, rows[["valence", "arousal"]].to_numpy(float), atol=1e-5)
+    session.delete_rating()
+    np.testing.assert_allclose(session.estimate(0).values, unrated)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_nothing_is_lost_when_the_program_is_killed(video, labeller, tmp_path):
+    def open_in(folder: Path) -> Session:
+        file = LabelFile(folder / "clip_labels.csv", video.timeline, "Ada")
+        return Session(video, labeller, file, RatingFile(folder / "clip_rating.csv", "Ada"))
+
+    outcome = kill_sessions(open_in, tmp_path, 5)
+    assert outcome.problems == [] and outcome.acknowledged > 20
+
+
+def test_the_next_frame_of_all_videos_is_where_labels_are_missing(open_session):
+    sessions = [open_session(name="a.csv"), None, open_session(name="b.csv")]
+    archive = Archive(sessions)
+    visited = []
+    for _ in range(4):
+        target = archive.next()
+        visited.append((target.video_index, target.track))
+        sessions[target.video_index].label(target.track, target.frame, 0.1, 0.1)
+    assert sorted(set(visited)) == [(0, 0), (2, 0)] or len(set(visited)) > 2
+    for frame in range(0, 30, 2):
+        sessions[0].label(0, frame, 0.1, 0.1)
+    assert archive.next().video_index == 2
+
+
+def rated_axes(rating: np.ndarray) -> dict[int, RatedAxis]:
+    return {axis: RatedAxis(Path("clip.csv"), rating[:, 0], rating[:, axis + 1]) for axis in (0, 1)}
+
+
+def test_the_page_counts_its_own_rating_once(tmp_path):
+    video, own = tmp_path / "clip.mp4", tmp_path / "clip_rating.csv"
+    axes = rated_axes(np.zeros((2, 3)))
+    raters = tuple(
+        RatingSource(name, {video: {0: axes[0]._replace(path=path)}})
+        for name, path in (("own", own), ("other", tmp_path / "clip_ben.csv"))
+    )
+    kept = without_page_ratings(raters, LabelSettings(annotate=video))
+    assert [list(rater.videos[video]) for rater in kept] == [[], [0]]
 
 
 def test_an_impossible_label_changes_nothing(open_session):
@@ -258,7 +387,8 @@ def test_labels_of_tracks_that_are_not_chosen_are_kept_in_the_file(open_session,
     session.label(1, 90, 0.3, 0.4)
     session.set_note(1, 90, "other")
     first_track = video._replace(tracks=video.tracks[:1])
-    other = Session(first_track, labeller, LabelFile(session.file.path, video.timeline, ""))
+    file = LabelFile(session.file.path, video.timeline, "")
+    other = Session(first_track, labeller, file, session.rating_file)
     assert set(other.labels) == {(0, 5)}
     other.label(0, 6, 0.5, 0.5)
     assert open_session().labels == {**session.labels, **other.labels}

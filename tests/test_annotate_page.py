@@ -2,6 +2,7 @@
 
 import http.client
 import shutil
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -134,6 +135,78 @@ def test_keys_and_clicks_show_other_frames_and_a_frame_without_a_face_takes_no_l
     tab.press("Escape")
 
 
+def test_sound_and_motion_play_and_look_returns_to_the_frame(tab):
+    tab.until("annotate.player.ready")
+    assert tab.page.evaluate("annotate.player.video().duration") == pytest.approx(FRAMES / 25, abs=0.05)
+    tab.press("Home")
+    tab.wait_for_frame(0)
+    for _ in range(20):
+        tab.press("ArrowRight")
+    tab.wait_for_frame(20)
+    tab.press("<")
+    assert tab.page.evaluate("annotate.player.speed") == 0.75
+    tab.press(">")
+    tab.press("l")
+    tab.until("annotate.player.mode === 'look' && annotate.picture.playing && annotate.player.time > 0.3")
+    tab.until("annotate.player.mode === null")
+    assert tab.frame() == 20
+    tab.press(" ")
+    tab.until("annotate.player.mode === 'play' && annotate.player.time > 1")
+    tab.press(" ")
+    tab.until("annotate.player.mode === null && annotate.shownFrame > 24")
+    time = tab.page.evaluate("annotate.player.time")  # the frame on screen is the one that was played last
+    assert abs(tab.frame() / 25 - time) <= 1 / 25
+
+
+def rate(tab, start: int, point, until: str) -> None:
+    """Rates from a frame on, pointing at (valence, arousal), until a condition in JavaScript is true."""
+    tab.until("annotate.player.ready")
+    tab.press("Home")
+    for _ in range(start):
+        tab.press("ArrowRight")
+    tab.wait_for_frame(start)
+    tab.press("r")
+    tab.until("annotate.rating.waiting")
+    tab.move_in_plane(*point)
+    tab.until(f"annotate.rating.recording && {until}")
+
+
+def test_rating_while_it_plays(tab, clip, context, server):
+    file = clip.with_name("clip_rating_Ada_L.csv")
+    rate(tab, 0, (0.5, -0.5), "annotate.player.now() > 0.8")
+    tab.move_in_plane(-0.5, 0.25)
+    tab.until("!annotate.rating.recording && annotate.pending.size === 0")  # the video has ended
+    assert "Saved to clip_rating_Ada_L.csv" in tab.text(".status")
+    rating = pd.read_csv(file)
+    assert rating["time"].diff().max() < 0.1 and len(rating) / rating["time"].max() > 20
+    assert set(rating["annotator"]) == {"Ada L."} and rating["time"].iloc[-1] > 1.8
+    assert rating[["valence", "arousal"]].iloc[0].tolist() == pytest.approx([0.5, -0.5], abs=0.02)
+    assert rating[["valence", "arousal"]].iloc[-1].tolist() == pytest.approx([-0.5, 0.25], abs=0.02)
+    assert tab.text(".rated").startswith("rated 0:00 to 0:0") and tab.page.locator(".traces-rating").count() == 2
+
+    rate(tab, 20, (0.9, 0.9), "annotate.player.now() > 1.2")
+    tab.press("Shift+D")  # moves the point, and labels nothing
+    tab.press("Escape")
+    tab.until("!annotate.rating.recording && annotate.pending.size === 0")
+    redone = pd.read_csv(file)
+    is_new = redone["valence"] > 0.8
+    assert redone.loc[is_new, "time"].min() == pytest.approx(0.8, abs=0.15) and is_new.any()
+    assert redone["time"].is_monotonic_increasing and redone["time"].is_unique and redone["time"].iloc[-1] > 1.8
+    assert (
+        not redone.loc[is_new, "time"].between(0, 0.79).any() and not clip.with_name("clip_labels_Ada_L.csv").exists()
+    )
+    tab.wait_for_answer(lambda: tab.press("Control+z"))
+    pd.testing.assert_frame_equal(pd.read_csv(file), rating)
+
+    tab.page.get_by_role("button", name="Finish").click()
+    folder = Path(tab.text(".finished").removeprefix("All outputs are in "))
+    assert pd.read_csv(folder / "labels.csv")["valence"].notna().any()  # labelled from the rating alone
+    tab.press("Escape")
+    tab.page.wait_for_selector(".q-dialog", state="detached")
+    tab.wait_for_answer(lambda: tab.page.get_by_label("Delete the rating").click())
+    assert not file.exists() and tab.page.locator(".rated").count() == 0
+
+
 def test_two_tabs_show_the_same_labels(tab, context, server, file):
     other = Tab(context, server.url)
     frame = tab.next()
@@ -144,6 +217,19 @@ def test_two_tabs_show_the_same_labels(tab, context, server, file):
     tab.until("document.querySelectorAll('.traces-label').length === 0")
     assert not file.exists()
     other.page.close()
+
+
+def test_a_program_that_slept_saves_the_label_when_it_wakes(tab, file, server):
+    tab.next()
+    server.freeze()
+    tab.click_plane(0.4, 0.4)
+    assert tab.text(".status") == "Saving …" and not file.exists()
+    time.sleep(1)
+    server.resume()
+    tab.until("annotate.kind === 'saved'")
+    assert len(labels(file)) == 1
+    tab.wait_for_answer(lambda: tab.press("Delete"))
+    assert not file.exists()
 
 
 def test_a_label_that_cannot_be_saved_is_reverted(tab, file):
@@ -185,6 +271,11 @@ def test_only_requests_with_the_token_and_from_the_page_are_answered(server):
     assert status("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", **upgrade) == 403
     assert status(f"{path}frame/0/..%2f..%2fclip.mp4") == status(f"{path}frame/0/9999") == 404
     assert status(f"{path}frame/7/0") == 404
+    assert status(f"{path}media/0") in (200, 404)  # 404 until the copy for the browser is made
+    assert status("/media/0") == status(f"{path}media/0", Host="evil.example") == 403
+    assert status(f"{path}media/0", Origin="http://evil.example") == 403
+    for outside in ("7", "-1", "..%2fclip.mp4", "%2e%2e", "0/../../clip.mp4", "clip.mp4"):
+        assert status(f"{path}media/{outside}") == 404
 
 
 def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(clip, checkpoint, context, tmp_path):
@@ -204,6 +295,18 @@ def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(c
         tab.page.wait_for_selector(".q-dialog", state="detached")
         tab.ready()
         assert tab.text(".title").split("\n")[0] == "two"
+        for _ in range(2):
+            tab.press("Shift+N")
+            tab.page.wait_for_timeout(300)
+            tab.ready()
+            tab.label(0.2, 0.2)
+        assert len([*tmp_path.glob("*_labels.csv")]) == 2  # Both videos get a label before one gets two.
+        for _ in range(2):
+            tab.wait_for_answer(lambda: tab.press("Delete"))
+            tab.page.get_by_label("Choose a video").click()
+            tab.page.get_by_role("button", name="two.mp4").click()
+            tab.page.wait_for_selector(".q-dialog", state="detached")
+            tab.ready()
         server.freeze()
         tab.click_plane(0.3, 0.3)
         assert tab.text(".status") == "Saving …"

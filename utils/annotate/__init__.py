@@ -1,7 +1,10 @@
 """The annotation page: an annotator labels videos in the browser.
 
-label_file        one annotator's labels of a video on disk
+guarded_file, label_file, rating_file
+                  one annotator's labels and rating of a video on disk
 tracks, session   a video that is being labelled: estimates, suggestions, undo
+playback          what the browser plays of a video
+archive           the next frame to label in all videos
 project           all videos of the page
 actions           the annotator's actions and their keys
 position          what a tab of the browser shows, and the actions there

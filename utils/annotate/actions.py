@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 Action = dict[str, Any]
 
-CHANGES = ("label", "drag", "nudge", "accept", "delete", "undo", "redo", "note")
-"""Names of the actions that change labels; each is answered once the change is on disk, or has failed."""
+CHANGES = ("label", "drag", "nudge", "accept", "delete", "undo", "redo", "note", "rate", "delete_rating")
+"""Names of the actions that change labels or the rating; each is answered once the change is on disk, or has failed."""
 MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
 """Names of the actions that show another frame."""
-PAGE_ACTIONS = ("play", "help")
-"""Names of the other actions."""
-FOCUS_NOTE = "focus_note"
-"""The only action that the browser performs itself."""
+FRAME_CHANGES = ("label", "nudge", "accept", "delete")
+"""Names of the changes to the frame on screen, which must stand still."""
+PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome", "next_anywhere")
+"""Names of the other actions of the program."""
+BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster", "record")
+"""Names of the actions that the browser performs itself."""
 
 
 class Shortcut(NamedTuple):
@@ -56,6 +58,11 @@ SHORTCUTS = (
     Shortcut("Enter", "accept the estimate as the label", {"Enter": {"name": "accept"}}),
     Shortcut("N", "go to the frame whose label is expected to help most", {"n": {"name": "next_suggestion"}}),
     Shortcut(
+        "Shift+N",
+        "go to the frame of all videos whose label is expected to help most",
+        {"Shift+N": {"name": "next_anywhere"}},
+    ),
+    Shortcut(
         "← →",
         "previous or next frame; with Shift one second back or forward",
         {
@@ -74,7 +81,7 @@ SHORTCUTS = (
         "[ ]", "previous or next label", {"[": {"name": "next_label", "by": -1}, "]": {"name": "next_label", "by": 1}}
     ),
     Shortcut("C", "next label that the other labels contradict", {"c": {"name": "next_contradiction"}}),
-    Shortcut("T", "write a note on the label; Enter or Esc leaves the field", {"t": {"name": FOCUS_NOTE}}),
+    Shortcut("T", "write a note on the label; Enter or Esc leaves the field", {"t": {"name": "focus_note"}}),
     Shortcut("Delete", "delete the label", {"Delete": {"name": "delete"}, "Backspace": {"name": "delete"}}),
     Shortcut(
         "Ctrl+Z Ctrl+Y",
@@ -82,6 +89,18 @@ SHORTCUTS = (
         {"Ctrl+z": {"name": "undo"}, "Ctrl+y": {"name": "redo"}, "Ctrl+Shift+Z": {"name": "redo"}},
     ),
     Shortcut("Space", "play or pause", {" ": {"name": "play"}}),
+    Shortcut("L", "look: play the two seconds around the frame, and come back to it", {"l": {"name": "look"}}),
+    Shortcut(
+        "< > · M",
+        "slower or faster · sound off or on",
+        {"<": {"name": "slower"}, ">": {"name": "faster"}, "m": {"name": "mute"}},
+    ),
+    Shortcut(
+        "R",
+        "rate while the video plays: keep the pointer in the plane at what the face shows, or move the point by "
+        "A D S W; R or Esc ends the rating",
+        {"r": {"name": "record"}},
+    ),
     Shortcut("drag a point", "change a label on one axis", {}),
     Shortcut("?", "show this help", {"?": {"name": "help"}}),
 )

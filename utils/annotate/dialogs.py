@@ -23,7 +23,7 @@ EXPLANATIONS = (
 
 def help_dialog() -> ui.dialog:
     """A dialog with the keys and explanations of what the page shows."""
-    with ui.dialog() as dialog, ui.card().classes("help"):
+    with ui.dialog().props('aria-label="Help"') as dialog, ui.card().classes("help"):
         ui.label("Keys").classes("heading")
         with ui.element("div").classes("keys"):
             for shortcut in SHORTCUTS:
@@ -35,6 +35,27 @@ def help_dialog() -> ui.dialog:
     return dialog
 
 
+STEPS = (
+    ("Label", "Click in the plane where the face in the picture belongs: negative or positive, calm or excited."),
+    ("Next", "Press N: the page shows the frame whose label is expected to help most. Click again."),
+    ("Stop", "Stop when the expected error is small enough for you. Finish writes the labels of all frames."),
+)
+
+
+def welcome_dialog() -> ui.dialog:
+    """What to do on the page, in three steps."""
+    with ui.dialog().props('aria-label="Three steps"') as dialog, ui.card().classes("help"):
+        ui.label("Label a video in three steps").classes("heading")
+        with ui.element("ol").classes("steps"):
+            for name, text in STEPS:
+                with ui.element("li"):
+                    ui.label(name).classes("key")
+                    ui.label(text)
+        ui.label("You can also rate while the video plays (R). ? lists all keys.").classes("secondary")
+        _close_button(dialog, "Start")
+    return dialog
+
+
 def open_video_list(project: Project, choose: Callable[[int], None]) -> None:
     """Opens the list of videos, by expected error; a click on one calls `choose` with its index in the project."""
 
@@ -42,7 +63,8 @@ def open_video_list(project: Project, choose: Callable[[int], None]) -> None:
         dialog.close()
         choose(index)
 
-    with ui.dialog() as dialog, ui.card().classes("list"):
+    # The focus stays off the button that opened the list, so that Space plays the chosen video.
+    with ui.dialog().props('no-refocus aria-label="Videos"') as dialog, ui.card().classes("list"):
         ui.label("Videos, the largest expected error first").classes("heading")
         for index in project.by_expected_error():
             with ui.element("div").classes("list-row"):
@@ -69,7 +91,7 @@ def open_result(folder: Path | None, problem: str) -> None:
         folder: the run folder; None: nothing was written.
         problem: what went wrong, if anything.
     """
-    with ui.dialog() as dialog, ui.card():
+    with ui.dialog().props('aria-label="Result"') as dialog, ui.card():
         ui.label("Finished" if folder else "Nothing was written").classes("heading")
         if folder:
             ui.label(f"All outputs are in {folder.absolute()}").classes("finished")
@@ -80,5 +102,5 @@ def open_result(folder: Path | None, problem: str) -> None:
     dialog.open()
 
 
-def _close_button(dialog: ui.dialog) -> None:
-    ui.button("Close", on_click=dialog.close, color=None).props("flat no-caps")
+def _close_button(dialog: ui.dialog, text: str = "Close") -> None:
+    ui.button(text, on_click=dialog.close, color=None).props("flat no-caps")

@@ -2,7 +2,7 @@
 
 from nicegui import ui
 
-from utils.annotate.actions import CHANGES, FOCUS_NOTE, KEYS
+from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES
 
 
 class Hub(ui.element, component="hub.js"):
@@ -10,11 +10,20 @@ class Hub(ui.element, component="hub.js"):
 
     def __init__(self) -> None:
         super().__init__()
-        self._props.update(keys=KEYS, changes=list(CHANGES), focusNote=FOCUS_NOTE)
+        moves = (*MOVES, "next_anywhere")
+        self._props.update(keys=KEYS, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=moves, local=BROWSER_ACTIONS)
+
+
+class Player(ui.element, component="player.js"):
+    """The buttons that play the video over the picture."""
+
+
+class RatingControl(ui.element, component="rating.js"):
+    """The button that starts and ends a rating, what is rated, and the button that deletes it."""
 
 
 class Picture(ui.element, component="picture.js"):
-    """The current frame with the face box."""
+    """The current frame with the face box, and the video while it plays."""
 
     def __init__(self, width: int, height: int):
         """Width and height of the video in pixels."""
@@ -42,8 +51,8 @@ def action_button(icon: str, tooltip: str, action: str) -> ui.button:
 
 
 def action_handler(action: str) -> str:
-    """JavaScript that sends an action, or tells the annotator that there is no connection."""
-    return f"() => annotate.send('{action}')"
+    """JavaScript that performs an action, or tells the annotator that there is no connection."""
+    return f"() => annotate.perform({{ name: '{action}' }})"
 
 
 def count_of(number: int, noun: str) -> str:

@@ -1,7 +1,6 @@
 """The file of one annotator's labels of a video: a CSV that `--labels` reads, rewritten after each change."""
 
 import csv
-import hashlib
 import io
 import shutil
 from pathlib import Path
@@ -14,15 +13,11 @@ from datasets.annotations.cells import score_text
 from datasets.annotations.labels import read_labels
 from datasets.annotations.timeline import Timeline
 from datasets.columns import AXES
-from utils.base.errors import DataError, StorageError, UserError
-from utils.base.files import write_text
+from utils.annotate.guarded_file import GuardedFile
+from utils.base.errors import DataError
 from utils.base.text import listed, safe_name, safe_text
 
 COLUMNS = ("frame", "time", "track", *AXES, "annotator", "note")
-
-
-class NotSavedError(UserError):
-    """A label could not be saved."""
 
 
 class FrameLabel(NamedTuple):
@@ -64,9 +59,9 @@ def label_path(video: Path, labels: Path | None, annotator: str) -> Path:
     return (labels or video.absolute().parent) / f"{video.stem}{ending}.csv"
 
 
-def files_of_all_annotators(own: Path, video: Path) -> list[Path]:
-    """The existing label files of a video by all annotators, in the folder of one annotator's file."""
-    unnamed, prefix = own.parent / f"{video.stem}_labels.csv", f"{video.stem}_labels_"
+def files_of_all_annotators(own: Path, video: Path, kind: str = "labels") -> list[Path]:
+    """The existing files of a video by all annotators, in the folder of one annotator's file; kind: labels, rating."""
+    unnamed, prefix = own.parent / f"{video.stem}_{kind}.csv", f"{video.stem}_{kind}_"
     named = [path for path in own.parent.glob("*.csv") if path.name.startswith(prefix)]
     return sorted({path for path in [own, unnamed, *named] if path.is_file()})
 
@@ -82,7 +77,7 @@ class LabelFile:
 
     def __init__(self, path: Path, timeline: Timeline, annotator: str):
         self.path, self.timeline, self.annotator = path, timeline, annotator
-        self._known_digest = self._digest()
+        self._file = GuardedFile(path)
 
     def read(self) -> pd.DataFrame | None:
         """Reads the labels, as `read_labels` returns them; None: there is no file yet.
@@ -105,23 +100,8 @@ class LabelFile:
         return labels
 
     def write(self, labels: FrameLabels) -> None:
-        """Replaces the labels on disk; without any label, the file is deleted.
-
-        Raises:
-            NotSavedError: the file cannot be written, or another program changed it; it is left as it was.
-        """
-        try:
-            if self._digest() != self._known_digest:
-                raise NotSavedError(
-                    f"{self.path.name} was changed by another program; restart this one to continue from that file"
-                )
-            if labels:
-                write_text(self.path, self._text(labels))
-            else:
-                self.path.unlink(missing_ok=True)
-            self._known_digest = self._digest()
-        except (OSError, StorageError) as error:
-            raise NotSavedError(str(error)) from error
+        """Replaces the labels on disk; without any label, the file is deleted. Raises NotSavedError."""
+        self._file.write(self._text(labels) if labels else None)
 
     def _text(self, labels: FrameLabels) -> str:
         times = dict(zip(self.timeline.frames.tolist(), self.timeline.times.tolist(), strict=True))
@@ -142,9 +122,3 @@ class LabelFile:
         copy = self.path.with_name(f"{self.path.name}.original")
         if header != ",".join(COLUMNS) and not copy.exists():
             shutil.copyfile(self.path, copy)
-
-    def _digest(self) -> bytes:
-        try:
-            return hashlib.sha256(self.path.read_bytes()).digest()
-        except FileNotFoundError:
-            return b""

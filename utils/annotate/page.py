@@ -8,10 +8,20 @@ from nicegui import events, run, ui
 
 from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, Action
-from utils.annotate.dialogs import help_dialog, open_result, open_video_list
-from utils.annotate.elements import Hub, Picture, Plane, Traces, action_button, action_handler, count_of
-from utils.annotate.label_file import NotSavedError
-from utils.annotate.payload import frame_summary, plane_data, trace_data
+from utils.annotate.dialogs import help_dialog, open_result, open_video_list, welcome_dialog
+from utils.annotate.elements import (
+    Hub,
+    Picture,
+    Plane,
+    Player,
+    RatingControl,
+    Traces,
+    action_button,
+    action_handler,
+    count_of,
+)
+from utils.annotate.guarded_file import NotSavedError
+from utils.annotate.payload import frame_summary, plane_data, rating_text, trace_data
 from utils.annotate.position import Position
 from utils.annotate.project import Project
 from utils.annotate.session import Session
@@ -19,8 +29,7 @@ from utils.annotate.tracks import TrackEstimate
 from utils.base.errors import DataError, UserError
 
 STYLE = Path(__file__).with_name("page.css")
-PLAY_INTERVAL = 1 / 25  # seconds between two frames while playing
-PLAN_INTERVAL = 0.3  # seconds between two checks whether the plan is up to date
+UPDATE_INTERVAL = 0.3  # seconds between two checks whether plan and player are up to date
 DEFAULT_TARGET = 0.08  # expected error
 
 
@@ -39,7 +48,7 @@ class Page:
         self.project, self.position = project, Position(project)
         self.target = DEFAULT_TARGET
         self._planned: tuple[TrackEstimate | None, float] = None, 0.0  # estimate and target of the plan on screen
-        self._play_start = 0.0, 0.0  # clock and time in the video when playing started, in seconds
+        self._played: tuple[Path | None, str] | None = None  # what the player was told last
 
     @property
     def session(self) -> Session:
@@ -50,26 +59,28 @@ class Page:
 
     def build(self) -> None:
         """Builds the page and shows the first video."""
+        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
         ui.add_css(STYLE.read_text(encoding="utf-8"))
         self.dark_mode = ui.dark_mode(None)
-        with ui.element("main").classes("annotation-page"):
+        with ui.element("div").classes("annotation-page"):
             self._build_header()
             self.workspace = ui.element("div").classes("workspace")
             with ui.element("div").classes("controls"):
                 self._build_controls()
             self.timeline = ui.element("div").classes("timeline")
-        self.play_timer = ui.timer(PLAY_INTERVAL, self._show_playing, active=False)
-        ui.timer(PLAN_INTERVAL, self._update_plan)
-        self.help = help_dialog()
+        ui.timer(UPDATE_INTERVAL, self._update_plan)
+        ui.timer(UPDATE_INTERVAL, self._update_player)
+        self.dialogs = {"help": help_dialog(), "welcome": welcome_dialog()}
         self._open(self.position.video_index)
         Page.tabs.add(self)
         ui.context.client.on_delete(lambda: Page.tabs.discard(self))
 
     def _build_header(self) -> None:
         with ui.element("header").classes("top"):
-            ui.label("MT-CLAR").classes("brand")
+            with ui.element("h1").classes("brand"):
+                ui.label("MT-CLAR")
             self.title = ui.button(on_click=self._open_list, color=None)
-            self.title.props('flat no-caps dense icon-right=expand_more aria-label="Choose a video"').classes("title")
+            self.title.props("flat no-caps dense icon-right=expand_more").classes("title")
             self.track_select = ui.select([], on_change=self._choose_track).classes("tracks")
             self.track_select.props('dense outlined options-dense aria-label="Track"')
             self.hub = Hub().on("action", self._receive)
@@ -84,7 +95,8 @@ class Page:
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
     def _build_controls(self) -> None:
-        self.play_button = action_button("play_arrow", "Play (Space)", "play")
+        self.player = Player()
+        self.rating_control = RatingControl()
         self.moment = ui.label().classes("moment")
         self.contradictions = ui.button(color=None).on("click", js_handler=action_handler("next_contradiction"))
         self.contradictions.props("flat no-caps dense icon=warning_amber").classes("contradictions")
@@ -99,14 +111,17 @@ class Page:
         self.next_button = ui.button(color=None).on("click", js_handler=action_handler("next_suggestion"))
         self.next_button.props("unelevated no-caps dense icon-right=skip_next").classes("next")
         self.next_button.tooltip("Go to the frame whose label is expected to help most (N)")
+        if sum(video.session is not None for video in self.project.videos) > 1:
+            action_button("video_library", "Next in any video (Shift+N)", "next_anywhere")
 
     def _open(self, video_index: int) -> None:
         """Shows a video of the project."""
-        self.play_timer.deactivate()
         self.position.open(video_index)
+        self._played = None
         session = self.session
         video = session.face_video.video
         self.title.set_text(video.name)
+        self.title.props["aria-label"] = f"{video.name}, choose a video"
         self.track_select.set_options({track: f"track {track}" for track in session.tracks}, value=self.position.track)
         self.track_select.set_visibility(len(session.tracks) > 1)
         self.workspace.clear()
@@ -123,6 +138,7 @@ class Page:
         with self.timeline:
             self.traces = Traces(len(session.timeline.frames) - 1)
         self.refresh()
+        self._update_player()
 
     # What is shown
 
@@ -132,6 +148,7 @@ class Page:
         estimate = session.estimate(track)
         self.track_select.set_value(track)
         self.traces.run_method("load", trace_data(session, track))
+        self.rating_control.run_method("show", rating_text(session))
         self.undo_button.set_enabled(session.can_undo)
         self.redo_button.set_enabled(session.can_redo)
         misread = f" · {' and '.join(estimate.misread)} misread" if estimate.misread else ""
@@ -182,6 +199,23 @@ class Page:
         else:
             self.plan.set_text(f"> {len(estimate.plan)} more" if needed is None else f"about {needed} more")
 
+    def _update_player(self) -> None:
+        """Loads the video into the player as soon as there is something to play, and shows the progress until then."""
+        playback = self.position.playback
+        playback.start()
+        notice = playback.problem or ("" if playback.file else f"preparing sound and motion: {playback.share:.0%}")
+        state = playback.file, notice
+        if state == self._played:
+            return
+        is_new = self._played is None or self._played[0] != playback.file
+        self._played = state
+        if not is_new:
+            self.player.run_method("tell", notice)
+            return
+        # The name in the address keeps the browser from taking a copy from its cache for the file, and vice versa.
+        source = f"media/{self.position.video_index}?{playback.file.stat().st_ino}" if playback.file else None
+        self.player.run_method("load", source, float(self.session.timeline.times[0]), notice)
+
     # Actions
 
     def _receive(self, event: events.GenericEventArguments) -> None:
@@ -190,8 +224,10 @@ class Page:
         try:
             if action["name"] in CHANGES:
                 self.position.change(action)
-                self._refresh_all_tabs()
-                self._answer(action, True, f"Saved to {self.session.file.path.name}, {time.strftime('%H:%M:%S')}")
+                if action.get("last", True):  # The estimates follow a rating when it ends.
+                    self._refresh_all_tabs()
+                file = self.session.rating_file if "rat" in action["name"] else self.session.file
+                self._answer(action, True, f"Saved to {file.path.name}, {time.strftime('%H:%M:%S')}")
             else:
                 self._move(action)
         except (NotSavedError, DataError) as error:
@@ -199,29 +235,26 @@ class Page:
             self._answer(action, False, f"Not saved: {error}")
 
     def _move(self, action: Action) -> None:
-        if action["name"] == "play":
-            self._play(not self.play_timer.active)
-            return
-        self._play(False)
-        if action["name"] == "help":
-            self.help.open()
-            return
-        self.position.move(action)
-        self.show_frame()
+        if action["name"] in self.dialogs:
+            self.dialogs[action["name"]].open()
+        elif action["name"] == "next_anywhere":
+            self._go_anywhere()
+        elif action["name"] == "unplayable":
+            self.position.playback.refuse()
+        else:
+            self.position.move(action)
+            self.show_frame()
 
-    def _play(self, on: bool) -> None:
-        self._play_start = time.monotonic(), float(self.session.timeline.times[self.position.row])
-        self.play_timer.active = on
-        self.play_button.props(f"icon={'pause' if on else 'play_arrow'}")
-
-    def _show_playing(self) -> None:
-        """Shows the frame that is due while playing."""
-        clock, seconds = self._play_start
-        timeline = self.session.timeline
-        self.position.row = int(timeline.nearest(seconds + time.monotonic() - clock))
-        self.show_frame()
-        if self.position.row == len(timeline.times) - 1:
-            self._play(False)
+    def _go_anywhere(self) -> None:
+        """Shows the frame of all videos whose label is expected to help most."""
+        target = self.project.archive.next()
+        if target is None:
+            return
+        if target.video_index != self.position.video_index:
+            self._open(target.video_index)
+        self.position.track = target.track
+        self.position.move({"name": "goto", "frame": target.frame})
+        self.refresh()
 
     def _choose_track(self, event: events.ValueChangeEventArguments) -> None:
         if event.value is not None and event.value != self.position.track:

@@ -9,6 +9,7 @@ from utils.annotate.session import Session
 from utils.annotate.thin import thin_trace
 from utils.annotate.tracks import TrackEstimate
 from utils.labelling.calibration import NORMAL_WIDTH
+from utils.labelling.types import LONGEST_RATING_STEP
 from utils.videos.face_video import FaceVideo
 
 ELLIPSE_SCALE = 2.1460 / NORMAL_WIDTH
@@ -21,8 +22,8 @@ def trace_data(session: Session, track: int) -> dict[str, Any]:
 
     Returns:
         axes: for each axis its name and the reduced trace; span: start and end of the video; labels: the labelled
-        frames; gaps: start and end of stretches without the face; cuts: times of shot changes; suggestion: time of the
-        suggested frame, or None.
+        frames; rating: for each axis points x in seconds and y of the rating, as it was given; gaps: start and end of
+        stretches without the face; cuts: times of shot changes; suggestion: time of the suggested frame, or None.
     """
     labelled, estimate, timeline = session.tracks[track], session.estimate(track), session.timeline
     rows = np.searchsorted(timeline.frames, labelled.frames)
@@ -36,6 +37,7 @@ def trace_data(session: Session, track: int) -> dict[str, Any]:
         ],
         "span": [float(timeline.times[0]), float(timeline.times[-1])],
         "labels": _label_data(session, track),
+        "rating": _rating_data(session),
         "gaps": _gaps(timeline.times, rows),
         "cuts": shot_changes(session.face_video).tolist(),
         "suggestion": float(times[estimate.suggestion.frame_index]) if estimate.suggestion else None,
@@ -108,6 +110,23 @@ def _label_data(session: Session, track: int) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _rating_data(session: Session) -> list[dict[str, list[float | None]]]:
+    times, *axes = session.rating.T
+    times = times.clip(*session.timeline.times[[0, -1]])  # A rating also lasts while the last frame is shown.
+    breaks = np.flatnonzero(np.diff(times) > LONGEST_RATING_STEP) + 1
+    thinned = [thin_trace(times, breaks, values, np.zeros(len(times))) for values in axes]
+    return [{"x": trace["x"], "y": trace["mid"]} for trace in thinned]
+
+
+def rating_text(session: Session) -> str:
+    """What is rated, and how late: "rated 0:00 to 1:00, 2.1 s late"; empty without a rating."""
+    if not len(session.rating):
+        return ""
+    start, end = (f"{int(seconds // 60)}:{int(seconds % 60):02}" for seconds in session.rating[[0, -1], 0])
+    late = f", {session.rating_lag:.1f} s late" if session.rating_lag is not None else ""
+    return f"rated {start} to {end}{late}"
 
 
 def _expected_values(estimate: TrackEstimate) -> dict[int, list[float | None]]:

@@ -1,4 +1,5 @@
-// The plane of valence and arousal: the estimate of the current frame, its label, and a click to label it.
+// The plane of valence and arousal: the estimate of the current frame, its label, and a click to label it. While the
+// annotator rates, only the rating is shown.
 const EDGE = 14, SIDE = 300, MIDDLE = SIDE / 2, UNIT = MIDDLE - EDGE;
 const WORDS = [[-1, 1, "angry, afraid"], [1, 1, "excited"], [-1, -1, "sad, tired"], [1, -1, "calm"]];
 
@@ -14,19 +15,20 @@ export default {
       <text class="plane-axis" x="${SIDE - EDGE - 5}" y="${MIDDLE - 5}" text-anchor="end">valence</text>
       <text class="plane-axis" x="${MIDDLE + 5}" y="${EDGE + 14}">arousal</text>
       <clipPath id="plane-clip"><rect x="${EDGE}" y="${EDGE}" width="${2 * UNIT}" height="${2 * UNIT}" /></clipPath>
-      <g v-if="estimate" clip-path="url(#plane-clip)">
+      <g v-if="estimate && !rating" clip-path="url(#plane-clip)">
         <ellipse class="plane-interval" :cx="toX(estimate[0])" :cy="toY(estimate[1])"
                  :rx="radii[0] * ${UNIT}" :ry="radii[1] * ${UNIT}" />
         <circle class="plane-estimate" :cx="toX(estimate[0])" :cy="toY(estimate[1])" r="4.5" />
       </g>
-      <path v-if="expected" class="plane-expected" :d="diamond(expected)" />
-      <g v-if="label" class="plane-label">
+      <path v-if="expected && !rating" class="plane-expected" :d="diamond(expected)" />
+      <g v-if="label && !rating" class="plane-label">
         <circle :cx="toX(label[0])" :cy="toY(label[1])" r="6.5" />
       </g>
+      <circle v-if="rating" class="plane-rating" :cx="toX(rating[0])" :cy="toY(rating[1])" r="8" />
       <text v-if="pointer" class="plane-axis" x="${SIDE - EDGE - 5}" y="${MIDDLE + 14}"
             text-anchor="end">{{ format(pointer) }}</text>
     </svg>`,
-  data: () => ({ words: WORDS, estimate: null, radii: null, label: null, expected: null, pointer: null }),
+  data: () => ({ words: WORDS, estimate: null, radii: null, label: null, expected: null, pointer: null, rating: null }),
   computed: {
     grid: () => [-0.5, 0.5].map((value) =>
       `M${MIDDLE + value * UNIT} ${EDGE}v${2 * UNIT}M${EDGE} ${MIDDLE + value * UNIT}h${2 * UNIT}`).join(""),
@@ -36,7 +38,14 @@ export default {
       return `Plane of valence and arousal: ${label}${estimate}. Keys A and D change valence, S and W arousal.`;
     },
   },
+  mounted() {
+    window.annotate.plane = this;
+  },
   methods: {
+    // Rates by the pointer: from anywhere once the rating has started, but only inside the plane before.
+    aim(event, fromAnywhere) {
+      if (fromAnywhere || this.$el.contains(event.target)) window.annotate.rating.pointAt(this.valuesAt(event));
+    },
     show(data) {
       Object.assign(this, data);
     },
@@ -56,6 +65,7 @@ export default {
       this.pointer = this.valuesAt(event);
     },
     click(event) {
+      if (window.annotate.rating.active) return;
       const [valence, arousal] = this.valuesAt(event);
       window.annotate.send("label", { valence, arousal });
     },

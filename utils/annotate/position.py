@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.annotate.actions import Action
+from utils.annotate.playback import Playback
 from utils.annotate.project import Project
 from utils.annotate.session import Session, no_face
 from utils.base.errors import DataError
@@ -25,6 +26,7 @@ class Position:
     def open(self, video_index: int) -> None:
         """Opens a video at the first face of its first track."""
         self.video_index = video_index
+        self.session.use_rating()  # also of a tab that was closed while it recorded
         self.track = next(iter(self.session.tracks))
         self.row = int(np.searchsorted(self.session.timeline.frames, self.session.tracks[self.track].frames[0]))
 
@@ -34,6 +36,13 @@ class Position:
         session = self.project.videos[self.video_index].session
         assert session is not None, "the page lists no button for a video that cannot be labelled"
         return session
+
+    @property
+    def playback(self) -> Playback:
+        """What the browser plays of the video."""
+        playback = self.project.videos[self.video_index].playback
+        assert playback is not None, "a video with a session can be played"
+        return playback
 
     @property
     def frame(self) -> int:
@@ -55,6 +64,9 @@ class Position:
         if name == "note":
             session.set_note(self.track, int(action["requested"]), str(action["text"]))
             return
+        if name in ("rate", "delete_rating"):
+            self._change_rating(action)
+            return
         frame = int(action["frame"]) if name == "drag" else _shown_frame(action)
         if name == "delete":
             session.delete(self.track, frame)
@@ -62,12 +74,20 @@ class Position:
         valence, arousal = self._changed_scores(frame, action)
         session.label(self.track, frame, valence, arousal)
 
+    def _change_rating(self, action: Action) -> None:
+        if action["name"] == "delete_rating":
+            self.session.delete_rating()
+            return
+        self.session.rate(float(action["start"]), action["samples"], continues=not action["first"])
+        if action["last"]:
+            self.session.use_rating()
+
     def move(self, action: Action) -> None:
-        """Performs one of `actions.MOVES`."""
+        """Performs one of `actions.MOVES`, or follows the player ("playing")."""
         timeline, row, name = self.session.timeline, self.row, action["name"]
         if name == "goto" and "frame" in action:
             row = timeline.row_of_frame(int(action["frame"]), "the page")
-        elif name == "goto":
+        elif name in ("goto", "playing"):
             row = int(action["row"]) if "row" in action else int(timeline.nearest(float(action["time"])))
         elif name == "step" and "seconds" in action:
             row = int(timeline.nearest(timeline.times[row] + float(action["seconds"])))

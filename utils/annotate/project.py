@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,10 @@ import pandas as pd
 from datasets.annotations.labels import read_labels
 from datasets.video.jobs import VideoJob, find_jobs
 from datasets.video.random_access import VideoFrames
+from utils.annotate.archive import Archive
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
+from utils.annotate.playback import Playback
+from utils.annotate.rating_file import RatingFile, rating_path
 from utils.annotate.session import Session
 from utils.base.errors import DataError
 from utils.base.files import write_text
@@ -18,6 +22,7 @@ from utils.base.text import safe_text
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.labellers import labeller_for_videos
+from utils.labelling.ratings import RatingSource, load_ratings
 from utils.labelling.sources import EvidenceSources
 from utils.videos.label_video import LabellingRunner
 from utils.videos.support import reader_of_sources
@@ -32,12 +37,14 @@ class ProjectVideo(NamedTuple):
         path: the video.
         session: its labels; None: it cannot be labelled, because of `problem`.
         frames: its frames, to be shown; None as for `session`.
+        playback: what the browser plays; None as for `session`.
         problem: why the video cannot be labelled.
     """
 
     path: Path
-    session: Session | None
-    frames: VideoFrames | None
+    session: Session | None = None
+    frames: VideoFrames | None = None
+    playback: Playback | None = None
     problem: str = ""
 
 
@@ -47,6 +54,7 @@ class Project:
     Attributes:
         settings: the settings of the script.
         videos: the videos, in the order of their names.
+        archive: suggests the next frame to label in all of them.
     """
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
@@ -57,11 +65,12 @@ class Project:
         Raises:
             DataError: none of the videos can be labelled.
         """
+        assert settings.annotate is not None, "the page is opened by the setting annotate"
+        jobs = find_jobs(settings.annotate, None, labels_required=False)
+        sources = sources._replace(raters=without_page_ratings(sources.raters, settings))
         self.sources, self.settings, self.runtime = sources, settings, runtime
         self.labeller = labeller_for_videos(sources, runtime)
         self.reader = reader_of_sources(sources, self.labeller, settings, runtime)
-        assert settings.annotate is not None, "the page is opened by the setting annotate"
-        jobs = find_jobs(settings.annotate, None, labels_required=False)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():
             raise DataError(f"{settings.labels}: {len(jobs)} videos need a label file each; name an existing folder")
         self.videos: list[ProjectVideo] = []
@@ -70,6 +79,7 @@ class Project:
             self.videos.append(self._prepare(job.video))
         if not any(video.session for video in self.videos):
             raise DataError("\n".join(video.problem for video in self.videos))
+        self.archive = Archive([video.session for video in self.videos])
 
     def by_expected_error(self) -> list[int]:
         """Indices of the videos, the largest expected error first; those that cannot be labelled are last."""
@@ -77,7 +87,7 @@ class Project:
         return sorted(range(len(self.videos)), key=lambda index: -errors[index])
 
     def finish(self) -> tuple[Path, str]:
-        """Labels every video that has labels, by any annotator, as fsl_mtclar.py does.
+        """Labels every video that has labels or a rating, by any annotator, as fsl_mtclar.py does.
 
         Returns:
             The run folder, and the problems of videos that failed, or an empty string.
@@ -85,7 +95,9 @@ class Project:
         Raises:
             DataError: nothing was written.
         """
-        runner = LabellingRunner(self.sources, self.settings, self.runtime)
+        sources, settings = self._with_ratings()
+        runner = LabellingRunner(sources, settings, self.runtime)
+        rated = {path for rater in sources.raters for path in rater.videos}
         problem = ""
         with tempfile.TemporaryDirectory() as folder:
             jobs = []
@@ -93,13 +105,30 @@ class Project:
                 files = files_of_all_annotators(video.session.file.path, video.path) if video.session else []
                 if video.session and files:
                     jobs.append(VideoJob(video.path, join_labels(files, video.session, Path(folder))))
+                elif video.path in rated:
+                    jobs.append(VideoJob(video.path, None))
             try:
                 runner.run(jobs)
             except DataError as error:
                 problem = str(error)
         if not runner.run_folder:
-            raise DataError(problem or "there are no labels yet")
+            raise DataError(problem or "there are no labels and no ratings yet")
         return runner.run_folder.path, problem
+
+    def close(self) -> None:
+        """Stops what is still being prepared."""
+        for video in self.videos:
+            if video.playback:
+                video.playback.close()
+
+    def _with_ratings(self) -> tuple[EvidenceSources, LabelSettings]:
+        """The sources and settings with the ratings that were made on the page, by all annotators."""
+        files = list(self.settings.ratings)
+        for video in self.videos:
+            if video.session:
+                files += files_of_all_annotators(video.session.rating_file.path, video.path, "rating")
+        settings = self.settings.model_copy(update={"ratings": list(dict.fromkeys(files))})
+        return self.sources._replace(raters=load_ratings(settings)), settings
 
     def _prepare(self, path: Path) -> ProjectVideo:
         settings = self.settings
@@ -107,10 +136,30 @@ class Project:
             face_video = self.reader.read(path)
             csv = label_path(path, settings.labels, settings.annotator)
             file = LabelFile(csv, face_video.timeline, settings.annotator)
-            session = Session(face_video, self.labeller, file, settings.support_set.annotator_error)
-            return ProjectVideo(path, session, VideoFrames(face_video.video, face_video.timeline))
+            rating_file = RatingFile(_rating_path(path, settings), settings.annotator)
+            session = Session(face_video, self.labeller, file, rating_file, settings.support_set.annotator_error)
+            frames = VideoFrames(face_video.video, face_video.timeline)
+            return ProjectVideo(path, session, frames, Playback(face_video.video, self.reader.folder / "proxies"))
         except DataError as error:
-            return ProjectVideo(path, None, None, str(error))
+            return ProjectVideo(path, problem=str(error))
+
+
+def without_page_ratings(raters: tuple[RatingSource, ...], settings: LabelSettings) -> tuple[RatingSource, ...]:
+    """The raters without the files that the page itself reads and writes, which would count twice."""
+    return tuple(
+        replace(
+            rater,
+            videos={
+                video: {axis: rating for axis, rating in axes.items() if rating.path != _rating_path(video, settings)}
+                for video, axes in rater.videos.items()
+            },
+        )
+        for rater in raters
+    )
+
+
+def _rating_path(video: Path, settings: LabelSettings) -> Path:
+    return rating_path(video, label_path(video, settings.labels, settings.annotator).parent, settings.annotator)
 
 
 def join_labels(files: list[Path], session: Session, folder: Path) -> Path:

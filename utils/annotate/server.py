@@ -11,12 +11,12 @@ import cv2
 
 from datasets.images import shrink_to_width
 from utils.annotate.guard import Guard
-from utils.annotate.project import Project
+from utils.annotate.project import Project, ProjectVideo
 from utils.base.errors import DataError, SettingsError, UserError
 
 try:
     from nicegui import app, ui
-    from starlette.responses import Response
+    from starlette.responses import FileResponse, Response
 except ImportError as error:
     raise UserError(f"the page needs NiceGUI: pip install -r requirements-annotate.txt ({error})") from None
 
@@ -50,6 +50,8 @@ def serve(project: Project, host: str, port: int) -> None:
         )
     app.add_middleware(Guard, token=token, host=host, port=port)
     app.get("/frame/{video_index}/{frame}")(lambda video_index, frame: _frame_response(project, video_index, frame))
+    app.get("/media/{video_index}")(lambda video_index: _media_response(project, video_index))
+    app.on_shutdown(project.close)
     shown_host = f"[{host}]" if ":" in host else host
     message = f"\nopen in the browser: http://{shown_host}:{port}/{token}/\nstop with Ctrl+C"
     app.on_startup(lambda: print(message, flush=True))
@@ -73,11 +75,22 @@ def _run(host: str, port: int, token: str) -> None:
     )
 
 
+def _media_response(project: Project, video_index: str) -> Response:
+    """What the browser plays of a video. The request holds a number only, so it cannot name a path."""
+    video = _video(project, video_index)
+    if video is None or video.playback is None or video.playback.file is None:
+        return Response(status_code=404)
+    media_type = "video/webm" if video.playback.file.suffix.lower() == ".webm" else "video/mp4"
+    headers = {"cache-control": "private, max-age=3600"}
+    return FileResponse(video.playback.file, media_type=media_type, headers=headers)
+
+
 def _frame_response(project: Project, video_index: str, frame: str) -> Response:
     """A frame as JPEG. The request holds two numbers only, so it cannot name a path."""
-    if not (video_index.isdecimal() and frame.isdecimal() and int(video_index) < len(project.videos)):
+    video = _video(project, video_index)
+    if video is None or not frame.isdecimal():
         return Response(status_code=404)
-    frames = project.videos[int(video_index)].frames
+    frames = video.frames
     try:
         if frames is None:
             raise DataError("this video has no frames to label")
@@ -86,6 +99,12 @@ def _frame_response(project: Project, video_index: str, frame: str) -> Response:
         return Response(str(error), 404, media_type="text/plain")
     content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return Response(content.tobytes(), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+
+
+def _video(project: Project, video_index: str) -> ProjectVideo | None:
+    """The video with an index from a request; None: there is none."""
+    is_index = video_index.isdecimal() and int(video_index) < len(project.videos)
+    return project.videos[int(video_index)] if is_index else None
 
 
 def _free_port(host: str, port: int) -> int:

@@ -1,6 +1,6 @@
-"""One annotator's labels of one video, with undo; independent of the web page."""
+"""One annotator's labels and rating of one video, with undo; independent of the web page."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,58 +8,85 @@ import pandas as pd
 from datasets.annotations.cells import score_text
 from datasets.columns import AXES
 from utils.annotate.label_file import FrameLabel, FrameLabels, LabelFile, LabelKey
+from utils.annotate.rating_file import NO_RATING, RatingFile, redo_stretch
 from utils.annotate.tracks import LabelledTrack, TrackEstimate
 from utils.base.errors import DataError
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
-from utils.videos.face_video import FaceVideo
+from utils.labelling.types import ClipRating
+from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
 
 DECIMALS = 2  # decimals of a new label
 LABELS_PER_ESTIMATE = 5  # The error of the labels is estimated again after so many new or deleted labels.
 
-Change = tuple[LabelKey, FrameLabel | None, FrameLabel | None]  # frame, label before, label after
+
+class LabelChange(NamedTuple):
+    """A changed label: its track and frame, and the label before and after; None: no label."""
+
+    key: LabelKey
+    before: FrameLabel | None
+    after: FrameLabel | None
+
+
+class RatingChange(NamedTuple):
+    """A changed rating, (T, 3) as in `Session.rating`, before and after."""
+
+    before: np.ndarray
+    after: np.ndarray
+
+
+Change = LabelChange | RatingChange
 
 
 class Session:
-    """One annotator's labels of one video.
+    """One annotator's labels and rating of one video.
 
     Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed.
 
     Attributes:
         face_video: the video and its tracks.
         file: where the labels are saved.
+        rating_file: where the rating is saved.
         timeline: the frames of the video.
         tracks: track number → track.
         labels: (track, frame) → label.
+        rating: (T, 3) seconds, valence and arousal; T = 0: nothing is rated.
     """
 
     def __init__(
-        self, face_video: FaceVideo, labeller: Labeller, file: LabelFile, annotator_error: float | Literal["auto"] = 0.0
+        self,
+        face_video: FaceVideo,
+        labeller: Labeller,
+        file: LabelFile,
+        rating_file: RatingFile,
+        annotator_error: float | Literal["auto"] = 0.0,
     ):
-        """Reads the labels that are on disk.
+        """Reads the labels and the rating that are on disk.
 
         Args:
             face_video: the video and the tracks to label.
             labeller: the network and its calibration.
             file: where the labels are saved.
+            rating_file: where the rating is saved.
             annotator_error: standard deviation of the annotator's labels; "auto": estimated while labelling.
 
         Raises:
-            DataError: the file cannot be read, or holds labels of another annotator.
+            DataError: a file cannot be read, or is of another annotator.
         """
-        self.face_video, self.file = face_video, file
-        self.labeller = self._unadapted_labeller = labeller
+        self.face_video, self.file, self.rating_file = face_video, file, rating_file
+        self.labeller = self._unrated_labeller = self._unadapted_labeller = labeller
         self.estimates_error = annotator_error == "auto"
         self.annotator_error = 0.0 if annotator_error == "auto" else annotator_error
-        # Ratings are fitted before the first label, to other evidence.
-        self._labels_at_estimate = -LABELS_PER_ESTIMATE if labeller.raters else 0
         self.timeline = face_video.timeline
         self.tracks = {track.number: LabelledTrack(track, labeller) for track in face_video.tracks}
         self.labels, self._labels_of_other_tracks = self._read()
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
+        self.rating = rating_file.read()
+        self._used_rating: np.ndarray | None = None
+        self.use_rating()
 
     def label(self, track: int, frame: int, valence: float, arousal: float) -> None:
         """Labels a frame, or changes its label and keeps the note; values are clipped to [-1, 1] and rounded.
@@ -90,12 +117,74 @@ class Session:
         """Deletes a label, if there is one."""
         self._change((track, frame), None)
 
+    def rate(self, start: float, samples: list[list[float]], continues: bool = False) -> None:
+        """Rates a stretch of the video; the estimates follow when `use_rating` is called.
+
+        Args:
+            start: time in seconds at which the stretch starts; an earlier rating of the stretch is replaced.
+            samples: seconds, valence and arousal of each sample, ascending in time.
+            continues: the samples follow those of the last call, so that both are undone together.
+
+        Raises:
+            DataError: the tracks show several faces at once, or a sample is no number.
+        """
+        refuse_simultaneous_tracks(
+            self.face_video.video.path, {number: track.track.times for number, track in self.tracks.items()}
+        )
+        new = np.array(samples, np.float64).reshape(-1, 3)
+        if not np.isfinite(new).all():
+            raise DataError("a rating needs numbers")
+        new[:, 1:] = new[:, 1:].clip(-1, 1)
+        rating = redo_stretch(self.rating, start, new)
+        if rating is self.rating:
+            return
+        change = RatingChange(self.rating, rating)
+        self._save_rating(rating)
+        last = self._done[-1] if self._done else None
+        if continues and isinstance(last, RatingChange):
+            self._done[-1] = change._replace(before=last.before)
+        else:
+            self._done.append(change)
+        self._undone.clear()
+
+    def delete_rating(self) -> None:
+        """Deletes the rating, if there is one."""
+        if len(self.rating):
+            before = self.rating
+            self._save_rating(NO_RATING)
+            self._done.append(RatingChange(before, NO_RATING))
+            self._undone.clear()
+            self.use_rating()
+
+    def use_rating(self) -> None:
+        """Takes the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
+        if self._used_rating is self.rating:
+            return
+        self._used_rating = self.rating
+        is_rated = len(self.rating) > 1
+        self.labeller = self._unadapted_labeller = (
+            self._unrated_labeller.with_rater() if is_rated else self._unrated_labeller
+        )
+        times, *axes = self.rating.T
+        rating = ClipRating([(times, values) for values in axes]) if is_rated else None
+        for track in self.tracks.values():
+            track.use_rating(rating, self.labeller)
+        # Ratings are fitted before the first label, to other evidence.
+        self._labels_at_estimate = -LABELS_PER_ESTIMATE if self.labeller.raters else 0
+        self._estimates.clear()
+
+    @property
+    def rating_lag(self) -> float | None:
+        """Seconds by which the rating follows the face, as estimated; None: it has not been."""
+        rater = self.labeller.raters[-1] if len(self.rating) > 1 else None
+        return rater.lag if rater and rater.clips else None
+
     def undo(self) -> LabelKey | None:
-        """Undoes the last change and returns its track and frame; None: there is none."""
+        """Undoes the last change and returns the track and frame of a label; None: it was no label, or none is left."""
         return self._revert(self._done, self._undone)
 
     def redo(self) -> LabelKey | None:
-        """Repeats the change that was undone last and returns its track and frame; None: there is none."""
+        """Repeats the change that was undone last; returns as `undo`."""
         return self._revert(self._undone, self._done)
 
     @property
@@ -171,18 +260,23 @@ class Session:
         if before == after:
             return
         self._save(key, after)
-        self._done.append((key, before, after))
+        self._done.append(LabelChange(key, before, after))
         self._undone.clear()
 
     def _revert(self, source: list[Change], target: list[Change]) -> LabelKey | None:
         """Reverts the last change of `source` and moves it, reversed, to `target`."""
         if not source:
             return None
-        key, before, after = source[-1]
-        self._save(key, before)
+        change = source[-1]
+        if isinstance(change, LabelChange):
+            self._save(change.key, change.before)
+            target.append(LabelChange(change.key, change.after, change.before))
+        else:
+            self._save_rating(change.before)
+            target.append(RatingChange(change.after, change.before))
+            self.use_rating()
         source.pop()
-        target.append((key, after, before))
-        return key
+        return change.key if isinstance(change, LabelChange) else None
 
     def _save(self, key: LabelKey, label: FrameLabel | None) -> None:
         """Sets or deletes a label on disk, then in memory."""
@@ -190,6 +284,11 @@ class Session:
         self.file.write({**self._labels_of_other_tracks, **labels})
         self.labels = labels
         self._estimates.clear()
+
+    def _save_rating(self, rating: np.ndarray) -> None:
+        """Replaces the rating on disk, then in memory."""
+        self.rating_file.write(rating)
+        self.rating = rating
 
 
 def no_face(track: int, frame: int) -> str:

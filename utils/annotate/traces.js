@@ -15,6 +15,7 @@ export default {
   data: () => ({ row: 0, moment: "", description: "Traces of valence and arousal" }),
   mounted() {
     this.seconds = 0;
+    window.annotate.traces = this;
     this.watcher = new ResizeObserver(() => this.draw());
     this.watcher.observe(this.$refs.svg);
   },
@@ -30,6 +31,10 @@ export default {
     },
     moveTo(row, seconds, moment) {
       Object.assign(this, { row, moment });
+      window.annotate.moment = { seconds, isLast: row === this.lastRow };
+      this.showTime(seconds);
+    },
+    showTime(seconds) {
       this.seconds = seconds;
       this.$refs.svg.querySelector(".traces-cursor")?.setAttribute("d", this.cursor());
     },
@@ -72,7 +77,12 @@ export default {
       return `<rect class="traces-field" x="${LEFT}" y="${top}" width="${wide}" height="${this.panel}"/>${gaps.join("")}
         ${ticks.join("")}<text class="traces-name" x="4" y="${top + this.panel / 2 + 4}">${name}</text>
         <path class="traces-band axis-${axis}" d="${this.band(axis, x, low, high)}"/>
+        ${this.ratingOf(axis)}
         <path class="traces-line axis-${axis}" d="${this.line(axis, x, mid)}"/>`;
+    },
+    ratingOf(axis) {
+      const { x, y } = this.traces.rating[axis];
+      return `<path class="traces-rating" d="${this.line(axis, x, y)}"/>`;
     },
     line(axis, x, values) {
       let path = "", pen = "M";

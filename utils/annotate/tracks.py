@@ -9,7 +9,7 @@ from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.suggest import Suggestion, expected_error, suggest
-from utils.labelling.types import Anchors, Labels, observations_of
+from utils.labelling.types import Anchors, ClipRating, Labels, observations_of
 from utils.videos.face_video import Track
 
 PLANNED_LABELS = 24  # how many labels ahead the page plans
@@ -25,6 +25,7 @@ class TrackEstimate:
         labelled: (A,) indices of the labelled frames among the track's frames.
         contradictions: labels that the other labels contradict; their `anchor_index` is an index into `labelled`.
         expected_error: expected root mean square error of the estimates.
+        posteriors: of valence and arousal.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class TrackEstimate:
         self.values, self.half_widths, self.misread = labels.values, labels.half_widths, labels.misread
         self.labelled, self.contradictions = labelled, contradictions
         self.expected_error = expected_error(posteriors)
-        self._posteriors, self._annotator_error = posteriors, annotator_error
+        self.posteriors, self._annotator_error = posteriors, annotator_error
 
     @cached_property
     def suggestion(self) -> Suggestion | None:
@@ -58,7 +59,7 @@ class TrackEstimate:
         return next((count for count, suggestion in enumerate(self.plan, 1) if suggestion.error_after <= target), None)
 
     def _suggest(self, count: int) -> list[Suggestion]:
-        return suggest(self._posteriors, count, (self._annotator_error,) * 2)
+        return suggest(self.posteriors, count, (self._annotator_error,) * 2)
 
 
 class LabelledTrack:
@@ -73,7 +74,17 @@ class LabelledTrack:
     def __init__(self, track: Track, labeller: Labeller):
         self.track, self.labeller = track, labeller
         self.clip = labeller.encode_clip(track.embeddings, track.times, track.evidence, track.ratings)
+        self._unrated_clip = self.clip
         self.frames = track.faces["frame"].to_numpy()
+
+    def use_rating(self, rating: ClipRating | None, labeller: Labeller) -> None:
+        """Adds the annotator's own rating, whose rater is the last one of the labeller; None: there is none."""
+        self.clip = self._unrated_clip
+        if rating is not None:
+            unrated = np.full((len(self.frames), 1, 2), np.nan)
+            evidence = np.concatenate((self.clip.evidence, unrated), 1)
+            self.clip = self.clip._replace(evidence=evidence, ratings=(*self.clip.ratings, rating))
+        self.use(labeller)
 
     def use(self, labeller: Labeller) -> None:
         """Replaces the labeller by one with another calibration of the same sources of evidence."""

@@ -1,5 +1,6 @@
 """Atomic file writing: a file is written completely or not at all, even if the disk is full or the machine stops."""
 
+import glob
 import hashlib
 import os
 import tempfile
@@ -10,6 +11,8 @@ from utils.base.errors import StorageError
 
 TEMPORARY_SUFFIX = ".tmp"
 """Temporary files are named `.<name>.<random><suffix>`."""
+
+NAME_CHARACTERS = 40  # of <name>
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
@@ -25,7 +28,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
     """
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name[:40]}.", path.parent)
+        handle, name = tempfile.mkstemp(TEMPORARY_SUFFIX, f".{path.name[:NAME_CHARACTERS]}.", path.parent)
         os.close(handle)
         temporary = Path(name)
         write(temporary)
@@ -60,9 +63,15 @@ def append_line(path: Path, line: str) -> None:
         raise StorageError.from_os_error(path, error) from error
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Delete temporary files that a killed process left in `folder`. No process may be writing there."""
-    for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Delete temporary files that a killed process left in `folder`. No process may be writing there.
+
+    Args:
+        folder: the folder.
+        name: name of the file that was being written; "" = all files.
+    """
+    pattern = f".{glob.escape(name[:NAME_CHARACTERS])}.*{TEMPORARY_SUFFIX}" if name else f".*{TEMPORARY_SUFFIX}"
+    for path in folder.glob(pattern):
         path.unlink(missing_ok=True)
 
 

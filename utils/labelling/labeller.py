@@ -18,7 +18,7 @@ from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, calibr
 from utils.labelling.mixture import MixturePosterior
 from utils.labelling.people import person_posteriors
 from utils.labelling.rated_parts import Rater, shift_ratings
-from utils.labelling.rater import fit_raters
+from utils.labelling.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
 from utils.labelling.suggest import Suggestion, plan_labels
 from utils.labelling.support import evenly_spaced
 from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, is_encoded, observations_of
@@ -75,6 +75,12 @@ class Labeller:
         if len(self.uncalibrated) == self.source_count or self._uncalibrated_estimators:
             calibration = weigh_explanations(calibration)
         return Labeller(self.model, self.runtime, calibration, self.uncalibrated, raters)
+
+    def with_rater(self) -> "Labeller":
+        """A copy of this labeller with a further rater, who is the last source of evidence."""
+        axes = [axis.replace_evidence((*axis.parameters.evidence, PRIOR_RATING)) for axis in self.calibration.axes]
+        calibration, uncalibrated = self.calibration.replace_axes(axes), (*self.uncalibrated, self.source_count)
+        return Labeller(self.model, self.runtime, calibration, uncalibrated, (*self.raters, PRIOR_RATER))
 
     @property
     def source_count(self) -> int:

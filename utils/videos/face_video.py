@@ -5,6 +5,7 @@ part, so that an interrupted run resumes and ends with the same results, and no 
 batches.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -194,16 +195,10 @@ class VideoReader:
 
     def _ratings(self, path: Path, faces_by_track: dict[int, pd.DataFrame]) -> tuple[ClipRating | None, ...]:
         """The ratings of a video; DataError if the chosen tracks show several faces at once."""
-        times = [rows["time"].to_numpy() for rows in faces_by_track.values()]
-        ratings = tuple(rater.of_video(path, times) for rater in self.raters)
+        times = {number: rows["time"].to_numpy() for number, rows in faces_by_track.items()}
+        ratings = tuple(rater.of_video(path, list(times.values())) for rater in self.raters)
         if any(ratings):
-            spans = sorted((shown[0], shown[-1], number) for number, shown in zip(faces_by_track, times, strict=True))
-            for (_, end, number), (start, _, other) in pairwise(spans):
-                if start <= end:
-                    raise DataError(
-                        f"{path}: tracks {number} and {other} are shown at the same time, but a rating is of one "
-                        "person; choose the track by --track"
-                    )
+            refuse_simultaneous_tracks(path, times)
         return ratings
 
     def _evidence(
@@ -225,3 +220,14 @@ class VideoReader:
             values = estimator.estimates.of_track(video.name, number, rows["frame"].to_numpy(), times)
             evidence[number] = without_frozen(values, times)
         return evidence
+
+
+def refuse_simultaneous_tracks(path: Path, times: Mapping[int, np.ndarray]) -> None:
+    """Raises DataError if tracks of a video (number → seconds) are shown at once, since a rating is of one person."""
+    spans = sorted((seconds[0], seconds[-1], number) for number, seconds in times.items())
+    for (_, end, number), (start, _, other) in pairwise(spans):
+        if start <= end:
+            raise DataError(
+                f"{path}: tracks {number} and {other} are shown at the same time, but a rating is of one person; "
+                "choose the track by --track"
+            )
