@@ -63,9 +63,9 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     tier: str | None = None
     """ELAN: the prefix of the tier names that end in valence and arousal."""
     suggest: int = Field(0, ge=0)
-    """Name this many frames to label next, those that reduce the expected error most: of each track of a video; in a
-    folder of videos, of all tracks together. Frames in labels, if given, count as labelled. Writes a CSV per video to
-    fill in, which then serves as labels, and pictures of the frames."""
+    """Name this many frames to label next, for each track of a video or for a whole folder of videos. They are those
+    that reduce the expected error most. Frames in labels, if given, count as labelled. Writes a CSV per video to fill
+    in, which then serves as labels, and pictures of the frames."""
     check: str | None = None
     """Bound the error of the labels. A number draws this many frames at random, 20 to 10000, from those without a label
     in all videos, and writes a CSV to fill in. The filled-in CSV, check_to_label.csv, gives the upper bound of the RMSE
