@@ -11,6 +11,7 @@ from simulated_clips import anchors_at, encoded, simulate_clips
 
 from datasets.columns import BOX
 from utils.annotate.label_file import LabelFile
+from utils.annotate.rating_file import RatingFile
 from utils.annotate.session import Session
 from utils.config.labelling import LabelSettings
 from utils.labelling.calibration import DEFAULT_CALIBRATION, START
@@ -170,7 +171,8 @@ def test_page_fits_the_rating_before_the_first_label_and_again_to_labels(clips, 
     faces = faces.assign(**dict.fromkeys(BOX, 1.0), score=0.9)
     track = Track(0, faces, encoded(clip).embeddings, clip.evidence, (rating,))
     video = FaceVideo(SimpleNamespace(name="clip", path="clip.mp4"), faces, [track])
-    session = Session(video, make_labeller(), LabelFile(tmp_path / "labels.csv", video.timeline, ""))
+    label_file, rating_file = LabelFile(tmp_path / "labels.csv", video.timeline, ""), RatingFile(tmp_path / "r.csv", "")
+    session = Session(video, make_labeller(), label_file, rating_file)
     unlabelled = session.estimate(0).values
     assert session.labeller.raters[0].lag == pytest.approx(3.0, abs=0.2)
     for frame in LABELLED:
