@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 from conftest import label, labels_file, run_script
 
+from datasets.video.jobs import find_jobs
+from utils.base.errors import DataError
+
 
 @pytest.fixture(scope="module")
 def archive(clip, tmp_path_factory):
@@ -62,3 +65,15 @@ def test_an_archive_without_a_frame_to_label_is_refused(quick, clip, tmp_path):
         labels_file(tmp_path / f"{name}_labels.csv", "\n".join(["frame,valence,arousal", *rows]) + "\n")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path, "--suggest", 2]))
     assert done.returncode == 2 and "nothing left to suggest" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_videos_without_a_file_of_labels_are_left_to_the_labelling(tmp_path):
+    videos, labels = tmp_path / "videos", tmp_path / "labels"
+    for folder in (videos, labels):
+        folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (videos / name).touch()
+    with pytest.raises(DataError, match="no labels"):
+        find_jobs(videos, labels)
+    (labels / "b_labels.csv").touch()
+    assert [job.labels for job in find_jobs(videos, labels)] == [None, labels / "b_labels.csv"]

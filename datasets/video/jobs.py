@@ -32,7 +32,8 @@ def find_jobs(video: Path, labels: Path | None, labels_required: bool = True) ->
     Args:
         video: a video file, a folder of frames, or a folder of video files.
         labels: the label file of a single video, or the folder that holds those of several; None: beside the videos.
-        labels_required: whether a video without labels is an error.
+        labels_required: whether a video without labels is an error. If labels names the folder of several videos, one
+            of them needs labels.
 
     Raises:
         DataError: a label file is missing, or two videos of the folder have the same name.
@@ -54,6 +55,9 @@ def find_jobs(video: Path, labels: Path | None, labels_required: bool = True) ->
             f"{duplicate}: another video in this folder has the same name, so their outputs would overwrite each "
             "other; rename one of them"
         )
+    # In a folder of labels that is named, videos may be without: the program names those that need labels.
+    if labels and any(_find_labels(path, labels, required=False) for path in videos):
+        labels_required = False
     return [VideoJob(path, _find_labels(path, labels or video, labels_required)) for path in videos]
 
 

@@ -64,7 +64,7 @@ export default {
       const video = this.video();
       this.stop();
       const run = (this.run = {});
-      Object.assign(this, { mode, until });
+      Object.assign(this, { mode, until, time: from });
       video.playbackRate = mode === "rate" ? 1 : this.speed;
       video.muted = this.muted;
       video.currentTime = Math.max(0, from - this.start);

@@ -64,7 +64,7 @@ class RatingSource:
             DataError: the rating has no value while a track is shown.
         """
         axes = self.videos.get(video)
-        if axes is None:
+        if not axes:
             return None
         for rating in axes.values():
             start, end = rating.times[0], rating.times[-1]

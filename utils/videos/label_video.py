@@ -204,7 +204,8 @@ def label_video(
             row = {"video": face_video.video.name, "track": track.number}
             contradictions += [row | contradiction_row(label, anchors) for label in labeller.audit(clip, anchors)]
     video_tables = {method: video_table(parts, face_video) for method, parts in tables.items()}
-    expected = float(np.sqrt(np.concatenate(variances).mean())) if variances else None
+    unlabelled = np.concatenate([np.empty(0), *(part.ravel() for part in variances)])
+    expected = float(np.sqrt(unlabelled.mean())) if len(unlabelled) else None
     return VideoLabels(video_tables, pd.DataFrame(contradictions), expected)
 
 
