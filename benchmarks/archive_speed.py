@@ -22,6 +22,7 @@ from utils.labelling.calibration import DEFAULT_CALIBRATION
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.people import person_offsets, person_posteriors
+from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 from utils.videos import label_video
 from utils.videos.face_video import FaceVideo, Track
@@ -79,7 +80,7 @@ class MeasuredRunner(LabellingRunner):
     def __init__(self, settings: LabelSettings, runtime: Runtime):
         VideoJobRunner.__init__(self, SimulatedReader(), settings, [])  # type: ignore[arg-type]
         self.label_settings, self.support = settings, settings.support_set
-        self.labeller = Labeller(None, runtime)
+        self.sources, self.labeller = EvidenceSources(), Labeller(None, runtime)
         self.people, self.shared = None, {}
         self.starts: list[tuple[float, float]] = []
         self.peaks: list[int] = []
