@@ -124,7 +124,7 @@ def measure_cost(videos: int) -> pd.DataFrame:
 
 
 def simulated_job(folder: Path, number: int) -> VideoJob:
-    """Writes the labels of a simulated video, and a file in place of the video."""
+    """Writes the labels of a simulated video, and an empty file that stands for the video."""
     video, labels = folder / f"{number:04d}.mp4", folder / f"{number:04d}_labels.csv"
     video.write_text(str(number))
     evidence = simulated_evidence(number, COST_FRAMES)[:, 0].clip(-1, 1)

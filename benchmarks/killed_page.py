@@ -50,10 +50,14 @@ def main() -> None:
         prepared = project.videos[0].session
         assert prepared is not None
 
-        def open_session(place: Path) -> Session:
-            file = LabelFile(place / "clip_labels.csv", prepared.timeline, "Ada")
+        def open_session(session_folder: Path) -> Session:
+            file = LabelFile(session_folder / "clip_labels.csv", prepared.timeline, "Ada")
             return Session(
-                prepared.face_video, project.labeller, file, RatingFile(place / "clip_rating.csv", "Ada"), "auto"
+                prepared.face_video,
+                project.labeller,
+                file,
+                RatingFile(session_folder / "clip_rating.csv", "Ada"),
+                "auto",
             )
 
         outcome = kill_sessions(open_session, Path(folder), arguments.kills, arguments.seed)

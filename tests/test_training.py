@@ -203,12 +203,12 @@ def test_images_of_later_steps_do_not_depend_on_where_an_epoch_is_resumed(tiny_s
 
 
 def test_loss_falls_and_weights_depend_only_on_the_seed(tiny_settings):
-    settings = changed(tiny_settings, epochs=3, epoch_size=32)
+    settings = changed(tiny_settings, epochs=5, epoch_size=32)
     runs = [RunFolder.create(settings, "mtclar") for _ in range(2)]
     one, two = (train(settings, run).state_dict() for run in runs)
     assert all(torch.equal(one[key], two[key]) for key in one)
     losses = [json.loads(line)["train/similarity"] for line in (runs[0].path / "log.jsonl").open()]
-    assert min(losses[1:]) < losses[0]
+    assert losses[-1] < losses[0]
     settings.seed = 1
     other = train(settings, RunFolder.create(settings, "mtclar")).state_dict()
     assert not torch.equal(one["encoder.emotion.reduce.weight"], other["encoder.emotion.reduce.weight"])
