@@ -302,7 +302,8 @@ def test_frames_and_times_of_the_same_estimates_agree(estimates):
     by_frame = f"frame,{header}" + "".join(f"{number},{cell}" for number, cell in enumerate(cells))
     in_ms = f"time_ms,{header}" + "".join(f"{number / 0.02997:.0f},{cell}" for number, cell in enumerate(cells))
     for text in (by_frame, in_ms):
-        np.testing.assert_allclose(track(estimates(text), frames=numbers, times=times)[:, 0], valence, rtol=0, atol=1e-15)
+        values = track(estimates(text), frames=numbers, times=times)[:, 0]
+        np.testing.assert_allclose(values, valence, rtol=0, atol=1e-15)
 
 
 # Stopped estimators
