@@ -1,23 +1,12 @@
-"""Measures labelling from labels that the clips of a person share, and from the labels of each clip alone.
+"""Labels from those that the clips of a person share, and from the labels of each clip alone; run by `archive.py`.
 
-    python benchmarks/archive_people.py --checkpoint runs/mtclar/<run>/best.pt --plot shared.png
-
-Renders ten people with five clips of 240 frames each, and as many in harder scenes. Each clip gets 0, 1, 2, 4 or 6
-evenly spaced labels; with 60 labels, one clip of each person gets two and the others one. Clips are labelled alone and
-with the labels of their person. Prints RMSE, coverage of the 90 % intervals and expected error over the frames without
-a label.
-
-Needs a network trained on the demo set, and its calibration: run fsl_mtclar.py first. The network is not trained on the
-people rendered here.
+Ten people with five clips of 240 frames each are rendered, and as many in harder scenes. In a third set, each person of
+the normal scenes has the evidence of another person, as if the network misread the face in all clips. Each clip gets 0,
+1, 2, 3, 4 or 6 evenly spaced labels; with 60 labels, one clip of each person gets two and the others one.
 """
 
-import argparse
-import logging
-import sys
 from pathlib import Path
 from typing import NamedTuple
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import pandas as pd
@@ -39,6 +28,7 @@ from utils.labelling.types import Anchors, EncodedClip
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.trained import checkpoint_path, label_settings
 
+SEED, HARD_SEED = 403, 404  # demo seeds of normal and of harder scenes
 PEOPLE, CLIPS, FRAMES = 10, 5, 240
 
 
@@ -77,38 +67,38 @@ class Person(NamedTuple):
     shared: list[EncodedClip]
 
 
-def main() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    arguments = parse()
-    labeller, settings = load_labeller(arguments.checkpoint)
-    tables = []
-    for name, seeds in (("normal", arguments.seeds), ("harder scenes", arguments.hard_seeds)):
-        if not seeds:
-            continue
-        frames = pd.concat([render(arguments.folder, seed, name != "normal") for seed in seeds], ignore_index=True)
+def measure_people(checkpoint: Path | None, folder: Path, shift: int) -> list[pd.DataFrame]:
+    """The fitted offsets of shots; RMSE, coverage and expected error. Also draws the latter as <folder>/people.png.
+
+    Args:
+        checkpoint: best.pt of a mtclar.py run, with its calibration; None: that of the newest run.
+        folder: for demo sets and the figure.
+        shift: is added to the demo seeds.
+    """
+    labeller, settings = load_labeller(checkpoint)
+    offsets, scores = [], []
+    for name, seed in (("normal", SEED), ("harder scenes", HARD_SEED)):
+        frames = render(folder, seed + shift, name != "normal")
         clips = EncodedFrames(labeller, frames, settings).clips
-        fitted = fit_shot_offsets(labeller, labeller.calibration, clips)
-        for axis, fit, used in zip(AXES, fitted.axes, labeller.calibration.axes, strict=True):
-            shot, assumed = (each.parameters.evidence[0].shot_offset for each in (fit, used))
-            print(f"{name}, {axis}: standard deviation of the shot's offset {shot:.3f}, assumed {assumed:.3f}")
+        offsets.append({"set": name} | offsets_of_shots(labeller, clips))
         people = people_of(clips, labeller)
-        tables += [
-            score(labeller, people, budget, shared) | {"set": name} for budget in BUDGETS for shared in (False, True)
-        ]
-    table = pd.DataFrame(tables).set_index("set")
-    print(table.to_string(float_format="{:.3f}".format))
-    if arguments.plot:
-        plot(table.loc["normal"]).savefig(arguments.plot, dpi=120)
+        scores += score_budgets(labeller, name, people)
+        if name == "normal":
+            misread = score_budgets(labeller, "misread", misread_people(people))
+    table = pd.DataFrame(scores + misread)
+    plot(table[table["set"] == "normal"]).savefig(folder / "people.png", dpi=120)
+    return [pd.DataFrame(offsets), table]
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="best.pt of a mtclar.py run on the demo set (default: newest)")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[401], help="demo seeds of the normal set")
-    parser.add_argument("--hard_seeds", type=int, nargs="*", default=[402], help="of the set of harder scenes")
-    parser.add_argument("--folder", type=Path, default=Path("data/archive_people"), help="for demo sets")
-    parser.add_argument("--plot", type=Path, help="write a plot of RMSE against the number of labels to this PNG file")
-    return parser.parse_args()
+def offsets_of_shots(labeller: Labeller, clips: list[DatasetClip]) -> dict[str, float]:
+    """Standard deviation of the shot's offset of both axes: fitted to the clips, and that of the calibration."""
+    fitted = fit_shot_offsets(labeller, labeller.calibration, clips)
+    stds = {}
+    for axis, fit, used in zip(AXES, fitted.axes, labeller.calibration.axes, strict=True):
+        stds[f"{axis}, fitted"], stds[f"{axis}, used"] = (
+            each.parameters.evidence[0].shot_offset for each in (fit, used)
+        )
+    return stds
 
 
 def load_labeller(checkpoint: Path | None) -> tuple[Labeller, LabelSettings]:
@@ -137,7 +127,32 @@ def people_of(clips: list[DatasetClip], labeller: Labeller) -> list[Person]:
     by_person: dict[str, list[DatasetClip]] = {}
     for clip in clips:
         by_person.setdefault(clip.person, []).append(clip)
-    return [Person(own, labeller.relative_to_person([clip.encoded for clip in own])) for own in by_person.values()]
+    return [
+        Person(person, labeller.relative_to_person([clip.encoded for clip in person])) for person in by_person.values()
+    ]
+
+
+def misread_people(people: list[Person]) -> list[Person]:
+    """The same people, each with the evidence of the next one."""
+    misread = []
+    for person, other in zip(people, people[1:] + people[:1], strict=True):
+        alone = zip(person.clips, other.clips, strict=True)
+        shared = zip(person.shared, other.shared, strict=True)
+        misread.append(
+            Person(
+                [
+                    clip._replace(encoded=clip.encoded._replace(evidence=wrong.encoded.evidence))
+                    for clip, wrong in alone
+                ],
+                [clip._replace(evidence=wrong.evidence) for clip, wrong in shared],
+            )
+        )
+    return misread
+
+
+def score_budgets(labeller: Labeller, name: str, people: list[Person]) -> list[dict[str, object]]:
+    """A row for each budget, alone and shared; `name` is that of the set."""
+    return [{"set": name} | score(labeller, people, budget, shared) for budget in BUDGETS for shared in (False, True)]
 
 
 def score(labeller: Labeller, people: list[Person], budget: Budget, shared: bool) -> dict[str, object]:
@@ -149,13 +164,13 @@ def score(labeller: Labeller, people: list[Person], budget: Budget, shared: bool
             posteriors = labeller.person_posteriors(person.shared, anchors)
         else:
             posteriors = [
-                labeller.posteriors(clip.encoded, own) for clip, own in zip(person.clips, anchors, strict=True)
+                labeller.posteriors(clip.encoded, labels) for clip, labels in zip(person.clips, anchors, strict=True)
             ]
         for index in budget.scored:
-            clip, own = person.clips[index], anchors[index]
-            labels = labeller.fused_labels(posteriors[index], own)
+            clip, given = person.clips[index], anchors[index]
+            labels = labeller.fused_labels(posteriors[index], given)
             assert labels.half_widths is not None
-            rows = np.delete(np.arange(len(clip.labels)), [] if own is None else own.indices)
+            rows = np.delete(np.arange(len(clip.labels)), [] if given is None else given.indices)
             errors.append((labels.values - clip.labels)[rows])
             inside.append(np.abs(errors[-1]) <= labels.half_widths[rows])
             variances.append(np.stack([posterior.predictive_variance for posterior in posteriors[index]], 1)[rows])
@@ -185,7 +200,3 @@ def plot(table: pd.DataFrame) -> Figure:
         axes.set(title=axis, xlabel="labels a clip", ylabel="RMSE", ylim=(0, None))
         axes.legend()
     return figure
-
-
-if __name__ == "__main__":
-    main()

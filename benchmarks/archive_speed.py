@@ -133,7 +133,12 @@ def simulated_job(folder: Path, number: int) -> VideoJob:
     return VideoJob(video, labels)
 
 
-def measure_next(people: int) -> dict[str, float]:
+def measure_next() -> pd.DataFrame:
+    """The time from a label to the next suggestion, in an archive of as many people as videos, and of ten people."""
+    return pd.DataFrame([label_suggested_frames(people) for people in (NEXT_VIDEOS, 10)])
+
+
+def label_suggested_frames(people: int) -> dict[str, float]:
     """Gives labels at suggested frames of a simulated archive, and measures the time from a label to the next frame.
 
     Args:
