@@ -1,6 +1,9 @@
 """people.csv: labels of one person serve all videos and tracks of this person; wrong files are refused."""
 
+import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,6 +62,48 @@ def test_every_track_is_another_person_by_default(quick, archive, alone, tmp_pat
     assert done.returncode == 2 and "no labels" in done.stderr
 
 
+def test_a_check_is_of_the_labels_that_people_share(quick, archive, tmp_path):
+    people = ["--people", people_file(tmp_path, ["a,0,Ada", "b,0,Ada"])]
+    drawn, _ = label(*quick, "--video", archive, *people, "--check", 20)
+    content = json.loads((drawn / "check.json").read_text())
+    folder, _ = label(*quick, "--video", archive, *people)
+    tables = {name: pd.read_csv(folder / "labels" / f"{name}.csv").set_index("frame") for name in "ab"}
+    assert {frame["video"] for frame in content["frames"]} == {"a", "b"}
+    for frame in content["frames"]:
+        shared = tables[frame["video"]].loc[frame["frame"], ["valence", "arousal"]]
+        assert frame["estimate"] == pytest.approx(shared.tolist(), abs=1e-4)
+    assert content["population"] == sum((~table["support"]).sum() for table in tables.values())
+    template = pd.read_csv(drawn / "check_to_label.csv").assign(valence=0.1, arousal=0.2)
+    template.to_csv(drawn / "check_to_label.csv", index=False)
+    checked, _ = label(*quick, "--video", archive, *people, "--check", drawn / "check_to_label.csv")
+    labels = pd.concat(pd.read_csv(checked / f"{name}_labels.csv") for name in "ab")
+    assert len(labels) == 3 + len(template)
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", archive, "--check", drawn / "check_to_label.csv"]))
+    assert done.returncode == 2 and "no labels" in done.stderr
+    other = ["--people", people_file(tmp_path, ["a,0,Ada", "b,0,Ada", ""])]
+    done = run_script(
+        "fsl_mtclar.py", *map(str, [*quick, "--video", archive, *other, "--check", drawn / "check_to_label.csv"])
+    )
+    assert done.returncode == 2 and "was drawn for other labels, videos or networks" in done.stderr
+
+
+def test_tracks_of_people_without_any_label_are_left_out_and_named(quick, archive, tmp_path):
+    folder, video = tmp_path / "videos", tmp_path / "videos" / "b.mp4"
+    folder.mkdir()
+    shutil.copy(archive / "a.mp4", folder)
+    shutil.copy(archive / "a_labels.csv", folder)
+    pair = [face_images(label_trace(np.random.default_rng(seed), 48)) for seed in (1, 2)]
+    write_video(video, (np.concatenate(images, 1) for images in zip(*pair, strict=True)), 20)
+    argv = [*quick, "--video", folder, "--track", "all", "--people", people_file(tmp_path, ["a,0,Ada", "b,1,Ada"])]
+    done = run_script("fsl_mtclar.py", *map(str, argv))
+    assert done.returncode == 0, done.stderr
+    assert "b: track 0 left without labels: no track of the person has any" in done.stderr
+    run = Path(re.search(r"run folder +(.+)", done.stdout)[1])
+    labels, people = pd.read_csv(run / "labels" / "b.csv"), pd.read_csv(run / "people.csv")
+    assert set(labels["track"]) == {1} and len(labels) == 48
+    assert people[people["video"] == "b"]["track"].tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     "rows, argv, message",
     [
@@ -67,7 +112,6 @@ def test_every_track_is_another_person_by_default(quick, archive, alone, tmp_pat
         (["a,0,Ada", "a,0,Ada"], [], r"row 3: the same track already shows 'Ada'"),
         (["a,0,Ada,0123456789ab"], [], r"row 2: was written for other face tracks of .*a\.mp4: the video or the way"),
         (["a,0,Ada"], ["--support_set.rule", "previous"], "people does not go with support_set.rule previous"),
-        (["a,0,Ada"], ["--check", "60"], "check does not go with people"),
         (["a,0,Ada"], [], r"b\.mp4: has neither labels nor a rating"),
     ],
 )

@@ -63,8 +63,10 @@ def test_an_archive_without_a_frame_to_label_is_refused(quick, clip, tmp_path):
     for name in "ab":
         shutil.copy(clip, tmp_path / f"{name}.mp4")
         labels_file(tmp_path / f"{name}_labels.csv", "\n".join(["frame,valence,arousal", *rows]) + "\n")
+    (tmp_path / "c.mp4").write_bytes(b"no video")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path, "--suggest", 2]))
     assert done.returncode == 2 and "nothing left to suggest" in done.stderr and "Traceback" not in done.stderr
+    assert "c.mp4" in done.stderr  # The video that cannot be read is named as well.
 
 
 def test_videos_without_a_file_of_labels_are_left_to_the_labelling(tmp_path):

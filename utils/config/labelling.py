@@ -147,12 +147,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
 
     @model_validator(mode="after")
     def check_people(self) -> "LabelSettings":
-        if self.people is not None:
-            self._refuse(("check",), "does not go with people; leave one of them out")
-            if self.support_set.rule != "fused":
-                raise ValueError(
-                    f"people does not go with support_set.rule {self.support_set.rule}; use the rule fused"
-                )
+        if self.people is not None and self.support_set.rule != "fused":
+            raise ValueError(f"people does not go with support_set.rule {self.support_set.rule}; use the rule fused")
         return self
 
     @property

@@ -27,7 +27,7 @@ from utils.videos.check_files import (
     read_draw,
 )
 from utils.videos.face_video import FaceVideo
-from utils.videos.label_video import LabellingRunner
+from utils.videos.label_video import LabellingRunner, estimate_track
 from utils.videos.records import VideoRecord
 from utils.videos.suggest_video import contact_sheet, merged_labels
 from utils.videos.support import anchors_for_track
@@ -74,15 +74,16 @@ class CheckDrawRunner(LabellingRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Estimates the labels of all frames without a given label."""
-        resolved, clips = self.labelled_clips(face_video, labels)
-        for track in face_video.tracks:
-            anchors = anchors_for_track(track, face_video, resolved.means)
-            posteriors = self.labeller.posteriors(clips[track.number], anchors)
-            values = self.labeller.fused_labels(posteriors, anchors).values
-            variances = np.stack([posterior.predictive_variance for posterior in posteriors], 1)
-            rows = np.delete(np.arange(len(values)), anchors.indices[anchors.indices >= 0])
+        known, shared = self.with_information(face_video, labels)
+        resolved, clips = self.labelled_clips(known, labels)
+        for track in known.tracks:
+            anchors = anchors_for_track(track, known, resolved.means) if len(resolved.means) else None
+            estimates = shared.get(track.number) or estimate_track(self.labeller, clips[track.number], anchors)
+            rows = np.arange(len(track.faces))
+            if anchors is not None:
+                rows = np.delete(rows, anchors.in_clip.indices)
             # An archive has millions of frames, so only what the draw needs is kept, in float32.
-            kept = (values[rows].astype(np.float32), variances[rows].astype(np.float32))
+            kept = (estimates.labels.values[rows].astype(np.float32), estimates.variances.astype(np.float32))
             self.estimated.append(EstimatedTrack(face_video.video.path, track.number, rows.astype(np.int32), *kept))
         return VideoRecord()
 
@@ -152,7 +153,7 @@ class CheckDrawRunner(LabellingRunner):
 class CheckRunner(LabellingRunner):
     """Bounds the error of the labels of an archive from a filled-in check_to_label.csv; writes check.csv.
 
-    Also writes <video>_labels.csv for each video, with its labels and those of the check.
+    Also writes <video>_labels.csv for each video that has any, with its labels and those of the check.
     """
 
     resumable = False
@@ -176,15 +177,15 @@ class CheckRunner(LabellingRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Writes the labels of a video together with those of the check."""
-        assert labels is not None, "find_jobs refuses a video without labels"
-        known = read_labels(labels, face_video.timeline, self.label_settings.tier)
+        known = read_labels(labels, face_video.timeline, self.label_settings.tier) if labels else None
         rows = [
             {"frame": frame.frame, "track": frame.track} | dict(zip(AXES, label, strict=True))
             for frame, label in zip(self.draw.frames, self.check_labels, strict=True)
             if frame.video == face_video.video.name
         ]
         table = merged_labels(pd.DataFrame(rows, columns=["frame", "track", *AXES]), known)
-        self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
+        if len(table):  # A video without labels may have no drawn frame either.
+            self.open_run_folder().save_table(f"{face_video.video.path.stem}_labels.csv", table)
         return VideoRecord()
 
     def complete(self) -> None:

@@ -74,7 +74,10 @@ class VideoJobRunner(ABC):
         if self.resumable:
             self._resume()
         errors = self._process(jobs)
-        self.complete()
+        try:
+            self.complete()
+        except DataError as error:
+            raise DataError("\n".join([*errors, str(error)])) from None
         if self.run_folder and len(self.records):
             print("", self.summary(), *self.records.notes, f"run folder  {self.run_folder.path}", sep="\n")
             if self.records.path:

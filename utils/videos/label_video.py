@@ -20,8 +20,7 @@ from utils.labelling.calibration import FILE_NAME, calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
 from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.suggest import unlabelled_variances
-from utils.labelling.types import EncodedClip, Labels
+from utils.labelling.types import Anchors, EncodedClip, Labels
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
@@ -34,7 +33,7 @@ from utils.videos.outputs import (
     video_table,
     write_affect_outputs,
 )
-from utils.videos.people import People, SharedTrack, TrackKey, shared_labels
+from utils.videos.people import People, TrackEstimates, TrackKey, shared_labels
 from utils.videos.records import VideoRecord, rows_of
 from utils.videos.support import (
     ResolvedLabels,
@@ -65,7 +64,7 @@ class LabellingRunner(VideoJobRunner):
         self.sources, self.labeller = sources, labeller
         self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
         self.people: People | None = None
-        self.shared: dict[TrackKey, SharedTrack] = {}
+        self.shared: dict[TrackKey, TrackEstimates] = {}
         if settings.people:
             self.inputs.append(path_input("people", settings.people))
 
@@ -79,18 +78,16 @@ class LabellingRunner(VideoJobRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Labels one video from the labels in the file, or from ratings alone."""
-        shared = {number: track for (path, number), track in self.shared.items() if path == face_video.video.path}
-        if labels is None and not shared:
-            self._refuse_without_ratings(face_video)
-        resolved, clips = self.labelled_clips(face_video, labels)
-        result = label_video(self.labeller, face_video, clips, resolved, self.support.rule, shared)
+        known, shared = self.with_information(face_video, labels)
+        resolved, clips = self.labelled_clips(known, labels)
+        result = label_video(self.labeller, known, clips, resolved, self.support.rule, shared)
         table = result.tables[self.support.rule]
-        index = self.save_labels(face_video, table)
+        index = self.save_labels(known, table)
         index |= {"support": int(table["support"].sum()), "expected_error": result.expected_error}
         if adapted := self.labeller.adapted_content(self.sources.names):
             self.open_run_folder().save_json(FILE_NAME, adapted)
         write_affect_outputs(
-            self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings
+            self.open_run_folder(), known, result.tables, self.support.rule, resolved.labels, self.settings
         )
         agreement = pd.DataFrame()
         if len(resolved.labels):
@@ -112,12 +109,34 @@ class LabellingRunner(VideoJobRunner):
             log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
         return resolved, clips
 
-    def _refuse_without_ratings(self, face_video: FaceVideo) -> None:
-        """Checks that a video without labels can be labelled from ratings."""
-        if not any(any(track.ratings) for track in face_video.tracks):
+    def with_information(
+        self, face_video: FaceVideo, labels: Path | None
+    ) -> tuple[FaceVideo, dict[int, TrackEstimates]]:
+        """The video with the tracks that can be labelled, and the estimates of those that share labels by number.
+
+        In a video with labels, these are all tracks. Otherwise, a track needs a rating, or a label of its person in
+        another video.
+
+        Raises:
+            DataError: no track can be labelled.
+        """
+        shared = {number: track for (path, number), track in self.shared.items() if path == face_video.video.path}
+        if labels is not None:
+            return face_video, shared
+        known = [track for track in face_video.tracks if track.number in shared or any(track.ratings)]
+        unknown = {track.number for track in face_video.tracks} - {track.number for track in known}
+        if not known:
             raise DataError("has neither labels nor a rating; name them by --labels or --ratings")
         if self.support.rule != FUSED:
             raise DataError(f"support_set.rule {self.support.rule} needs labels; add some, or use {FUSED}")
+        if unknown:
+            log.warning(
+                "%s: track %s left without labels: no track of the person has any; label a frame of it, or name in "
+                "people.csv a person who is labelled elsewhere",
+                face_video.video.name,
+                ", ".join(map(str, sorted(unknown))),
+            )
+        return face_video._replace(tracks=known), shared
 
     def summary(self) -> str:
         """The raters, agreement of annotators, contradicted labels, and one line per video and track."""
@@ -164,7 +183,7 @@ def label_video(
     clips: dict[int, EncodedClip],
     resolved: ResolvedLabels,
     rule: str,
-    shared: Mapping[int, SharedTrack],
+    shared: Mapping[int, TrackEstimates],
 ) -> VideoLabels:
     """Labels the chosen tracks of a video by one anchor rule and by the baselines, and audits their support labels.
 
@@ -183,13 +202,10 @@ def label_video(
     for track in face_video.tracks:
         clip = clips[track.number]
         anchors = anchors_for_track(track, face_video, resolved.means) if len(resolved.means) else None
-        if track.number in shared:
-            labels = {rule: shared[track.number].labels}
-            variances.append(shared[track.number].variances)
-        elif rule == FUSED:
-            posteriors = labeller.posteriors(clip, anchors)
-            labels = {rule: labeller.fused_labels(posteriors, anchors)}
-            variances.append(unlabelled_variances(posteriors))
+        if rule == FUSED:
+            estimates = shared.get(track.number) or estimate_track(labeller, clip, anchors)
+            labels = {rule: estimates.labels}
+            variances.append(estimates.variances)
         else:
             assert anchors is not None, "other rules need anchors"
             labels = {rule: labeller.label(clip, anchors, rule)}
@@ -207,6 +223,11 @@ def label_video(
     unlabelled = np.concatenate([np.empty(0), *(part.ravel() for part in variances)])
     expected = float(np.sqrt(unlabelled.mean())) if len(unlabelled) else None
     return VideoLabels(video_tables, pd.DataFrame(contradictions), expected)
+
+
+def estimate_track(labeller: Labeller, clip: EncodedClip, anchors: Anchors | None) -> TrackEstimates:
+    """The estimates of a track that shares no labels; anchors None: nothing is labelled, but the face is rated."""
+    return TrackEstimates.of_posteriors(labeller, labeller.posteriors(clip, anchors), anchors)
 
 
 def _warn_if_misread(labels: Labels, face_video: FaceVideo, track: Track) -> None:

@@ -11,6 +11,7 @@ from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.config.labelling import LabelSettings
 from utils.labelling.labeller import Labeller
+from utils.labelling.mixture import MixturePosterior
 from utils.labelling.suggest import unlabelled_variances
 from utils.labelling.types import Anchors, EncodedClip, Labels
 from utils.videos.face_video import FaceVideo, VideoReader
@@ -34,8 +35,8 @@ class PersonTrack(NamedTuple):
     anchors: Anchors | None
 
 
-class SharedTrack(NamedTuple):
-    """The estimates of a track that shares the labels of a person.
+class TrackEstimates(NamedTuple):
+    """The estimates of a track by the rule `fused`.
 
     Attributes:
         labels: estimated labels.
@@ -44,6 +45,13 @@ class SharedTrack(NamedTuple):
 
     labels: Labels
     variances: np.ndarray
+
+    @classmethod
+    def of_posteriors(
+        cls, labeller: Labeller, posteriors: list[MixturePosterior], anchors: Anchors | None
+    ) -> "TrackEstimates":
+        """The estimates from the posteriors of valence and arousal, which were computed from these anchors."""
+        return cls(labeller.fused_labels(posteriors, anchors), unlabelled_variances(posteriors))
 
 
 class People:
@@ -67,7 +75,7 @@ class People:
 
 def shared_labels(
     labeller: Labeller, people: People, reader: VideoReader, jobs: Sequence[VideoJob], settings: LabelSettings
-) -> dict[TrackKey, SharedTrack]:
+) -> dict[TrackKey, TrackEstimates]:
     """Labels of the tracks of all people who are shown in several tracks, one of them labelled.
 
     Videos that cannot be used are left out; their error is reported when they are processed. The tracks of a person are
@@ -95,8 +103,7 @@ def shared_labels(
         if len(tracks) > 1 and any(anchors):
             clips = labeller.relative_to_person([track.clip for track in tracks])
             for track, posteriors in zip(tracks, labeller.person_posteriors(clips, anchors), strict=True):
-                fused = labeller.fused_labels(posteriors, track.anchors)
-                shared[track.key] = SharedTrack(fused, unlabelled_variances(posteriors))
+                shared[track.key] = TrackEstimates.of_posteriors(labeller, posteriors, track.anchors)
     return shared
 
 
