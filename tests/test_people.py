@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import block_diag
-from simulated_clips import PARAMETERS
+from simulated_clips import PARAMETERS, accurate_calibration, anchors_at, encoded, simulate_misread_clip
 
+from utils.labelling import mixture, people
 from utils.labelling.calibration import DEFAULT_CALIBRATION, AxisCalibration, Calibration
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.offsets import OffsetGaussian
@@ -17,7 +18,7 @@ from utils.labelling.process import (
     combined_evidence,
     noise_inflation,
 )
-from utils.labelling.types import EncodedClip, LabelObservations
+from utils.labelling.types import EncodedClip, LabelObservations, observations_of
 
 TWO_SOURCES = PARAMETERS._replace(
     evidence=(
@@ -33,6 +34,13 @@ LABELLED = ([3, 17], [], [11], [0, 24])
 @pytest.fixture
 def rng():
     return np.random.default_rng(5)
+
+
+@pytest.fixture
+def all_evidence_only(monkeypatch):
+    """Every track follows all evidence, however many labels there are."""
+    for module in (mixture, people):
+        monkeypatch.setattr(module, "LABELS_TO_WEIGH_EXPLANATIONS", 99)
 
 
 def dense_posteriors(parameters, clips, observations):
@@ -101,7 +109,7 @@ def models_of(calibration, clips):
 
 @pytest.mark.parametrize("parameters", [ONE_SOURCE, TWO_SOURCES])
 @pytest.mark.parametrize("labelled", [LABELLED, ([],) * 4, ([5], [], [], [])])
-def test_shared_posteriors_equal_the_dense_posterior_of_all_tracks(rng, parameters, labelled):
+def test_shared_posteriors_equal_the_dense_posterior_of_all_tracks(all_evidence_only, rng, parameters, labelled):
     clips, observations = draw_person(rng, parameters, labelled)
     calibration = calibration_of(parameters)
     found = person_posteriors(calibration, models_of(calibration, clips), observations)
@@ -116,7 +124,7 @@ def test_shared_posteriors_equal_the_dense_posterior_of_all_tracks(rng, paramete
 @pytest.mark.parametrize("parameters", [ONE_SOURCE, TWO_SOURCES])
 @pytest.mark.parametrize("labelled", [([3], [], [11], [0, 24]), ([],) * 4])
 @pytest.mark.parametrize("incremental", [False, True])
-def test_offsets_give_the_covariance_between_tracks(rng, parameters, labelled, incremental):
+def test_offsets_give_the_covariance_between_tracks(all_evidence_only, rng, parameters, labelled, incremental):
     clips, observations = draw_person(rng, parameters, labelled)
     calibration = calibration_of(parameters)
     models = models_of(calibration, clips)
@@ -169,7 +177,7 @@ def test_noise_of_a_singular_message_is_the_limit_of_small_precisions():
     np.testing.assert_allclose(full.precision, np.linalg.inv(covariance))
 
 
-def test_tracks_may_have_different_sources(rng):
+def test_tracks_may_have_different_sources(all_evidence_only, rng):
     clips, observations = draw_person(rng, TWO_SOURCES)
     clips[1].evidence[:, 1] = np.nan
     calibration = calibration_of(TWO_SOURCES)
@@ -187,3 +195,53 @@ def test_labels_of_one_track_make_the_others_surer(rng):
     after = person_posteriors(DEFAULT_CALIBRATION, models, observations)
     for track in range(1, 4):
         assert (after[track][0].variance < before[track][0].variance).all()
+
+
+def test_labels_of_all_tracks_weigh_the_explanations_of_each(rng):
+    clips, observations = draw_person(rng, ONE_SOURCE)
+    # No label is an outlier, so that no label is left out of the predictions of the others.
+    observations = [[one._replace(errors=np.full_like(one.errors, 0.3)) for one in axes] for axes in observations]
+    calibration = calibration_of(ONE_SOURCE)
+    models = models_of(calibration, clips)
+    found = person_posteriors(calibration, models, observations)
+    logs = np.log([explanation.prior for explanation in models[0][0].explanations])
+    for track, axes in enumerate(observations):
+        for number in range(len(axes[0].indices)):
+            others = [given[0] for given in observations]
+            others[track] = LabelObservations(*(np.delete(values, number) for values in axes[0]))
+            mean, covariance = dense_posteriors(ONE_SOURCE, clips, others)[track]
+            frame, label, error = (values[number] for values in axes[0])
+            variance = covariance[frame, frame] + ONE_SOURCE.process.nugget**2 + error**2
+            density = np.exp(-((label - mean[frame]) ** 2) / variance / 2) / np.sqrt(2 * np.pi * variance)
+            logs[0] += np.log((1 - mixture.CLIP_OUTLIER_RATE) * density + mixture.CLIP_OUTLIER_RATE / 2)
+        if len(axes[0].indices):
+            by_time = models[track][0].factories[-1]
+            logs[1] += mixture.log_likelihoods(by_time, by_time(axes[0]), axes[0], ONE_SOURCE.process.nugget).sum()
+    expected = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
+    for posterior, _ in found:
+        np.testing.assert_allclose(posterior.weights, expected, rtol=1e-4)
+    assert 0.01 < expected[0] < 0.99
+
+
+def test_a_source_that_is_missing_in_a_track_says_as_much_about_it_as_time_only(rng):
+    clips, observations = draw_person(rng, TWO_SOURCES, ([3, 17], [], [11, 2], []))
+    clips[0].evidence[:, 1] = np.nan
+    calibration = calibration_of(TWO_SOURCES)
+    first, second, *_ = person_posteriors(calibration, models_of(calibration, clips), observations)
+    assert len(first[0].weights) == 2 and len(second[0].weights) == 4
+    assert first[0].weights.sum() == pytest.approx(1) and second[0].weights.sum() == pytest.approx(1)
+
+
+def test_tracks_without_labels_learn_that_the_face_is_misread(rng):
+    simulated = [simulate_misread_clip(rng) for _ in range(3)]
+    anchors = [anchors_at(clip, range(20, 300, 40)) for clip in simulated[:2]] + [None]
+    calibration = accurate_calibration()
+    models = models_of(calibration, [encoded(clip) for clip in simulated])
+    observations = [observations_of(given) for given in anchors]
+    posteriors = person_posteriors(calibration, models, observations)
+    assert all(posterior.misread for by_axis in posteriors for posterior in by_axis)
+    means = np.stack([posterior.mean for posterior in posteriors[2]], 1)
+    inside = np.abs(means - simulated[2].labels) <= calibration.half_widths(posteriors[2])
+    assert inside.mean() > 0.75
+    few = [observations_of(anchors_at(simulated[0], [20])), *observations[2:] * 2]
+    assert not any(posterior.misread for posterior in person_posteriors(calibration, models, few)[2])

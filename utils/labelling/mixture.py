@@ -6,6 +6,9 @@ the calibrated parameters; if there are several sources, one for each follows th
 evidence and changes over time as labels usually do. The weight of a posterior is its prior weight times the product,
 over the given labels, of the likelihood of each label given the others. Any label may be an outlier. In addition, the
 variance of the mixture is scaled by how well the leave-one-out predictions explain the labels of the clip.
+
+If a person is shown in several clips, a source that misreads the face in one of them misreads it in the others as well,
+so the labels of all of them weigh the posteriors of each (`utils.labelling.people`).
 """
 
 from collections.abc import Callable, Iterable
@@ -108,6 +111,18 @@ class ClipModel(NamedTuple):
         return cls(every, [partial(GPPosterior, one.parameters, times, evidence[:, one.sources]) for one in every])
 
 
+class LabelsElsewhere(NamedTuple):
+    """What the given labels in other clips of the person say about the explanations of a clip.
+
+    Attributes:
+        count: number of labels.
+        log_likelihoods: (C,) log-likelihood of all of them under each of the C explanations.
+    """
+
+    count: int
+    log_likelihoods: np.ndarray
+
+
 class MixturePosterior:
     """Mixture of posteriors of the latent label f at N frames of one axis, given the same labels.
 
@@ -120,13 +135,14 @@ class MixturePosterior:
         nugget: standard deviation of true labels about f, before it is scaled.
     """
 
-    def __init__(self, model: ClipModel, observations: LabelObservations):
+    def __init__(self, model: ClipModel, observations: LabelObservations, elsewhere: LabelsElsewhere | None = None):
         """Computes the mixture.
 
         Args:
             model: of the axis of the clip, with C explanations. The nugget of the first is used for all posteriors. All
                 posteriors but the first are computed only if there are enough labels.
             observations: given labels at A of the frames.
+            elsewhere: labels in other clips of the person, which help to weigh the explanations; None: there are none.
         """
         priors, factories = [one.prior for one in model.explanations], model.factories
         self.observations, self.nugget = observations, model.explanations[0].parameters.process.nugget
@@ -134,9 +150,12 @@ class MixturePosterior:
         posterior = factories[0](observations)
         self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
         self._loo: tuple[np.ndarray, np.ndarray] | None = None
-        if len(observations.indices) >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
+        count, log_priors = len(observations.indices), np.log(priors)
+        if elsewhere:
+            count, log_priors = count + elsewhere.count, log_priors + elsewhere.log_likelihoods
+        if count >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
             others = [factory(observations) for factory in factories[1:]]
-            self._weight_components(np.log(priors), factories, [posterior, *others])
+            self._weight_components(log_priors, factories, [posterior, *others])
 
     @property
     def misread(self) -> bool:
@@ -202,35 +221,48 @@ class MixturePosterior:
 
         In the leave-one-out prediction, each label is predicted with weights computed from the other labels.
         """
-        likelihoods = np.stack([self._log_likelihoods(*pair) for pair in zip(factories, posteriors, strict=True)])
-        log_weights = log_priors + likelihoods.sum(1)
-        self.weights, loo_weights = _softmax(log_weights), _softmax(log_weights[:, None] - likelihoods)
-        loo = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
-        means, variances = (np.stack(values) for values in loo)
-        mean = (loo_weights * means).sum(0)
-        self._loo = mean, (loo_weights * (variances + (means - mean) ** 2)).sum(0)
+        log_weights = log_priors
+        if len(self.observations.indices):
+            pairs = zip(factories, posteriors, strict=True)
+            likelihoods = np.stack([log_likelihoods(*pair, self.observations, self.nugget) for pair in pairs])
+            log_weights = log_priors + likelihoods.sum(1)
+            loo_weights = _softmax(log_weights[:, None] - likelihoods)
+            loo = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
+            means, variances = (np.stack(values) for values in loo)
+            mean = (loo_weights * means).sum(0)
+            self._loo = mean, (loo_weights * (variances + (means - mean) ** 2)).sum(0)
+        self.weights = _softmax(log_weights)
         kept = np.where(self.weights >= SMALLEST_WEIGHT, self.weights, 0)
         components = zip(kept / kept.sum(), posteriors, strict=True)
         self._components = [(weight, posterior) for weight, posterior in components if weight > 0]
 
-    def _log_likelihoods(self, factory: PosteriorFactory, posterior: Posterior) -> np.ndarray:
-        """(A,) log-density of each given label under a posterior.
 
-        It is the density of the leave-one-out prediction from the other labels, without those that are outliers under
-        this posterior, mixed with the uniform density of outliers on [-1, 1].
-        """
-        errors = self.observations.errors.copy()
-        while True:
-            means, variances = posterior.loo_predictive()
-            variances = variances + self.nugget**2 + self.observations.errors**2
-            deviations = np.abs(self.observations.labels - means) / np.sqrt(variances)
-            outliers = find_outliers(deviations, errors)
-            if not outliers.any():
-                break
-            errors[outliers] = IGNORED_ERROR
-            posterior = factory(self.observations._replace(errors=errors.copy()))
-        density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
-        return np.log((1 - CLIP_OUTLIER_RATE) * density + CLIP_OUTLIER_RATE / 2)
+def log_likelihoods(
+    factory: PosteriorFactory, posterior: Posterior, observations: LabelObservations, nugget: float
+) -> np.ndarray:
+    """(A,) log-density of each given label under a posterior.
+
+    It is the density of the leave-one-out prediction from the other labels, without those that are outliers under this
+    posterior, mixed with the uniform density of outliers on [-1, 1].
+
+    Args:
+        factory: computes the posterior.
+        posterior: given the observations.
+        observations: one or several labels, A.
+        nugget: standard deviation of true labels about f.
+    """
+    errors = observations.errors.copy()
+    while True:
+        means, variances = posterior.loo_predictive()
+        variances = variances + nugget**2 + observations.errors**2
+        deviations = np.abs(observations.labels - means) / np.sqrt(variances)
+        outliers = find_outliers(deviations, errors)
+        if not outliers.any():
+            break
+        errors[outliers] = IGNORED_ERROR
+        posterior = factory(observations._replace(errors=errors.copy()))
+    density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
+    return np.log((1 - CLIP_OUTLIER_RATE) * density + CLIP_OUTLIER_RATE / 2)
 
 
 def _weighted_sum(pairs: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:

@@ -15,8 +15,9 @@ message, so the exact posterior of all tracks takes three steps, each linear in 
    out of the product.
 3. This distribution, blurred by the shot's offset, takes the place of the prior in the posterior of the track.
 
-The messages come from the posteriors that follow all evidence. A track with enough labels still has several posteriors
-(`utils.labelling.mixture`).
+The messages come from the posteriors that follow all evidence. Each track has other posteriors besides, for a face that
+the network misreads (`utils.labelling.mixture`). Whether it does is taken to be the same in all tracks of a person, so
+the weight of an explanation is its prior weight times the likelihood of the labels of all tracks.
 """
 
 from collections.abc import Sequence
@@ -25,9 +26,20 @@ from functools import partial
 import numpy as np
 
 from utils.labelling.calibration import AxisCalibration, Calibration
-from utils.labelling.mixture import ClipModel, MixturePosterior, Posterior, PosteriorFactory
+from utils.labelling.mixture import (
+    LABELS_TO_WEIGH_EXPLANATIONS,
+    ClipModel,
+    LabelsElsewhere,
+    MixturePosterior,
+    Posterior,
+    PosteriorFactory,
+    log_likelihoods,
+)
 from utils.labelling.offsets import OffsetGaussian, PersonOffset
 from utils.labelling.types import LabelObservations
+
+ALL_EVIDENCE, TIME_ONLY = "all evidence", "time only"
+"""Names of the first and the last explanation of a track."""
 
 
 def person_posteriors(
@@ -53,7 +65,7 @@ def _share_offset(
     variances = _shot_variances(calibration)
     alone, messages = _messages(calibration, models, observations)
     prior = _offset_prior(calibration)
-    posteriors = []
+    informed = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
         others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
         factories: list[PosteriorFactory] = [
@@ -63,8 +75,50 @@ def _share_offset(
         # The posterior that follows all evidence is not computed twice.
         known = alone[track].given_offset_prior(others.of_sources(model.explanations[0].sources))
         factories[0] = partial(_known_posterior, observed, known, factories[0])
-        posteriors.append(MixturePosterior(model._replace(factories=factories), observed))
-    return posteriors
+        informed.append(model._replace(factories=factories))
+    elsewhere = _labels_elsewhere(informed, observations)
+    return [MixturePosterior(*track) for track in zip(informed, observations, elsewhere, strict=True)]
+
+
+def _labels_elsewhere(
+    models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+) -> list[LabelsElsewhere | None]:
+    """For each track, what the labels of the other tracks say about its explanations.
+
+    Args:
+        models: of each track, informed of the offset by the other tracks.
+        observations: the given labels of each track.
+    """
+    counts = [len(observed.indices) for observed in observations]
+    if sum(counts) < LABELS_TO_WEIGH_EXPLANATIONS:
+        return [None] * len(models)
+    by_track = {
+        track: _log_likelihoods(model, observed)
+        for track, (model, observed) in enumerate(zip(models, observations, strict=True))
+        if counts[track]
+    }
+    elsewhere: list[LabelsElsewhere | None] = []
+    for track, model in enumerate(models):
+        others = [likelihoods for other, likelihoods in by_track.items() if other != track]
+        # A track in which a source has no value follows time only by the explanation by this source.
+        totals = [sum(other.get(name, other[TIME_ONLY]) for other in others) for name in _names(model)]
+        elsewhere.append(LabelsElsewhere(sum(counts) - counts[track], np.array(totals, float)))
+    return elsewhere
+
+
+def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str, float]:
+    """Log-likelihood of the labels of a track under each explanation, by its name."""
+    nugget = model.explanations[0].parameters.process.nugget
+    return {
+        name: float(log_likelihoods(factory, factory(observed), observed, nugget).sum())
+        for name, factory in zip(_names(model), model.factories, strict=True)
+    }
+
+
+def _names(model: ClipModel) -> list[str]:
+    """Names of the explanations, which are equal in tracks with the same sources of evidence."""
+    alone = [str(explanation.sources[0]) for explanation in model.explanations[1:-1]]
+    return [ALL_EVIDENCE, *alone, TIME_ONLY][-len(model.explanations) :]
 
 
 def _messages(
