@@ -71,7 +71,7 @@ def test_mixture_has_the_moments_of_its_components(rng, calibration):
     observations = observations_of(anchors_at(clip, [100, 130]))[0]
     parameters = (calibration.valence.with_evidence, calibration.valence.time_only)
     evidence = clip.evidence[..., 0]
-    given = [partial(GPPosterior, one, clip.times, evidence[:, : len(one.evidence)]) for one in parameters]
+    given = [partial(GPPosterior, each, clip.times, evidence[:, : len(each.sources)]) for each in parameters]
     components = [posterior(observations) for posterior in given]
     priors = zip((0.98, 0.02), parameters, ([0], []), strict=True)
     mixture = MixturePosterior(ClipModel([Explanation(*one) for one in priors], given), observations)
