@@ -19,10 +19,10 @@ from datasets.demo.dataset import render_demo
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
-from utils.labelling.calibration import read_calibration
+from utils.labelling.calibration.file import read_calibration
+from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clips import DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.shots import fit_shot_offsets
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import Anchors, EncodedClip
 from utils.runs.checkpoint import load_mtclar
@@ -96,7 +96,7 @@ def offsets_of_shots(labeller: Labeller, clips: list[DatasetClip]) -> dict[str, 
     stds = {}
     for axis, fit, used in zip(AXES, fitted.axes, labeller.calibration.axes, strict=True):
         stds[f"{axis}, fitted"], stds[f"{axis}, used"] = (
-            each.parameters.evidence[0].shot_offset for each in (fit, used)
+            each.with_evidence.sources[0].shot_offset for each in (fit, used)
         )
     return stds
 

@@ -23,7 +23,8 @@ def archive(tmp_path_factory):
     for seed, name in enumerate("ab"):
         images = face_images(label_trace(np.random.default_rng(seed), 48))
         write_video(folder / f"{name}.mp4", images, 20)
-    labels_file(folder / "a_labels.csv")
+    # With a third label, the untrained network might turn out to misread the face.
+    labels_file(folder / "a_labels.csv", "frame,valence,arousal\n3,0.5,-0.2\n20,-0.4,0.1\n")
     return folder
 
 
@@ -43,7 +44,7 @@ def test_a_person_is_labelled_from_the_labels_in_another_video(quick, archive, a
     folder, _ = label(*quick, "--video", archive, "--people", people_file(tmp_path, ["a,0,Ada", "b,,Ada"]))
     table = pd.concat(pd.read_csv(folder / "labels" / f"{name}.csv") for name in "ab").set_index("video")
     widths = table["valence_high"] - table["valence_low"]
-    assert table.loc["a", "support"].sum() == 3 and not table.loc["b", "support"].any()
+    assert table.loc["a", "support"].sum() == 2 and not table.loc["b", "support"].any()
     assert (table.loc["b", ["valence", "arousal"]].abs() <= 1).all(axis=None) and (widths["b"] > 0).all()
     assert widths["b"].max() < 1.5  # Without the labels of a, the offset of b is unknown, and the width about 2.
     written = pd.read_csv(folder / "people.csv")
@@ -77,7 +78,7 @@ def test_a_check_is_of_the_labels_that_people_share(quick, archive, tmp_path):
     template.to_csv(drawn / "check_to_label.csv", index=False)
     checked, _ = label(*quick, "--video", archive, *people, "--check", drawn / "check_to_label.csv")
     labels = pd.concat(pd.read_csv(checked / f"{name}_labels.csv") for name in "ab")
-    assert len(labels) == 3 + len(template)
+    assert len(labels) == 2 + len(template)
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", archive, "--check", drawn / "check_to_label.csv"]))
     assert done.returncode == 2 and "no labels" in done.stderr
     other = ["--people", people_file(tmp_path, ["a,0,Ada", "b,0,Ada", ""])]

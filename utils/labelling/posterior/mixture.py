@@ -17,10 +17,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from utils.labelling.gp import GPPosterior
-from utils.labelling.offsets import OffsetGaussian
-from utils.labelling.outliers import IGNORED_ERROR, find_outliers
-from utils.labelling.process import GPParameters
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.offsets import OffsetGaussian
+from utils.labelling.posterior.outliers import IGNORED_ERROR, find_outliers
+from utils.labelling.posterior.process import GPParameters
 from utils.labelling.types import LabelObservations
 
 PRIOR_OF_TIME_ONLY = 0.1  # The prior weight of the posterior that ignores calibrated evidence.
@@ -76,10 +76,10 @@ def explanations(
         time_only: without sources.
         time_only_prior: prior weight of the explanation by time only.
     """
-    sources = list(range(len(parameters.evidence)))
+    sources = list(range(len(parameters.sources)))
     if not sources:
         return [Explanation(1.0, time_only, [])]
-    alone = [parameters._replace(evidence=(source,)) for source in parameters.evidence] if len(sources) > 1 else []
+    alone = [parameters._replace(sources=(source,)) for source in parameters.sources] if len(sources) > 1 else []
     prior_alone = min(PRIOR_OF_ONE_SOURCE, (1 - time_only_prior) / (len(alone) + 1))
     return [
         Explanation(1 - time_only_prior - prior_alone * len(alone), parameters, sources),
@@ -115,11 +115,11 @@ class LabelsElsewhere(NamedTuple):
     """What the given labels in other clips of the person say about the explanations of a clip.
 
     Attributes:
-        count: number of labels.
+        labels: number of labels.
         log_likelihoods: (C,) log-likelihood of all of them under each of the C explanations.
     """
 
-    count: int
+    labels: int
     log_likelihoods: np.ndarray
 
 
@@ -150,10 +150,10 @@ class MixturePosterior:
         posterior = factories[0](observations)
         self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
         self._loo: tuple[np.ndarray, np.ndarray] | None = None
-        count, log_priors = len(observations.indices), np.log(priors)
+        labels, log_priors = len(observations.indices), np.log(priors)
         if elsewhere:
-            count, log_priors = count + elsewhere.count, log_priors + elsewhere.log_likelihoods
-        if count >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
+            labels, log_priors = labels + elsewhere.labels, log_priors + elsewhere.log_likelihoods
+        if labels >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
             others = [factory(observations) for factory in factories[1:]]
             self._weight_components(log_priors, factories, [posterior, *others])
 
