@@ -288,7 +288,7 @@ class Labeller:
         count: int,
         label_errors: tuple[float, float] = (0.0, 0.0),
     ) -> list[Suggestion]:
-        """Chooses `count` frames to label next, given the labels so far; see `labelling.suggestion.suggest.plan_labels`."""
+        """Chooses `count` frames to label next, given the labels so far; see `labelling.suggest.plan_labels`."""
         return plan_labels(self.posteriors(clip, anchors), count, label_errors)
 
     def audit(self, clip: EncodedClip, anchors: Anchors) -> list[auditing.Contradiction]:
