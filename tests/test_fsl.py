@@ -81,6 +81,24 @@ def test_anchors_from_a_person_or_from_other_clips(quick, scope, own):
     assert labels["valence_low"].lt(labels["valence_high"])[~labels["support"]].all()
 
 
+def test_clips_of_a_person_share_their_labels(quick, tmp_path):
+    several = ["--demo.clips", 2, "--data.root", tmp_path / "demo", "--support_set.strategy", "first"]
+    argv = [*quick, *several, "--support_set.amount", 1]
+    alone, shared = (label(*argv, *more)[0] for more in ([], ["--support_set.share_people"]))
+    scores, other = (pd.read_csv(folder / "scores.csv").set_index(["method", "average"]) for folder in (alone, shared))
+    pd.testing.assert_frame_equal(scores.drop("fused"), other.drop("fused"))
+    assert (scores.loc["fused", "valence_RMSE"] != other.loc["fused", "valence_RMSE"]).all()
+    done = run_script("fsl_mtclar.py", *map(str, [*argv, "--support_set.share_people"]))
+    assert re.search(r"(\d+) of \1 people have several clips", done.stderr)
+    argv += ["--support_set.share_people"]
+    for options, message in (
+        (["--support_set.rule", "mean"], "share_people needs the rule fused"),
+        (["--video", tmp_path], "share_people is for data sets"),
+    ):
+        done = run_script("fsl_mtclar.py", *map(str, [*argv, *options]))
+        assert done.returncode == 2 and message in done.stderr
+
+
 def test_second_run_encodes_nothing_and_writes_the_same_labels(quick, clip, tmp_path, monkeypatch):
     labels = labels_file(tmp_path / "labels.csv")
     first = [label(*quick, "--support_set.amount", 3)[0], label(*quick, "--video", clip, "--labels", labels)[0]]

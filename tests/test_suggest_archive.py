@@ -47,6 +47,13 @@ def test_suggestions_go_to_the_videos_without_labels_and_serve_as_labels(quick, 
     assert pd.read_csv(labelled / "index.csv")["support"].tolist() == [2, 19, 2]
 
 
+def test_fewer_suggestions_than_asked_for_are_reported(quick, clip, tmp_path):
+    for name in "ab":
+        shutil.copy(clip, tmp_path / f"{name}.mp4")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path, "--suggest", 1000]))
+    assert done.returncode == 0 and re.search(r"only \d+ of 1000 frames suggested", done.stderr)
+
+
 def test_a_label_of_a_person_serves_all_videos_of_the_person(quick, archive, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text("video,track,person\na,0,Ada\nc,0,Ada\n")

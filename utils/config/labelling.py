@@ -147,6 +147,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
 
     @model_validator(mode="after")
     def check_people(self) -> "LabelSettings":
+        if self.support_set.share_people and (self.video or self.annotate or self.calibrate):
+            raise ValueError("support_set.share_people is for data sets; for videos, use people")
         if self.people is not None and self.support_set.rule != "fused":
             raise ValueError(f"people does not go with support_set.rule {self.support_set.rule}; use the rule fused")
         return self

@@ -187,6 +187,9 @@ class SupportSettings(Section):
     """How labels are derived from the labelled frames (anchors). previous: from the latest anchor, as in the paper.
     nearest: from the closest one in time. mean: from all, equally weighted. weighted: from all, weighted by predicted
     similarity and by time. fused: from all, by Gaussian processes in time, with intervals."""
+    share_people: bool = False
+    """fused, on a data set: the labels of a person inform all clips of the person, as --people does for videos.
+    Otherwise, each clip counts as another person."""
     annotator_error: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     """Standard deviation of a person's labels. auto: estimated from the labels where they are many enough, else 0, that
     is, exact labels."""
@@ -234,6 +237,11 @@ class SupportSettings(Section):
             )
         if self.scope != "clip" and self.strategy in ("suggested", "train_bins"):
             raise ValueError(f"strategy {self.strategy} does not choose among several clips; use scope clip")
+        if self.share_people and (self.rule != "fused" or self.scope == "others" or self.strategy == "train_bins"):
+            raise ValueError(
+                "share_people needs the rule fused and labels of the person; leave it out, or do not use other rules, "
+                "scope others and strategy train_bins"
+            )
         if self.share is not None and self.strategy in ("train_bins", "csv"):
             raise ValueError(f"share is not used by strategy {self.strategy}; leave it out")
         if self.strategy == "csv" and self.csv is None:

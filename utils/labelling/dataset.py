@@ -19,6 +19,7 @@ from utils.base.text import quoted
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
 from utils.config.sections import SupportSettings
+from utils.labelling.anchors import FUSED
 from utils.labelling.audit import contradiction_row
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.file import calibration_input
@@ -73,8 +74,12 @@ def label_dataset(clips: ClipReader, splits: Splits, settings: LabelSettings) ->
         labeller, anchors_of_clips = _adapt_to_support(clips, encoded, settings, support_from_csv)
     parts: dict[str, list[pd.DataFrame]] = {}
     contradictions: list[dict[str, object]] = []
+    shared = _shared_labels(labeller, encoded, anchors_of_clips) if settings.support_set.share_people else {}
     for clip, anchors in zip(encoded, anchors_of_clips, strict=True):
-        for method, labels in labeller.label_by_all_methods(clip.encoded, anchors).items():
+        methods = labeller.label_by_all_methods(clip.encoded, anchors)
+        if clip.name in shared:
+            methods[FUSED] = shared[clip.name]
+        for method, labels in methods.items():
             parts.setdefault(method, []).append(_clip_table(clip, anchors, labels, method))
         found = labeller.audit(clip.encoded, anchors)
         contradictions += [{"clip": clip.name} | contradiction_row(label, anchors) for label in found]
@@ -100,6 +105,23 @@ def _adapt_to_support(
     if settings.support_set.annotator_error == "auto":
         anchors_of_clips = with_estimated_errors(labeller, encoded, anchors_of_clips)
     return labeller, anchors_of_clips
+
+
+def _shared_labels(labeller: Labeller, clips: list[DatasetClip], anchors_of_clips: list[Anchors]) -> dict[str, Labels]:
+    """Name of a clip → its fused labels, for all clips of people with several clips, who share their labels."""
+    by_person: dict[str, list[tuple[DatasetClip, Anchors]]] = {}
+    for clip, anchors in zip(clips, anchors_of_clips, strict=True):
+        by_person.setdefault(clip.person, []).append((clip, anchors))
+    shared = {}
+    several = [pairs for pairs in by_person.values() if len(pairs) > 1]
+    for pairs in several:
+        encoded = labeller.relative_to_person([clip.encoded for clip, _ in pairs])
+        posteriors = labeller.person_posteriors(encoded, [anchors for _, anchors in pairs])
+        for (clip, anchors), of_clip in zip(pairs, posteriors, strict=True):
+            shared[clip.name] = labeller.fused_labels(of_clip, anchors)
+    text = "%d of %d people have several clips, %d in all, which share the labels of the person"
+    log.info(text, len(several), len(by_person), len(shared))
+    return shared
 
 
 def _source_names(clips: ClipReader) -> list[str]:

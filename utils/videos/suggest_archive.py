@@ -1,5 +1,6 @@
 """Suggests which frames to label next over all videos of an archive."""
 
+import logging
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.suggestion.archive import ArchiveSuggester, ArchiveSuggestion
+from utils.labelling.suggestion.archive import CANDIDATES, ArchiveSuggester, ArchiveSuggestion
 from utils.labelling.types import observations_of
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo
@@ -22,6 +23,8 @@ from utils.videos.people import People, PersonTrack, TrackKey
 from utils.videos.records import VideoRecord
 from utils.videos.suggest_video import SuggestionRunner, contact_sheet, label_template
 from utils.videos.support import anchors_for_track, anchors_in_track
+
+log = logging.getLogger(__name__)
 
 
 class ArchiveSuggestionRunner(SuggestionRunner):
@@ -70,6 +73,14 @@ class ArchiveSuggestionRunner(SuggestionRunner):
         suggestions = self._suggester.suggest(self.count)
         if not suggestions:
             raise DataError("every frame that shows a face has a label; there is nothing left to suggest")
+        if len(suggestions) < self.count:
+            log.warning(
+                "only %d of %d frames suggested, since up to %d evenly spaced frames of a track can be suggested at "
+                "once; label these, then ask for more",
+                len(suggestions),
+                self.count,
+                CANDIDATES,
+            )
         by_video: dict[Path, list[tuple[int, ArchiveSuggestion]]] = defaultdict(list)
         for order, suggestion in enumerate(suggestions, 1):
             by_video[suggestion.track[0]].append((order, suggestion))  # type: ignore[index]
