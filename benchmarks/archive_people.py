@@ -2,7 +2,8 @@
 
 Ten people with five clips of 240 frames each are rendered, and as many in harder scenes. In a third set, each person of
 the normal scenes has the evidence of another person, as if the network misread the face in all clips. Each clip gets 0,
-1, 2, 3, 4 or 6 evenly spaced labels; with 60 labels, one clip of each person gets two and the others one.
+1, 2, 3, 4 or 6 evenly spaced labels; with 60 labels, one clip of each person gets two and the others one. Or frames are
+suggested one after the other over all clips of all people, as by `fsl_mtclar.py --suggest 1 --people people.csv`.
 """
 
 from pathlib import Path
@@ -22,9 +23,12 @@ from utils.config.layers import merge_layers
 from utils.labelling.calibration.file import read_calibration
 from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clips import DatasetClip
+from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
+from utils.labelling.people import person_offsets, person_posteriors
+from utils.labelling.suggestion.archive import ArchiveSuggester
 from utils.labelling.support import middles_of_parts
-from utils.labelling.types import Anchors, EncodedClip
+from utils.labelling.types import Anchors, EncodedClip, observations_of
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.trained import checkpoint_path, label_settings
 
@@ -53,6 +57,8 @@ BUDGETS = (
     Budget("1.2", (2, 1, 1, 1, 1)),
     *(Budget(str(count), (count,) * CLIPS) for count in (2, 3, 4, 6)),
 )
+SUGGESTED = (60, 100)
+"""Numbers of labels in all at suggested frames."""
 
 
 class Person(NamedTuple):
@@ -152,30 +158,77 @@ def misread_people(people: list[Person]) -> list[Person]:
 
 def score_budgets(labeller: Labeller, name: str, people: list[Person]) -> list[dict[str, object]]:
     """A row for each budget, alone and shared; `name` is that of the set."""
-    return [{"set": name} | score(labeller, people, budget, shared) for budget in BUDGETS for shared in (False, True)]
+    rows = []
+    for budget in BUDGETS:
+        given = [[given_labels(*pair) for pair in zip(person.clips, budget.labels, strict=True)] for person in people]
+        for shared in (False, True):
+            row = {"set": name, "labels a clip": budget.name, "labels": "shared" if shared else "alone"}
+            rows.append(row | score(labeller, people, given, budget.scored, shared))
+    for count in SUGGESTED:
+        given = suggested_labels(labeller, people, count)
+        row = {"set": name, "labels a clip": f"{count / len(people) / CLIPS:g}, suggested", "labels": "shared"}
+        rows.append(row | score(labeller, people, given, BUDGETS[-1].scored, True))
+    return rows
 
 
-def score(labeller: Labeller, people: list[Person], budget: Budget, shared: bool) -> dict[str, object]:
-    """RMSE, coverage and expected error of both axes, over the frames without a label."""
+def suggested_labels(labeller: Labeller, people: list[Person], count: int) -> list[list[Anchors | None]]:
+    """The labels of each clip of each person, at frames that are suggested one after the other, `count` in all."""
+    suggester, calibration = ArchiveSuggester(), labeller.calibration
+    models = [[IncrementalClip(clip, calibration).models for clip in person.shared] for person in people]
+    frames: list[list[list[int]]] = [[[] for _ in person.clips] for person in people]
+
+    def given(number: int) -> list[Anchors | None]:
+        chosen = [np.array(sorted(indices), int) for indices in frames[number]]
+        pairs = zip(people[number].clips, chosen, strict=True)
+        return [clip.anchors(indices, clip.labels[indices]) if len(indices) else None for clip, indices in pairs]
+
+    def update(number: int) -> None:
+        observations = [observations_of(anchors) for anchors in given(number)]
+        posteriors = person_posteriors(calibration, models[number], observations)
+        offsets = person_offsets(calibration, models[number], observations, posteriors)
+        suggester.update(number, {(number, clip): pair for clip, pair in enumerate(posteriors)}, offsets=offsets)
+
+    for number in range(len(people)):
+        update(number)
+    for _ in range(count):
+        suggestion = suggester.next()
+        assert suggestion is not None
+        number, clip = suggestion.track  # type: ignore[misc]
+        frames[number][clip].append(suggestion.frame_index)
+        update(number)
+    return [given(number) for number in range(len(people))]
+
+
+def score(
+    labeller: Labeller, people: list[Person], given: list[list[Anchors | None]], scored: tuple[int, ...], shared: bool
+) -> dict[str, float]:
+    """RMSE, coverage and expected error of both axes, over the frames without a label.
+
+    Args:
+        labeller: the network and its calibration.
+        people: the people.
+        given: the labels of each clip of each person.
+        scored: indices of the clips of each person that are scored.
+        shared: whether the labels of a person inform all clips of the person.
+    """
     errors, inside, variances = [], [], []
-    for person in people:
-        anchors = [given_labels(clip, count) for clip, count in zip(person.clips, budget.labels, strict=True)]
+    for person, anchors in zip(people, given, strict=True):
         if shared:
             posteriors = labeller.person_posteriors(person.shared, anchors)
         else:
             posteriors = [
                 labeller.posteriors(clip.encoded, labels) for clip, labels in zip(person.clips, anchors, strict=True)
             ]
-        for index in budget.scored:
-            clip, given = person.clips[index], anchors[index]
-            labels = labeller.fused_labels(posteriors[index], given)
+        for index in scored:
+            clip, in_clip = person.clips[index], anchors[index]
+            labels = labeller.fused_labels(posteriors[index], in_clip)
             assert labels.half_widths is not None
-            rows = np.delete(np.arange(len(clip.labels)), [] if given is None else given.indices)
+            rows = np.delete(np.arange(len(clip.labels)), [] if in_clip is None else in_clip.indices)
             errors.append((labels.values - clip.labels)[rows])
             inside.append(np.abs(errors[-1]) <= labels.half_widths[rows])
             variances.append(np.stack([posterior.predictive_variance for posterior in posteriors[index]], 1)[rows])
     rmse, expected = (np.sqrt(np.concatenate(parts).mean(0)) for parts in ([e**2 for e in errors], variances))
-    scores: dict[str, object] = {"labels a clip": budget.name, "labels": "shared" if shared else "alone"}
+    scores: dict[str, float] = {}
     for column, axis in enumerate(AXES):
         scores |= {f"{axis} RMSE": rmse[column], f"{axis} coverage": np.concatenate(inside)[:, column].mean()}
         scores |= {f"{axis} expected": expected[column]}
