@@ -66,7 +66,7 @@ def measure_film(checkpoint: Path | None, folder: Path, shift: int) -> pd.DataFr
         ("suggested", "without people"): label_film(*options, "--labels", suggested),
         ("suggested", "with people"): label_film(*options, "--labels", suggested, "--people", people),
     }
-    draw_film(film, read_labels(together, film)).savefig(folder / "film.png", dpi=110)
+    draw_film(film, read_labels(together, film)).savefig(folder / "film.png", dpi=90)
     rows = []
     for (frames, method), run in runs.items():
         table = read_labels(run, film)

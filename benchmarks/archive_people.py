@@ -8,11 +8,13 @@ suggested one after the other over all clips of all people, as by `fsl_mtclar.py
 
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+import utils.labelling.people as people_module
 from benchmarks.label_quality import EncodedFrames
 from datasets.afewva import read_afewva
 from datasets.columns import AXES
@@ -157,13 +159,20 @@ def misread_people(people: list[Person]) -> list[Person]:
 
 
 def score_budgets(labeller: Labeller, name: str, people: list[Person]) -> list[dict[str, object]]:
-    """A row for each budget, alone and shared; `name` is that of the set."""
+    """Rows for each budget; `name` is that of the set.
+
+    Each clip is labelled alone, from the labels of its person, and with a shared offset only: the labels of other clips
+    of the person then do not tell whether the face is misread.
+    """
     rows = []
     for budget in BUDGETS:
         given = [[given_labels(*pair) for pair in zip(person.clips, budget.labels, strict=True)] for person in people]
+        row = {"set": name, "labels a clip": budget.name}
         for shared in (False, True):
-            row = {"set": name, "labels a clip": budget.name, "labels": "shared" if shared else "alone"}
-            rows.append(row | score(labeller, people, given, budget.scored, shared))
+            scores = score(labeller, people, given, budget.scored, shared)
+            rows.append(row | {"labels": "shared" if shared else "alone"} | scores)
+        with patch.object(people_module, "_labels_elsewhere", lambda models, observations: [None] * len(models)):
+            rows.append(row | {"labels": "offset shared"} | score(labeller, people, given, budget.scored, True))
     for count in SUGGESTED:
         given = suggested_labels(labeller, people, count)
         row = {"set": name, "labels a clip": f"{count / len(people) / CLIPS:g}, suggested", "labels": "shared"}
@@ -244,12 +253,14 @@ def given_labels(clip: DatasetClip, count: int) -> Anchors | None:
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    """RMSE against the number of labels a clip, alone and shared."""
-    table = table[table["labels a clip"].str.fullmatch(r"[\d.]+")]
+    """RMSE against the number of labels a clip, alone and shared; at 0, the other clips have a label each."""
+    table = table[table["labels"] != "offset shared"]
+    table = table.assign(count=table["labels a clip"].replace(BUDGETS[0].name, "0"))
+    table = table[table["count"].str.fullmatch(r"[\d.]+")]
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     for axes, axis in zip(figure.subplots(1, 2), AXES, strict=True):
         for name, rows in table.groupby("labels"):
-            axes.plot(rows["labels a clip"].astype(float), rows[f"{axis} RMSE"], marker="o", label=name)
-        axes.set(title=axis, xlabel="labels a clip", ylabel="RMSE", ylim=(0, None))
+            axes.plot(rows["count"].astype(float), rows[f"{axis} RMSE"], marker="o", label=name)
+        axes.set(title=axis, xlabel="labels a clip", ylabel="RMSE", ylim=(0, 1.1 * table[f"{axis} RMSE"].max()))
         axes.legend()
     return figure
