@@ -100,7 +100,7 @@ def _labels_elsewhere(
     elsewhere: list[LabelsElsewhere | None] = []
     for track, model in enumerate(models):
         others = [likelihoods for other, likelihoods in by_track.items() if other != track]
-        # A track in which a source has no value follows time only by the explanation by this source.
+        # In a track where a source has no value, the explanation by this source alone is that by time only.
         totals = [sum(other.get(name, other[TIME_ONLY]) for other in others) for name in _names(model)]
         elsewhere.append(LabelsElsewhere(sum(counts) - counts[track], np.array(totals, float)))
     return elsewhere

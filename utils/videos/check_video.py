@@ -74,10 +74,10 @@ class CheckDrawRunner(LabellingRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Estimates the labels of all frames without a given label."""
-        known, shared = self.with_information(face_video, labels)
-        resolved, clips = self.labelled_clips(known, labels)
-        for track in known.tracks:
-            anchors = anchors_for_track(track, known, resolved.means) if len(resolved.means) else None
+        labellable, shared = self.labellable(face_video, labels)
+        resolved, clips = self.labelled_clips(labellable, labels)
+        for track in labellable.tracks:
+            anchors = anchors_for_track(track, labellable, resolved.means) if len(resolved.means) else None
             estimates = shared.get(track.number) or estimate_track(self.labeller, clips[track.number], anchors)
             rows = np.arange(len(track.faces))
             if anchors is not None:

@@ -78,16 +78,16 @@ class LabellingRunner(VideoJobRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Labels one video from the labels in the file, or from ratings alone."""
-        known, shared = self.with_information(face_video, labels)
-        resolved, clips = self.labelled_clips(known, labels)
-        result = label_video(self.labeller, known, clips, resolved, self.support.rule, shared)
+        labellable, shared = self.labellable(face_video, labels)
+        resolved, clips = self.labelled_clips(labellable, labels)
+        result = label_video(self.labeller, labellable, clips, resolved, self.support.rule, shared)
         table = result.tables[self.support.rule]
-        index = self.save_labels(known, table)
+        index = self.save_labels(labellable, table)
         index |= {"support": int(table["support"].sum()), "expected_error": result.expected_error}
         if adapted := self.labeller.adapted_content(self.sources.names):
             self.open_run_folder().save_json(FILE_NAME, adapted)
         write_affect_outputs(
-            self.open_run_folder(), known, result.tables, self.support.rule, resolved.labels, self.settings
+            self.open_run_folder(), labellable, result.tables, self.support.rule, resolved.labels, self.settings
         )
         agreement = pd.DataFrame()
         if len(resolved.labels):
@@ -109,9 +109,7 @@ class LabellingRunner(VideoJobRunner):
             log.info("%s: labels%s: estimated standard deviation %.2f", face_video.video.name, whose, error)
         return resolved, clips
 
-    def with_information(
-        self, face_video: FaceVideo, labels: Path | None
-    ) -> tuple[FaceVideo, dict[int, TrackEstimates]]:
+    def labellable(self, face_video: FaceVideo, labels: Path | None) -> tuple[FaceVideo, dict[int, TrackEstimates]]:
         """The video with the tracks that can be labelled, and the estimates of those that share labels by number.
 
         In a video with labels, these are all tracks. Otherwise, a track needs a rating, or a label of its person in

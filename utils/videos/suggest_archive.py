@@ -75,8 +75,8 @@ class ArchiveSuggestionRunner(SuggestionRunner):
             raise DataError("every frame that shows a face has a label; there is nothing left to suggest")
         if len(suggestions) < self.count:
             log.warning(
-                "only %d of %d frames suggested, since up to %d evenly spaced frames of a track can be suggested at "
-                "once; label these, then ask for more",
+                "only %d of %d frames suggested: a track offers up to %d evenly spaced frames without a label at once; "
+                "label these, then ask for more",
                 len(suggestions),
                 self.count,
                 CANDIDATES,
