@@ -19,7 +19,7 @@ from utils.labelling.calibration.file import calibration_content
 from utils.labelling.people import person_posteriors
 from utils.labelling.posterior.mixture import MixturePosterior
 from utils.labelling.raters.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
-from utils.labelling.raters.rating_windows import Rater, shift_ratings
+from utils.labelling.raters.rating_windows import RaterLag, shift_ratings
 from utils.labelling.suggestion.suggest import Suggestion, plan_labels
 from utils.labelling.support import evenly_spaced
 from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, is_encoded, observations_of
@@ -50,7 +50,7 @@ class Labeller:
         runtime: Runtime,
         calibration: Calibration = DEFAULT_CALIBRATION,
         uncalibrated: tuple[int, ...] = (),
-        raters: tuple[Rater, ...] = (),
+        raters: tuple[RaterLag, ...] = (),
     ):
         self.model, self.runtime, self.calibration = model, runtime, calibration
         self.uncalibrated, self.raters = uncalibrated, raters
