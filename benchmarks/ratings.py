@@ -99,8 +99,8 @@ def read_clips(checkpoint: Path | None, folder: Path, seed: int) -> list[Dataset
     if checkpoint:
         image_size = load_mtclar(checkpoint)[1]["data"]["image_size"]
         settings = LabelSettings(data=DataSettings(cache=folder / "cache", image_size=image_size))
-    cache = EmbeddingCache(folder / "embeddings", checkpoint, labeller.runtime) if checkpoint else None
-    return ClipReader(labeller, CropReader(settings), cache, settings.data.workers).read(frames)
+    cache = EmbeddingCache(folder / "embeddings", checkpoint, labeller.encoder.runtime) if checkpoint else None
+    return ClipReader(labeller.encoder, CropReader(settings), cache, settings.data.workers).read(frames)
 
 
 def make_labeller(checkpoint: Path | None, raters: int) -> Labeller:

@@ -17,7 +17,7 @@ from simulated_clips import (
 from utils.labelling.audit import audit
 from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.posterior.mixture import ClipModel, Explanation, MixturePosterior
-from utils.labelling.suggestion.suggest import expected_error, suggest
+from utils.labelling.suggestion.suggest import expected_error, suggest_one_by_one
 from utils.labelling.types import NO_LABELS, observations_of
 
 
@@ -110,7 +110,7 @@ def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
     posteriors = posteriors_given(clip, anchors_at(clip, range(20, 28))._replace(labels=labels))
     assert max(posterior.variance.max() for posterior in posteriors) > 1
     assert 0.4 < expected_error(posteriors) <= 1
-    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.3)
+    assert suggest_one_by_one(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.3)
 
 
 def test_weak_evidence_is_not_called_misread(rng, calibration):

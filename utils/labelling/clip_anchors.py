@@ -85,7 +85,7 @@ def _choose_support(
                 f"clip {pool[0].name}: the strategy suggested may choose any frame, but only {lengths[0]} of "
                 f"{len(pool[0].frames)} are labelled; set support_set.strategy to uniform_k"
             )
-        suggestions = labeller.suggest(pool[0].encoded, None, amount)
+        suggestions = labeller.suggest_set(pool[0].encoded, None, amount)
         return [np.sort([suggestion.frame_index for suggestion in suggestions])]
     rng = np.random.default_rng([settings.seed, SUPPORT_SEED_STREAM, seed_index])
     embeddings = torch.cat([clip.encoded.embeddings.cpu() for clip in pool]).numpy()[_rows(pool, labelled)]

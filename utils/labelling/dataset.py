@@ -19,6 +19,7 @@ from utils.base.text import quoted
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
 from utils.config.sections import SupportSettings
+from utils.labelling.adaptation_report import adapted_content, log_adaptation
 from utils.labelling.audit import contradiction_row
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.file import calibration_input
@@ -44,7 +45,7 @@ class DatasetLabels(NamedTuple):
         tables: method → table of all frames of the selected test clips: clip, frame, the columns of `Labels.columns`,
             number of anchors, true labels and face box.
         contradictions: one row per given label that the other given labels of its clip contradict.
-        adapted: what was fitted to the given labels, see `Labeller.adapted_content`; empty if nothing was.
+        adapted: what was fitted to the given labels, see `adapted_content`; empty if nothing was.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -52,72 +53,81 @@ class DatasetLabels(NamedTuple):
     adapted: dict[str, Any]
 
 
-def label_dataset(clips: ClipReader, splits: Splits, settings: LabelSettings) -> DatasetLabels:
+def label_dataset(reader: ClipReader, labeller: Labeller, splits: Splits, settings: LabelSettings) -> DatasetLabels:
     """Labels the test clips by every rule and baseline, and audits their given labels.
 
     The settings can leave out clips; see `select_clips`.
 
     Args:
-        clips: reads the clips; its labeller labels them.
+        reader: reads the clips.
+        labeller: labels them; from `labeller_for_dataset`.
         splits: frame tables of the training and the test set.
         settings: support strategy, amount and so on.
     """
     support_from_csv = read_support(settings.support_set.csv) if settings.support_set.csv else None
-    test = select_clips(splits.test, settings.support_set, support_from_csv)
+    clips = reader.read(select_clips(splits.test, settings.support_set, support_from_csv))
     if settings.support_set.strategy == "train_bins":
-        training_anchors = sample_training_anchors(clips, splits.train, settings)
-        encoded = clips.read(test)
-        labeller, anchors_of_clips = clips.labeller, [training_anchors] * len(encoded)
+        anchors_of_clips = [sample_training_anchors(reader, splits.train, settings)] * len(clips)
+        adapted: dict[str, Any] = {}
     else:
-        encoded = clips.read(test)
-        labeller, anchors_of_clips = _adapt_to_support(clips, encoded, settings, support_from_csv)
+        anchors_of_clips = [
+            clip_anchors(labeller, clips, clip_index, settings, support_from_csv) for clip_index in range(len(clips))
+        ]
+        labeller = _adapt(labeller, clips, anchors_of_clips, source_names(reader))
+        adapted = adapted_content(labeller, source_names(reader))
+        if settings.support_set.annotator_error == "auto":
+            anchors_of_clips = with_estimated_errors(labeller, clips, anchors_of_clips)
+    tables = _label_by_all_methods(labeller, clips, anchors_of_clips)
+    tables |= _estimator_tables(reader, clips, tables["linear"])
+    return DatasetLabels(tables, _contradictions(labeller, clips, anchors_of_clips), adapted)
+
+
+def _adapt(labeller: Labeller, clips: list[DatasetClip], anchors_of_clips: list[Anchors], names: list[str]) -> Labeller:
+    """Fits the uncalibrated sources to the given labels of all clips; `names` are those of all sources."""
+    pairs = [(clip.encoded, anchors) for clip, anchors in zip(clips, anchors_of_clips, strict=True)]
+    adapted = labeller.adapt(pairs)
+    labelled_clips = sum(len(anchors.in_clip.indices) > 0 for anchors in anchors_of_clips)
+    log_adaptation(adapted, names, labelled_clips)
+    return adapted
+
+
+def _label_by_all_methods(
+    labeller: Labeller, clips: list[DatasetClip], anchors_of_clips: list[Anchors]
+) -> dict[str, pd.DataFrame]:
+    """Method → table of the labels of all clips."""
     parts: dict[str, list[pd.DataFrame]] = {}
-    contradictions: list[dict[str, object]] = []
-    for clip, anchors in zip(encoded, anchors_of_clips, strict=True):
+    for clip, anchors in zip(clips, anchors_of_clips, strict=True):
         for method, labels in labeller.label_by_all_methods(clip.encoded, anchors).items():
             parts.setdefault(method, []).append(_clip_table(clip, anchors, labels, method))
+    return {method: pd.concat(tables_of_clips, ignore_index=True) for method, tables_of_clips in parts.items()}
+
+
+def _contradictions(labeller: Labeller, clips: list[DatasetClip], anchors_of_clips: list[Anchors]) -> pd.DataFrame:
+    """One row per given label that the other given labels of its clip contradict."""
+    rows: list[dict[str, object]] = []
+    for clip, anchors in zip(clips, anchors_of_clips, strict=True):
         found = labeller.audit(clip.encoded, anchors)
-        contradictions += [{"clip": clip.name} | contradiction_row(label, anchors) for label in found]
-    tables = {method: pd.concat(tables_of_clips, ignore_index=True) for method, tables_of_clips in parts.items()}
-    tables |= _estimator_tables(clips, encoded, tables["linear"])
-    adapted = {} if labeller is clips.labeller else labeller.adapted_content(_source_names(clips))
-    return DatasetLabels(tables, pd.DataFrame(contradictions), adapted)
+        rows += [{"clip": clip.name} | contradiction_row(label, anchors) for label in found]
+    return pd.DataFrame(rows)
 
 
-def _adapt_to_support(
-    clips: ClipReader, encoded: list[DatasetClip], settings: LabelSettings, support_from_csv: pd.DataFrame | None
-) -> tuple[Labeller, list[Anchors]]:
-    """Chooses the anchors of each clip, and adapts the labeller to their labels; returns both."""
-    anchors_of_clips = [
-        clip_anchors(clips.labeller, encoded, clip_index, settings, support_from_csv)
-        for clip_index in range(len(encoded))
-    ]
-    pairs = zip(encoded, anchors_of_clips, strict=True)
-    labeller = clips.labeller.adapt([(clip.encoded, anchors) for clip, anchors in pairs])
-    labeller.log_adaptation(
-        _source_names(clips), sum(bool((anchors.indices >= 0).any()) for anchors in anchors_of_clips)
-    )
-    if settings.support_set.annotator_error == "auto":
-        anchors_of_clips = with_estimated_errors(labeller, encoded, anchors_of_clips)
-    return labeller, anchors_of_clips
+def source_names(reader: ClipReader) -> list[str]:
+    """The names of all sources of a reader, in the order of their evidence."""
+    return [MTCLAR_EVIDENCE] * bool(reader.encoder.model) + [estimator.name for estimator in reader.estimators]
 
 
-def _source_names(clips: ClipReader) -> list[str]:
-    return [MTCLAR_EVIDENCE] * bool(clips.labeller.model) + [estimator.name for estimator in clips.estimators]
-
-
-def _estimator_tables(clips: ClipReader, encoded: list[DatasetClip], baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _estimator_tables(reader: ClipReader, clips: list[DatasetClip], baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Name of each estimator → table of its estimates, without any label, as a method to compare with.
 
     Args:
-        clips: has the estimators.
-        encoded: the clips.
+        reader: has the estimators.
+        clips: the encoded clips.
         baseline: table of a baseline. It has the same frames and true labels, and no intervals, so that only its values
             are replaced.
     """
     tables = {}
-    for column, estimator in enumerate(clips.estimators, 1 if clips.labeller.model else 0):
-        valence, arousal = np.concatenate([clip.encoded.evidence[:, column] for clip in encoded]).T
+    for column, estimator in enumerate(reader.estimators, 1 if reader.encoder.model else 0):
+        valence, arousal = np.concatenate([clip.encoded.evidence[:, column] for clip in clips]).T
         tables[estimator.name] = baseline.assign(valence=valence, arousal=arousal, source=PREDICTED, annotator="")
     return tables
 
@@ -187,7 +197,7 @@ def read_support(path: Path) -> pd.DataFrame:
     return table
 
 
-def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
+def sample_training_anchors(reader: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
     """Anchors from the training set: `support_set.amount` frames of each of ten bins of valence.
 
     Their labels count as exact: `support_set.annotator_error` is ignored.
@@ -196,7 +206,7 @@ def sample_training_anchors(clips: ClipReader, frames: pd.DataFrame, settings: L
     rng = np.random.default_rng([settings.seed, BIN_SEED_STREAM])
     rows = sample_valence_bins(labels, settings.support_set.amount, VALENCE_BINS, rng)
     table = frames.iloc[rows].reset_index(drop=True)
-    (embeddings,) = clips.embed([table])
+    (embeddings,) = reader.embed([table])
     no_time, not_in_clip = np.full(len(rows), np.nan), np.full(len(rows), -1)
     exact = np.zeros((len(rows), len(AXES)))
     people = table["subject"].nunique()

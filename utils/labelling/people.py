@@ -1,7 +1,7 @@
 """Posteriors of all tracks of one person, whose given labels inform each other.
 
 A person may be shown in several face tracks: in the shots of a film, or in several videos. The evidence of the Siamese
-network for all of them is relative to the same reference frames (`Labeller.relative_to_person`), so that its offset,
+network for all of them is relative to the same reference frames (`ClipEncoder.relative_to_person`), so that its offset,
 whatever it is, is nearly the same in all tracks:
 
     offset of a track = offset of the person + offset of the shot
