@@ -4,38 +4,30 @@ With the strategy `train_bins`, the clips are labelled from frames of the traini
 """
 
 import logging
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from datasets.columns import AXES, BOX, PREDICTED
-from datasets.csv_files import read_small_csv, require_columns
+from datasets.columns import BOX, PREDICTED
 from datasets.frames import frames_sha256
 from datasets.splits import Splits
-from utils.base.errors import DataError
-from utils.base.text import quoted
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
-from utils.config.sections import SupportSettings
 from utils.labelling.adaptation_report import adapted_content, log_adaptation
 from utils.labelling.audit import contradiction_row
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.file import calibration_input
-from utils.labelling.clip_anchors import clip_anchors
+from utils.labelling.clip_anchors import clip_anchors, sample_training_anchors
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.support import sample_valence_bins
+from utils.labelling.support_file import read_support_file, select_clips
 from utils.labelling.types import Anchors, Labels
 from utils.runs.manifest import path_input
 
 log = logging.getLogger(__name__)
-
-VALENCE_BINS = 10
-BIN_SEED_STREAM = 12
 
 
 class DatasetLabels(NamedTuple):
@@ -64,7 +56,7 @@ def label_dataset(reader: ClipReader, labeller: Labeller, splits: Splits, settin
         splits: frame tables of the training and the test set.
         settings: support strategy, amount and so on.
     """
-    support_from_csv = read_support(settings.support_set.csv) if settings.support_set.csv else None
+    support_from_csv = read_support_file(settings.support_set.csv) if settings.support_set.csv else None
     clips = reader.read(select_clips(splits.test, settings.support_set, support_from_csv))
     if settings.support_set.strategy == "train_bins":
         anchors_of_clips = [sample_training_anchors(reader, splits.train, settings)] * len(clips)
@@ -143,7 +135,7 @@ def dataset_inputs(
     return [
         *sources.inputs,
         *([path_input("support", support)] if support else []),
-        calibration_input(sources.all[0].checkpoint, calibration),
+        calibration_input(sources.only_checkpoint, calibration),
         Input(role="data set", path=str(settings.data_root), sha256=frames_sha256(frames)),
     ]
 
@@ -161,56 +153,6 @@ def with_estimated_errors(
         return anchors_of_clips
     log.info("support labels: estimated standard deviation %.2f", error)
     return [anchors._replace(errors=np.full_like(anchors.errors, error)) for anchors in anchors_of_clips]
-
-
-def select_clips(
-    frames: pd.DataFrame, settings: SupportSettings, support_from_csv: pd.DataFrame | None
-) -> pd.DataFrame:
-    """The frames of clips with at least `min_frames` frames that, with the strategy `csv`, occur in the file."""
-    kept = frames[frames.groupby("clip")["frame"].transform("size") >= settings.min_frames]
-    if support_from_csv is not None:
-        kept = kept[kept["clip"].isin(support_from_csv["clip"])]
-    if kept.empty:
-        count = frames["clip"].nunique()
-        raise DataError(f"none of {count} clips is left to label; check support_set.min_frames and support_set.csv")
-    return kept.reset_index(drop=True)
-
-
-def read_support(path: Path) -> pd.DataFrame:
-    """Reads a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
-
-    Raises:
-        DataError: a column is missing, a value is not a number in range, or a frame is listed twice.
-    """
-    table = read_small_csv(path, "clip, frame, and valence, arousal")
-    require_columns(table.columns, ("clip", "frame"), path)
-    for name in ("frame", *AXES):
-        given = table[name].str.strip() if name in table else pd.Series("", table.index)
-        table[name] = pd.to_numeric(given, errors="coerce")
-        wrong = table[name].isna() & (given != "") | (table[name].abs() > 1 if name in AXES else table[name].isna())
-        if wrong.any():
-            row, wanted = wrong.idxmax(), "a number in [-1, 1]" if name in AXES else "a frame number"
-            raise DataError(f"{path} row {row + 2}: {name} is {quoted(str(given[row]))}; give {wanted}")
-    if table.duplicated(["clip", "frame"]).any():
-        row = table.duplicated(["clip", "frame"]).idxmax()
-        raise DataError(f"{path} row {row + 2}: this frame of the clip is listed twice; delete one row")
-    return table
-
-
-def sample_training_anchors(reader: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
-    """Anchors from the training set: `support_set.amount` frames of each of ten bins of valence.
-
-    Their labels count as exact: `support_set.annotator_error` is ignored.
-    """
-    labels = frames[list(AXES)].to_numpy(np.float64)
-    rng = np.random.default_rng([settings.seed, BIN_SEED_STREAM])
-    rows = sample_valence_bins(labels, settings.support_set.amount, VALENCE_BINS, rng)
-    table = frames.iloc[rows].reset_index(drop=True)
-    (embeddings,) = reader.embed([table])
-    no_time, not_in_clip = np.full(len(rows), np.nan), np.full(len(rows), -1)
-    exact = np.zeros((len(rows), len(AXES)))
-    people = table["subject"].nunique()
-    return Anchors(embeddings, labels[rows], exact, no_time, table["frame"].to_numpy(), not_in_clip, people)
 
 
 def _clip_table(clip: DatasetClip, anchors: Anchors, labels: Labels, method: str) -> pd.DataFrame:

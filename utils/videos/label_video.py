@@ -64,7 +64,7 @@ class LabellingRunner(VideoJobRunner):
         super().__init__(reader_of_sources(sources, labeller, settings, runtime), settings, sources.inputs)
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = sources, labeller
-        self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
+        self.inputs.append(calibration_input(sources.only_checkpoint, self.labeller.calibration))
         self.people: People | None = None
         self.shared: dict[TrackKey, SharedTrack] = {}
         if settings.people:

@@ -52,7 +52,7 @@ class SuggestionRunner(VideoJobRunner):
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
         self.sources, self.labeller = sources, labeller
-        self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
+        self.inputs.append(calibration_input(sources.only_checkpoint, self.labeller.calibration))
         self.tables: list[pd.DataFrame] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.posterior.activity import KNOWN_SECONDS
 from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
-from utils.labelling.posterior.process import KNOWN_SECONDS, SourceParameters, scale_errors
+from utils.labelling.posterior.process import SourceParameters, scale_errors
 from utils.labelling.types import Anchors, EncodedClip
 
 GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0

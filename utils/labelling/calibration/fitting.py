@@ -33,8 +33,9 @@ from utils.labelling.calibration.fit_problems import (
     simulate_support,
 )
 from utils.labelling.calibration.likelihood import LOWER_BOUND, maximise_likelihood
+from utils.labelling.posterior.activity import smoothed_rate
 from utils.labelling.posterior.mixture import MixturePosterior, clip_model, explanations
-from utils.labelling.posterior.process import GPParameters, scale_errors, smoothed_rate
+from utils.labelling.posterior.process import GPParameters, scale_errors
 
 NARROWEST_WIDTH = NORMAL_WIDTH / 2  # Fitted interval widths are not allowed to be smaller.
 FOLDS = 2  # The clips are divided into this many folds to fit the interval widths.

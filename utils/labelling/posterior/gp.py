@@ -17,19 +17,16 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
+from utils.labelling.posterior.activity import activity, combined_evidence
 from utils.labelling.posterior.offsets import OffsetGaussian
 from utils.labelling.posterior.process import (
     EXACT_ERROR,
     PROCESS_STATES,
     GPParameters,
     SourceParameters,
-    activity,
-    combined_evidence,
-    initial_precision,
     noise_inflation,
-    time_steps,
-    transitions,
 )
+from utils.labelling.posterior.states import States, marginal_covariances
 from utils.labelling.types import LabelObservations
 
 SMALLEST_LOO_PRECISION = 1e-9  # Rounding can make the difference of two precisions negative.
@@ -103,7 +100,7 @@ class GPPosterior:
 
         # The states of all frames: their prior, the evidence if all offsets are 0, and the given labels.
         self.design = _design(parameters, times, evidence)
-        states = _States(parameters, times)
+        states = States(parameters, times)
         offset_terms = [
             _observe_source(states, self.design, index, source, times, evidence[:, index])
             for index, source in enumerate(parameters.sources)
@@ -112,7 +109,7 @@ class GPPosterior:
 
         # The posterior as a function of the offsets, and then with the offsets marginalised.
         self._factor = cholesky_banded(states.band, lower=True)
-        covariances = _marginal_covariances(states.band, self._factor, states.blocks)
+        covariances = marginal_covariances(states.band, self._factor, states.blocks)
         variance = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
         self.given_offsets = self._eliminate_offsets(offset_terms, states.information, variance)
         prior = OffsetGaussian.independent(source.offset for source in parameters.sources)
@@ -221,35 +218,8 @@ class _OffsetTerm(NamedTuple):
     precision: float
 
 
-class _States:
-    """Gaussian of the states of all N frames, by its precision matrix and information vector.
-
-    It starts as the prior. Observations are then added.
-
-    Attributes:
-        band: (2·S, N·S) precision matrix, in the banded storage of SciPy.
-        blocks: (N, S, S) its diagonal blocks.
-        information: (N, S) precision matrix times mean.
-    """
-
-    def __init__(self, parameters: GPParameters, times: np.ndarray):
-        self.band, self.blocks = _prior_precision(parameters, times)
-        self.information = np.zeros(self.blocks.shape[:2])
-
-    def observe(self, indices: np.ndarray, design: np.ndarray, precision: np.ndarray, values: np.ndarray) -> None:
-        """Adds values (P,) of design (P, S) · state, with precisions (P,), at P frames (their indices)."""
-        self.information[indices] += (precision * values)[:, None] * design
-        added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
-        self.blocks[indices] += added
-        states = design.shape[1]
-        for row in range(states):
-            for column in range(row + 1):
-                diagonal = self.band[row - column, column::states]  # A view: adding to it changes `band`.
-                diagonal[indices] += added[:, row, column]
-
-
 def _observe_source(
-    states: _States, design: np.ndarray, index: int, source: SourceParameters, times: np.ndarray, values: np.ndarray
+    states: States, design: np.ndarray, index: int, source: SourceParameters, times: np.ndarray, values: np.ndarray
 ) -> _OffsetTerm:
     """Adds the evidence of a source to the states as if its offset were 0; returns what it says about the offset.
 
@@ -284,53 +254,3 @@ def _design(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -
         activities = activity(times, combined_evidence(parameters, times, evidence), known)
         design[:, 1] = activities**parameters.process.activity_exponent
     return design
-
-
-def _prior_precision(parameters: GPParameters, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Prior precision of all states: banded storage (2·S, N·S), and its diagonal blocks (N, S, S)."""
-    transition, process_noise = transitions(parameters, time_steps(times))
-    noise_precision = np.linalg.inv(process_noise)
-    # Minus the block of the precision matrix between each frame and the next one.
-    coupling = np.swapaxes(transition, 1, 2) @ noise_precision
-    initial = initial_precision(parameters)
-    states = len(initial)
-    blocks = np.zeros((len(times), states, states))
-    blocks[0] = initial
-    blocks[1:] += noise_precision
-    blocks[:-1] += coupling @ transition
-    band = np.zeros((2 * states, len(times) * states))
-    for row in range(states):
-        for column in range(row + 1):
-            band[row - column, column::states] = blocks[:, row, column]
-        for column in range(states):
-            band[states + row - column, column:-states:states] = -np.swapaxes(coupling, 1, 2)[:, row, column]
-    return band, blocks
-
-
-def _marginal_covariances(band: np.ndarray, factor: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """(N, S, S) marginal covariance of each frame's state if the offsets are known.
-
-    With L the Cholesky factor of the precision matrix P, and U that of P in reversed order, both in blocks of one
-    frame, the covariance of the state of frame i is
-
-        (L_ii · L_iiᵀ + U_ii · U_iiᵀ - P_ii)⁻¹
-
-    The first term is the precision from frame i and all earlier frames, the second that from frame i and all later
-    frames. Both contain P_ii, which is therefore subtracted once.
-    """
-    reversed_band = np.zeros_like(band)
-    for row in range(len(band)):
-        reversed_band[row, : band.shape[1] - row] = band[row, : band.shape[1] - row][::-1]
-    states = blocks.shape[1]
-    earlier = _squared_blocks(factor, states)
-    later = _squared_blocks(cholesky_banded(reversed_band, lower=True), states)[::-1, ::-1, ::-1]
-    return np.linalg.inv(earlier + later - blocks)
-
-
-def _squared_blocks(factor: np.ndarray, states: int) -> np.ndarray:
-    """L_ii · L_iiᵀ of each diagonal block of a banded lower factor, (N, S, S)."""
-    lower = np.zeros((factor.shape[1] // states, states, states))
-    for row in range(states):
-        for column in range(row + 1):
-            lower[:, row, column] = factor[row - column, column::states]
-    return lower @ np.swapaxes(lower, 1, 2)
