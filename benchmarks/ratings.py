@@ -34,12 +34,13 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings
 from utils.labelling.build_labeller import labeller_for_videos
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import EvidenceSources, SiameseSource
 from utils.labelling.support import uniform_k
-from utils.labelling.types import Anchors, ClipRating, EncodedClip
+from utils.labelling.types import Anchors, EncodedClip
 from utils.runs.checkpoint import load_mtclar
 
 PEOPLE, FRAMES, RATINGS, LABELS = 10, 1500, 8, 10

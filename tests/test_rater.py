@@ -17,11 +17,11 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.adaptation_report import log_adaptation
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, START
 from utils.labelling.clip_encoder import ClipEncoder
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.raters.rater import LAG_MEAN, PRIOR_RATER, PRIOR_RATING
 from utils.labelling.raters.ratings import load_ratings
-from utils.labelling.types import ClipRating
 from utils.videos.face_video import FaceVideo, Track
 
 FRAMES, LABELLED = 750, list(range(25, 750, 100))

@@ -5,11 +5,12 @@ from functools import cached_property
 import numpy as np
 
 from utils.labelling.audit import Contradiction, find_contradictions
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.mixture import MixturePosterior
 from utils.labelling.suggestion.suggest import Suggestion, expected_error, suggest_one_by_one
-from utils.labelling.types import Anchors, ClipRating, Labels, observations_of
+from utils.labelling.types import Anchors, Labels, observations_of
 from utils.videos.face_video import Track
 
 PLANNED_LABELS = 24  # how many labels ahead the page plans

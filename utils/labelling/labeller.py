@@ -11,12 +11,13 @@ from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES
 from utils.labelling.calibration.adaptation import fit_sources, labelled_evidence, weaken_inaccurate_evidence
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.clip_encoder import ClipEncoder
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.people import person_posteriors
 from utils.labelling.posterior.mixture import MixturePosterior
 from utils.labelling.raters.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
 from utils.labelling.raters.rating_windows import Rater, shift_ratings
 from utils.labelling.suggestion.suggest import Suggestion, suggest_set
-from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, observations_of
+from utils.labelling.types import Anchors, EncodedClip, Labels, observations_of
 
 COMPARISONS_AT_ONCE = 2**14  # Pairs of frame and anchor that are compared at once, to limit memory.
 

@@ -65,17 +65,7 @@ def calibration_for_dataset(
         return saved
     frames = long_clips(validation)
     if not enough_clips(frames):
-        saved = saved or _take_over_calibration(fine_tuned_from, checkpoint)
-        used = f"the calibration for {saved.fitted_on}" if saved else "default parameters"
-        log.warning(
-            "fewer than %d validation clips of at least %d frames, %d of them labelled: fused labels use %s, and their "
-            "intervals are not calibrated on this data set",
-            FEWEST_CLIPS,
-            SHORTEST_CLIP,
-            FEWEST_LABELS,
-            used,
-        )
-        return saved or DEFAULT_CALIBRATION
+        return _calibration_of_other_data(saved, checkpoint, fine_tuned_from)
     relative = (reader.encoder.model is not None,)
     fitted = calibrate(reader.encoder, reader.read(frames), relative)._replace(fitted_on=fitted_on)
     text = "calibrated fused labels on %d validation clips of %s (%d labelled frames)"
@@ -88,6 +78,22 @@ def calibration_for_dataset(
     if not saved and ranks.is_rank_zero() and not _is_foreign_demo(reader, settings):
         save_calibration(checkpoint, fitted)
     return fitted
+
+
+def _calibration_of_other_data(
+    saved: Calibration | None, checkpoint: Path, fine_tuned_from: Path | None
+) -> Calibration:
+    """The calibration to use if there are too few validation clips, with a warning; arguments as above."""
+    calibration = saved or _take_over_calibration(fine_tuned_from, checkpoint)
+    log.warning(
+        "fewer than %d validation clips of at least %d frames, %d of them labelled: fused labels use %s, and their "
+        "intervals are not calibrated on this data set",
+        FEWEST_CLIPS,
+        SHORTEST_CLIP,
+        FEWEST_LABELS,
+        f"the calibration for {calibration.fitted_on}" if calibration else "default parameters",
+    )
+    return calibration or DEFAULT_CALIBRATION
 
 
 def _is_foreign_demo(reader: ClipReader, settings: ScriptSettings) -> bool:

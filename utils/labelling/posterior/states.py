@@ -2,8 +2,8 @@
 
 The state of a frame has S components: those of the process, and the time-correlated error of each source of evidence.
 A frame is coupled to the next one alone, so in the order of the frames the precision matrix (N·S, N·S) is a band, and
-its Cholesky factor takes time linear in N. Example: 1,000 frames with S = 4 need a band of 8 x 4,000 numbers, instead of
-16 million.
+its Cholesky factor takes time linear in N. Example: 1,000 frames with S = 4 need a band of 8 x 4,000 numbers; the whole
+matrix would have 16 million.
 """
 
 import numpy as np
