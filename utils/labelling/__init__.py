@@ -8,14 +8,14 @@ What happens to a clip of three frames, 0.2 s apart, on one axis, valence (with 
     2. Given labels. A person has labelled the second frame: 0.2. Labelled frames are `Anchors`.
     3. Posterior. Label and differences together suggest 0.1, 0.2 and 0.5. `GPPosterior` is a Gaussian process over time
        that weighs them: the label is exact, the evidence has errors, and labels change slowly. It gives 0.06, 0.20 and
-       0.41, nearer to the label.
+       0.41.
     4. Mixture. The network may misread this face. With three or more labels, `MixturePosterior` also follows each
        source alone, and time alone, and weighs these explanations by how well they predict the labels.
     5. Labels. `Labels` are the means of the mixture, with 90 % intervals: 0.06 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
 
 The paper's rules (`anchors`) need no posterior: label = label of the anchor + predicted difference.
 
-How large the errors of the evidence are, a `Calibration` says. It is fitted on validation clips, whose true labels are
+A `Calibration` says how large the errors of the evidence are. It is fitted on validation clips, whose true labels are
 known, and kept in calibration.json beside the network. A source without a calibration starts with prior parameters, and
 `Labeller.adapt` fits it to the given labels of the clips to be labelled. The Siamese network is never adapted:
 uncalibrated, it has default parameters.
