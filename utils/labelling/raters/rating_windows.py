@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.columns import AXES
 from utils.labelling.calibration.calibration import Calibration
-from utils.labelling.posterior.process import smoothed_rate
+from utils.labelling.posterior.activity import smoothed_rate
 from utils.labelling.types import Anchors, EncodedClip, LabelObservations, observations_of
 
 GRID_STEP = 0.1  # seconds between the frames at which f is estimated, and between the lags that are tried
