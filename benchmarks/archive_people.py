@@ -24,6 +24,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.calibration.file import read_calibration
 from utils.labelling.clip_calibration.shots import fit_shot_offsets
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
@@ -100,7 +101,7 @@ def measure_people(checkpoint: Path | None, folder: Path, shift: int) -> list[pd
 
 def offsets_of_shots(labeller: Labeller, clips: list[DatasetClip]) -> dict[str, float]:
     """Standard deviation of the shot's offset of both axes: fitted to the clips, and that of the calibration."""
-    fitted = fit_shot_offsets(labeller, labeller.calibration, clips)
+    fitted = fit_shot_offsets(labeller.encoder, labeller.calibration, clips)
     stds = {}
     for axis, fit, used in zip(AXES, fitted.axes, labeller.calibration.axes, strict=True):
         stds[f"{axis}, fitted"], stds[f"{axis}, used"] = (
@@ -119,7 +120,7 @@ def load_labeller(checkpoint: Path | None) -> tuple[Labeller, LabelSettings]:
     if calibration is None:
         raise SystemExit(f"{path}: has no calibration of this version; run fsl_mtclar.py --checkpoint {path}")
     runtime = make_runtime(settings.runtime)
-    return Labeller(runtime.to_device(model), runtime, calibration), settings
+    return Labeller(ClipEncoder(runtime.to_device(model), runtime), calibration), settings
 
 
 def render(folder: Path, seed: int, hard: bool) -> pd.DataFrame:
@@ -136,7 +137,8 @@ def people_of(clips: list[DatasetClip], labeller: Labeller) -> list[Person]:
     for clip in clips:
         by_person.setdefault(clip.person, []).append(clip)
     return [
-        Person(person, labeller.relative_to_person([clip.encoded for clip in person])) for person in by_person.values()
+        Person(person, labeller.encoder.relative_to_person([clip.encoded for clip in person]))
+        for person in by_person.values()
     ]
 
 

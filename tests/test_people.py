@@ -11,12 +11,11 @@ from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, AxisCal
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.posterior import mixture
+from utils.labelling.posterior.activity import activity, combined_evidence
 from utils.labelling.posterior.offsets import OffsetGaussian
 from utils.labelling.posterior.process import (
     LEVEL_STD,
     SourceParameters,
-    activity,
-    combined_evidence,
     noise_inflation,
 )
 from utils.labelling.types import EncodedClip, LabelObservations, observations_of
@@ -205,7 +204,7 @@ def test_labels_of_all_tracks_weigh_the_explanations_of_each(rng):
     calibration = calibration_of(ONE_SOURCE)
     models = models_of(calibration, clips)
     found = person_posteriors(calibration, models, observations)
-    logs = np.log([explanation.prior for explanation in models[0][0].explanations])
+    logs = np.log([explained.explanation.prior for explained in models[0][0]])
     for track, axes in enumerate(observations):
         for number in range(len(axes[0].indices)):
             others = [given[0] for given in observations]
@@ -216,8 +215,8 @@ def test_labels_of_all_tracks_weigh_the_explanations_of_each(rng):
             density = np.exp(-((label - mean[frame]) ** 2) / variance / 2) / np.sqrt(2 * np.pi * variance)
             logs[0] += np.log((1 - mixture.CLIP_OUTLIER_RATE) * density + mixture.CLIP_OUTLIER_RATE / 2)
         if len(axes[0].indices):
-            by_time = models[track][0].factories[-1]
-            logs[1] += mixture.log_likelihoods(by_time, by_time(axes[0]), axes[0], ONE_SOURCE.process.nugget).sum()
+            by_time, nugget = models[track][0][-1], ONE_SOURCE.process.nugget
+            logs[1] += mixture.label_log_likelihoods(by_time, by_time.posterior(axes[0]), axes[0], nugget).sum()
     expected = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
     for posterior, _ in found:
         np.testing.assert_allclose(posterior.weights, expected, rtol=1e-4)

@@ -1,7 +1,7 @@
 """Posteriors of all tracks of one person, whose given labels inform each other.
 
 A person may be shown in several face tracks: in the shots of a film, or in several videos. The evidence of the Siamese
-network for all of them is relative to the same reference frames (`Labeller.relative_to_person`), so that its offset,
+network for all of them is relative to the same reference frames (`ClipEncoder.relative_to_person`), so that its offset,
 whatever it is, is nearly the same in all tracks:
 
     offset of a track = offset of the person + offset of the shot
@@ -15,30 +15,29 @@ message, so the exact posterior of all tracks takes three steps, each linear in 
    out of the product.
 3. This distribution, blurred by the shot's offset, takes the place of the prior in the posterior of the track.
 
-The messages come from the posteriors that follow all evidence. Each track has other posteriors besides, for a face that
-the network misreads (`utils.labelling.posterior.mixture`). Whether it does is taken to be the same in all tracks of a
-person, so the weight of an explanation is its prior weight times the likelihood of the labels of all tracks.
+The messages come from the posteriors that follow all evidence. Each track has other explanations besides, for a face
+that the network misreads (`utils.labelling.posterior.mixture`). Whether it does is taken to be the same in all tracks
+of a person, so the weight of an explanation is its prior weight times the likelihood of the labels of all tracks.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
 from utils.labelling.posterior.mixture import (
     LABELS_TO_WEIGH_EXPLANATIONS,
+    ClipExplanation,
     ClipModel,
     LabelsElsewhere,
     MixturePosterior,
     Posterior,
-    PosteriorFactory,
-    log_likelihoods,
+    label_log_likelihoods,
 )
 from utils.labelling.posterior.offsets import OffsetGaussian, PersonOffset
 from utils.labelling.types import LabelObservations
 
-ALL_EVIDENCE, TIME_ONLY = "all evidence", "time only"
+ALL_EVIDENCE, TIME_ALONE = "all evidence", "time alone"
 """Names of the first and the last explanation of a track."""
 
 
@@ -55,7 +54,8 @@ def person_posteriors(
     if len(models) == 1:
         return [[MixturePosterior(model, observed) for model, observed in zip(models[0], observations[0], strict=True)]]
     by_axis = zip(calibration.axes, zip(*models, strict=True), zip(*observations, strict=True), strict=True)
-    return [list(of_track) for of_track in zip(*(_share_offset(*of_axis) for of_axis in by_axis), strict=True)]
+    posteriors_by_axis = [_share_offset(*axis_values) for axis_values in by_axis]
+    return [list(posteriors_of_track) for posteriors_of_track in zip(*posteriors_by_axis, strict=True)]
 
 
 def _share_offset(
@@ -65,17 +65,12 @@ def _share_offset(
     variances = _shot_variances(calibration)
     alone, messages = _messages(calibration, models, observations)
     prior = _offset_prior(calibration)
-    informed = []
+    informed: list[ClipModel] = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
         others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
-        factories: list[PosteriorFactory] = [
-            partial(_posterior, factory, others.of_sources(explanation.sources))
-            for explanation, factory in zip(model.explanations, model.factories, strict=True)
-        ]
-        # The posterior that follows all evidence is not computed twice.
-        known = alone[track].given_offset_prior(others.of_sources(model.explanations[0].sources))
-        factories[0] = partial(_known_posterior, observed, known, factories[0])
-        informed.append(model._replace(factories=factories))
+        all_evidence, *other_explanations = [explained.given_offset_prior(others) for explained in model]
+        known = alone[track].given_offset_prior(others.of_sources(all_evidence.explanation.sources))
+        informed.append([_remember(all_evidence, observed, known), *other_explanations])
     elsewhere = _labels_elsewhere(informed, observations)
     return [MixturePosterior(*track) for track in zip(informed, observations, elsewhere, strict=True)]
 
@@ -100,25 +95,25 @@ def _labels_elsewhere(
     elsewhere: list[LabelsElsewhere | None] = []
     for track, model in enumerate(models):
         others = [likelihoods for other, likelihoods in by_track.items() if other != track]
-        # In a track where a source has no value, the explanation by this source alone is that by time only.
-        totals = [sum(other.get(name, other[TIME_ONLY]) for other in others) for name in _names(model)]
+        # In a track where a source has no value, the explanation by this source alone is that by time alone.
+        totals = [sum(other.get(name, other[TIME_ALONE]) for other in others) for name in _names(model)]
         elsewhere.append(LabelsElsewhere(sum(counts) - counts[track], np.array(totals, float)))
     return elsewhere
 
 
 def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str, float]:
     """Log-likelihood of the labels of a track under each explanation, by its name."""
-    nugget = model.explanations[0].parameters.process.nugget
+    nugget = model[0].explanation.parameters.process.nugget
     return {
-        name: float(log_likelihoods(factory, factory(observed), observed, nugget).sum())
-        for name, factory in zip(_names(model), model.factories, strict=True)
+        name: float(label_log_likelihoods(explained, explained.posterior(observed), observed, nugget).sum())
+        for name, explained in zip(_names(model), model, strict=True)
     }
 
 
 def _names(model: ClipModel) -> list[str]:
     """Names of the explanations, which are equal in tracks with the same sources of evidence."""
-    alone = [str(explanation.sources[0]) for explanation in model.explanations[1:-1]]
-    return [ALL_EVIDENCE, *alone, TIME_ONLY][-len(model.explanations) :]
+    one_source = [str(explained.explanation.sources[0]) for explained in model[1:-1]]
+    return [ALL_EVIDENCE, *one_source, TIME_ALONE][-len(model) :]
 
 
 def _messages(
@@ -126,9 +121,9 @@ def _messages(
 ) -> tuple[list[Posterior], list[OffsetGaussian]]:
     """The posterior of each track alone, by all evidence, and its message about the offset of the person."""
     variances = _shot_variances(calibration)
-    alone = [model.factories[0](observed) for model, observed in zip(models, observations, strict=True)]
+    alone = [model[0].posterior(observed) for model, observed in zip(models, observations, strict=True)]
     messages = [
-        posterior.offset_message.among(model.explanations[0].sources, len(variances)).with_noise(variances)
+        posterior.offset_message.among(model[0].explanation.sources, len(variances)).with_noise(variances)
         for model, posterior in zip(models, alone, strict=True)
     ]
     return alone, messages
@@ -178,7 +173,7 @@ def _person_offset(
     everything = OffsetGaussian.product([_offset_prior(calibration), *messages])
     covariances = []
     for model, posterior, message, mixture in zip(models, alone, messages, posteriors, strict=True):
-        sources = model.explanations[0].sources
+        sources = model[0].explanation.sources
         from_others = np.linalg.inv(everything.precision - message.precision)
         prior = from_others + shot  # of the offset of the track
         track_message = posterior.offset_message.among(sources, len(shot)).precision
@@ -189,13 +184,6 @@ def _person_offset(
     return PersonOffset(np.linalg.inv(everything.precision), covariances)
 
 
-def _posterior(factory: PosteriorFactory, prior: OffsetGaussian, observations: LabelObservations) -> Posterior:
-    """The posterior by another prior distribution of the offsets."""
-    return factory(observations).given_offset_prior(prior)
-
-
-def _known_posterior(
-    known_observations: LabelObservations, known: Posterior, factory: PosteriorFactory, observations: LabelObservations
-) -> Posterior:
-    """The posterior given `observations`, which is already known for one of them."""
-    return known if observations is known_observations else factory(observations)
+def _remember(explained: ClipExplanation, observations: LabelObservations, known: Posterior) -> ClipExplanation:
+    """The explanation, whose posterior given `observations` is known already and not computed again."""
+    return explained._replace(posterior=lambda given: known if given is observations else explained.posterior(given))

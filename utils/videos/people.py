@@ -101,7 +101,7 @@ def shared_labels(
     for tracks in by_person.values():
         anchors = [track.anchors for track in tracks]
         if len(tracks) > 1 and any(anchors):
-            clips = labeller.relative_to_person([track.clip for track in tracks])
+            clips = labeller.encoder.relative_to_person([track.clip for track in tracks])
             for track, posteriors in zip(tracks, labeller.person_posteriors(clips, anchors), strict=True):
                 shared[track.key] = TrackEstimates.of_posteriors(labeller, posteriors, track.anchors)
     return shared
