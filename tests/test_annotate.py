@@ -233,10 +233,12 @@ def test_a_rating_is_on_disk_and_is_redone_deleted_and_undone(open_session):
     redone = session.rating[(session.rating[:, 0] >= 1) & (session.rating[:, 0] < 1.48)]
     assert (redone[:, 1] == -0.8).all() and len(redone) == 12 and (np.diff(session.rating[:, 0]) > 0).all()
     session.label(0, 5, 0.1, 0.2)
+    assert session.last_saved == session.file.path
     session.delete_rating()
     assert not session.rating_file.path.exists() and not len(session.rating)
     assert session.undo() is None and len(open_session("Ada").rating) == len(session.rating) > 90
-    assert session.undo() == (0, 5)
+    assert session.last_saved == session.rating_file.path
+    assert session.undo() == (0, 5) and session.last_saved == session.file.path
     session.undo()
     session.undo()  # Both parts of the first rating are one change.
     assert not len(session.rating) and not session.can_undo
@@ -333,6 +335,10 @@ def test_the_page_counts_its_own_rating_once(tmp_path):
     )
     kept = without_page_ratings(raters, LabelSettings(annotate=video))
     assert [list(rater.videos[video]) for rater in kept] == [[], [0]]
+    # The same file by another path.
+    other_way = tmp_path / "folder" / ".." / "clip_rating.csv"
+    raters = (RatingSource("own", {video: {0: axes[0]._replace(path=other_way)}}),)
+    assert not without_page_ratings(raters, LabelSettings(annotate=video))[0].videos[video]
 
 
 def test_an_impossible_label_changes_nothing(open_session):

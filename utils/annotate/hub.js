@@ -36,10 +36,14 @@ export default {
       this.lookAtNext = name.startsWith("next_") && this.player.lookFirst;
       this.send(name, detail);
     },
+    // Returns the number of the action; undefined: it was not sent.
     send(name, detail = {}) {
       if (!this.makeReady(name)) return;
       if (name !== "note") document.activeElement?.closest(".note input")?.blur(); // sends a changed note first
-      if (!window.socket?.connected) return this.onDisconnect();
+      if (!window.socket?.connected) {
+        this.onDisconnect();
+        return;
+      }
       if (this.rating?.waiting) this.rating.stop();
       const id = ++this.count;
       if (this.changes.includes(name)) {
@@ -48,6 +52,7 @@ export default {
       }
       const frames = { shown: this.shownFrame, requested: this.requestedFrame };
       this.$emit("action", { name, id, ...frames, ...detail });
+      return id;
     },
     // Stops what is playing before another action; a frame is labelled only when it stands still.
     makeReady(name) {
@@ -64,6 +69,7 @@ export default {
     answer(id, saved, text) {
       const start = this.pending.get(id);
       this.pending.delete(id);
+      this.rating.answered(id);
       this.setStatus(saved ? "saved" : "failed", text);
       if (!saved && this.rating.recording) this.player.stop();
       requestAnimationFrame(() => {
@@ -93,6 +99,7 @@ export default {
       else window.socket.once("connect", this.welcome);
       window.socket.on("disconnect", this.onDisconnect);
       window.socket.on("connect", () => {
+        if (this.disconnected) this.rating.sendAgain();
         if (this.disconnected && !this.pending.size) this.setStatus("saved", "Connected again. All labels shown are saved.");
         this.disconnected = false;
       });

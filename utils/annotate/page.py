@@ -212,8 +212,7 @@ class Page:
         if not is_new:
             self.player.run_method("tell", notice)
             return
-        # The name in the address keeps the browser from taking a copy from its cache for the file, and vice versa.
-        source = f"media/{self.position.video_index}?{playback.file.stat().st_ino}" if playback.file else None
+        source = f"media/{self.position.video_index}?{playback.version}" if playback.file else None
         self.player.run_method("load", source, float(self.session.timeline.times[0]), notice)
 
     # Actions
@@ -226,8 +225,8 @@ class Page:
                 self.position.change(action)
                 if action.get("last", True):  # The estimates follow a rating when it ends.
                     self._refresh_all_tabs()
-                file = self.session.rating_file if "rat" in action["name"] else self.session.file
-                self._answer(action, True, f"Saved to {file.path.name}, {time.strftime('%H:%M:%S')}")
+                saved = self.session.last_saved.name
+                self._answer(action, True, f"Saved to {saved}, {time.strftime('%H:%M:%S')}")
             else:
                 self._move(action)
         except (NotSavedError, DataError) as error:

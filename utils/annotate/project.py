@@ -127,7 +127,8 @@ class Project:
         for video in self.videos:
             if video.session:
                 files += files_of_all_annotators(video.session.rating_file.path, video.path, "rating")
-        settings = self.settings.model_copy(update={"ratings": list(dict.fromkeys(files))})
+        files = [path for index, path in enumerate(files) if path.resolve() not in map(Path.resolve, files[:index])]
+        settings = self.settings.model_copy(update={"ratings": files})
         return self.sources._replace(raters=load_ratings(settings)), settings
 
     def _prepare(self, path: Path) -> ProjectVideo:
@@ -146,11 +147,12 @@ class Project:
 
 def without_page_ratings(raters: tuple[RatingSource, ...], settings: LabelSettings) -> tuple[RatingSource, ...]:
     """The raters without the files that the page itself reads and writes, which would count twice."""
+    page_files = {video: _rating_path(video, settings).resolve() for rater in raters for video in rater.videos}
     return tuple(
         replace(
             rater,
             videos={
-                video: {axis: rating for axis, rating in axes.items() if rating.path != _rating_path(video, settings)}
+                video: {axis: rating for axis, rating in axes.items() if rating.path.resolve() != page_files[video]}
                 for video, axes in rater.videos.items()
             },
         )

@@ -78,11 +78,12 @@ def _run(host: str, port: int, token: str) -> None:
 def _media_response(project: Project, video_index: str) -> Response:
     """What the browser plays of a video. The request holds a number only, so it cannot name a path."""
     video = _video(project, video_index)
-    if video is None or video.playback is None or video.playback.file is None:
+    file = video.playback.file if video and video.playback else None
+    if file is None or not file.is_file():
         return Response(status_code=404)
-    media_type = "video/webm" if video.playback.file.suffix.lower() == ".webm" else "video/mp4"
+    media_type = "video/webm" if file.suffix.lower() == ".webm" else "video/mp4"
     headers = {"cache-control": "private, max-age=3600"}
-    return FileResponse(video.playback.file, media_type=media_type, headers=headers)
+    return FileResponse(file, media_type=media_type, headers=headers)
 
 
 def _frame_response(project: Project, video_index: str, frame: str) -> Response:

@@ -52,6 +52,7 @@ class Session:
         tracks: track number → track.
         labels: (track, frame) → label.
         rating: (T, 3) seconds, valence and arousal; T = 0: nothing is rated.
+        last_saved: the file that was written last.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Session:
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
         self.rating = rating_file.read()
+        self.last_saved = file.path
         self._used_rating: np.ndarray | None = None
         self.use_rating()
 
@@ -283,12 +285,14 @@ class Session:
         labels = {**self.labels, key: label} if label else {k: v for k, v in self.labels.items() if k != key}
         self.file.write({**self._labels_of_other_tracks, **labels})
         self.labels = labels
+        self.last_saved = self.file.path
         self._estimates.clear()
 
     def _save_rating(self, rating: np.ndarray) -> None:
         """Replaces the rating on disk, then in memory."""
         self.rating_file.write(rating)
         self.rating = rating
+        self.last_saved = self.rating_file.path
 
 
 def no_face(track: int, frame: int) -> str:
