@@ -172,6 +172,22 @@ def named_tracks(rows: list[PersonRow], faces: pd.DataFrame, chosen: Sequence[in
     return {track: row.person for track, row in named.items()}
 
 
+def simultaneous_tracks(faces: pd.DataFrame, tracks: Sequence[int]) -> dict[int, set[int]]:
+    """Number of each track → the other tracks that a frame shows together with it, who must be other people.
+
+    Args:
+        faces: face tracks of the video, as from `datasets.video.tracks.track_faces`.
+        tracks: numbers of the tracks.
+    """
+    rows = faces.loc[faces["track"].isin(tracks), ["track", "frame"]]
+    rows = rows[rows.duplicated("frame", keep=False)]
+    together: dict[int, set[int]] = {track: set() for track in tracks}
+    for _, shown in rows.groupby("frame")["track"]:
+        for track in shown:
+            together[track].update(set(shown) - {track})
+    return together
+
+
 def _refuse_overlap(named: dict[int, PersonRow], tracks: dict[int, set[int]], video: Path) -> None:
     """DataError if two tracks of the same person have a frame in common."""
     for track, row in named.items():
