@@ -68,7 +68,7 @@ def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]
             raise DataError(
                 f"{where}: {videos[0].parent} holds no video {quoted(name)}{near}; correct or delete the row"
             )
-        row = PersonRow(parse_track(track, where), _parse_person(person, where), where, tracks)
+        row = PersonRow(parse_track(track, where), parse_person(person, where), where, tracks)
         _refuse_second_row(row, rows[names[name]])
         rows[names[name]].append(row)
     return rows
@@ -98,8 +98,8 @@ def people_table(video: str, people: dict[int, str], faces: pd.DataFrame) -> pd.
     return table.assign(**{HASH_COLUMN: tracks_hash(faces)})
 
 
-def _parse_person(person: str, where: str) -> str:
-    """The name of one person."""
+def parse_person(person: str, where: str) -> str:
+    """Check the name of one person; DataError, which begins with `where`, if it is empty or names several people."""
     if not person:
         raise DataError(f"{where}: names no person; fill in the cell, or delete the row")
     if _SEVERAL.search(person):

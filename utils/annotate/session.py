@@ -1,5 +1,6 @@
 """One annotator's labels and rating of one video, with undo; independent of the web page."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from utils.annotate.tracks import LabelledTrack, TrackEstimate
 from utils.base.errors import DataError
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
-from utils.labelling.types import ClipRating
+from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.types import Anchors, ClipRating
 from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
 
@@ -53,6 +55,8 @@ class Session:
         labels: (track, frame) → label.
         rating: (T, 3) seconds, valence and arousal; T = 0: nothing is rated.
         last_saved: the file that was written last.
+        shared_posteriors: number of a track → its posteriors, if it shares the labels of a person with other tracks;
+            None: no track does.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class Session:
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
+        self.shared_posteriors: Callable[[int], list[MixturePosterior] | None] | None = None
+        self._shared: dict[int, list[MixturePosterior] | None] = {}
         self.rating = rating_file.read()
         self.last_saved = file.path
         self._used_rating: np.ndarray | None = None
@@ -202,11 +208,27 @@ class Session:
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
         self._fit_to_labels()
-        if track not in self._estimates:
-            labelled_track = self.tracks[track]
-            anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
-            self._estimates[track] = labelled_track.estimate(anchors, self.annotator_error)
+        shared = self.shared_posteriors(track) if self.shared_posteriors else None
+        if track not in self._estimates or self._shared.get(track) is not shared:
+            self._estimates[track] = self._estimate(track, shared)
+            self._shared[track] = shared
         return self._estimates[track]
+
+    def anchors_in(self, track: int) -> Anchors | None:
+        """The labelled frames of a track; None: it has none."""
+        return anchors_in_track(self.tracks[track].track, self._means())
+
+    @property
+    def labelled_tracks(self) -> set[int]:
+        """Numbers of the tracks that have labels."""
+        return {track for track, _ in self.labels}
+
+    def _estimate(self, track: int, shared: list[MixturePosterior] | None) -> TrackEstimate:
+        labelled_track = self.tracks[track]
+        if shared is not None:
+            return labelled_track.estimate(self.anchors_in(track), self.annotator_error, shared)
+        anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
+        return labelled_track.estimate(anchors, self.annotator_error)
 
     def _fit_to_labels(self) -> None:
         """Fits uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""

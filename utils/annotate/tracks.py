@@ -96,16 +96,22 @@ class LabelledTrack:
         index = int(np.searchsorted(self.frames, frame))
         return index if index < len(self.frames) and self.frames[index] == frame else None
 
-    def estimate(self, anchors: Anchors | None, annotator_error: float) -> TrackEstimate:
+    def estimate(
+        self, anchors: Anchors | None, annotator_error: float, shared: list[MixturePosterior] | None = None
+    ) -> TrackEstimate:
         """Estimates all frames from the labels so far.
 
         Args:
             anchors: labelled frames of the track, or of other tracks; None: nothing is labelled yet.
             annotator_error: standard deviation of the labels to come.
+            shared: the posteriors, if the track shares the labels of a person with other tracks; `anchors` are then
+                the labelled frames of this track alone.
         """
         contradictions: list[Contradiction] = []
         labelled = np.empty(0, int)
-        if anchors is None or anchors.all_in_clip:
+        if shared is not None:
+            posteriors = shared
+        elif anchors is None or anchors.all_in_clip:
             posteriors = self._incremental.posteriors(observations_of(anchors))
         else:
             posteriors = self.labeller.posteriors(self.clip, anchors)

@@ -81,6 +81,10 @@ class Likeness:
                 best.setdefault(people[other], Candidate(people[other], other, float(likeness[index])))
         return list(best.values())
 
+    def simultaneous(self, track: TrackKey) -> set[TrackKey]:
+        """The other tracks that are shown in the same frame as a track, who must be other people."""
+        return self._simultaneous[track]
+
     @cached_property
     def _matrix(self) -> np.ndarray:
         """(T, F) features of all tracks."""
