@@ -15,7 +15,7 @@ MOVES = ("goto", "step", "next_suggestion", "next_label", "next_contradiction")
 """Names of the actions that show another frame."""
 FRAME_CHANGES = ("label", "nudge", "accept", "delete")
 """Names of the changes to the frame on screen, which must stand still."""
-PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome", "next_anywhere")
+PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome", "next_anywhere", "people")
 """Names of the other actions of the program."""
 BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster", "record")
 """Names of the actions that the browser performs itself."""
@@ -102,7 +102,21 @@ SHORTCUTS = (
         {"r": {"name": "record"}},
     ),
     Shortcut("drag a point", "change a label on one axis", {}),
+    Shortcut("P", "people: which tracks show the same person", {"p": {"name": "people"}}),
     Shortcut("?", "show this help", {"?": {"name": "help"}}),
 )
+
+PEOPLE_SHORTCUTS = (
+    Shortcut(
+        "1 … 9", "the track shows this person", {str(n): {"name": "join", "candidate": n - 1} for n in range(1, 10)}
+    ),
+    Shortcut("N", "new person", {"n": {"name": "new"}}),
+    Shortcut("R", "rename", {"r": {"name": "focus_name"}}),
+    Shortcut("↑", "previous track", {"ArrowUp": {"name": "move", "by": -1}}),
+    Shortcut("↓", "next track", {"ArrowDown": {"name": "move", "by": 1}}),
+    Shortcut("Ctrl+Z", "undo", {"Ctrl+z": {"name": "undo"}}),
+    Shortcut("Ctrl+Y", "redo", {"Ctrl+y": {"name": "redo"}, "Ctrl+Shift+z": {"name": "redo"}}),
+)
+"""The same for the view of people (people.js)."""
 
 KEYS = {key: action for shortcut in SHORTCUTS for key, action in shortcut.actions.items()}

@@ -22,6 +22,7 @@ from utils.annotate.elements import (
 )
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.payload import frame_summary, plane_data, rating_text, trace_data
+from utils.annotate.people_view import PeopleView
 from utils.annotate.position import Position
 from utils.annotate.project import Project
 from utils.annotate.session import Session
@@ -71,6 +72,7 @@ class Page:
         ui.timer(UPDATE_INTERVAL, self._update_plan)
         ui.timer(UPDATE_INTERVAL, self._update_player)
         self.dialogs = {"help": help_dialog(), "welcome": welcome_dialog()}
+        self.people_view = PeopleView(self.project, self._show_shared_estimates)
         self._open(self.position.video_index)
         Page.tabs.add(self)
         ui.context.client.on_delete(lambda: Page.tabs.discard(self))
@@ -91,6 +93,8 @@ class Page:
             self.redo_button = action_button("redo", "Redo (Ctrl+Y)", "redo")
             shade = ui.button(icon="contrast", on_click=self._next_shade, color=None)
             shade.props('flat round dense aria-label="Dark or light"').tooltip("Dark or light")
+            if len(self.project.people.names) > 1:
+                action_button("people", "People (P)", "people")
             action_button("help_outline", "Help (?)", "help")
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
@@ -238,6 +242,9 @@ class Page:
             self.dialogs[action["name"]].open()
         elif action["name"] == "next_anywhere":
             self._go_anywhere()
+        elif action["name"] == "people":
+            if len(self.project.people.names) > 1:
+                self.people_view.open((self.session.face_video.video.path, self.position.track))
         elif action["name"] == "unplayable":
             self.position.playback.refuse()
         else:
@@ -254,6 +261,15 @@ class Page:
         self.position.track = target.track
         self.position.move({"name": "goto", "frame": target.frame})
         self.refresh()
+
+    async def _show_shared_estimates(self) -> None:
+        """Works the labels out again after tracks were joined or parted, and shows them in all tabs."""
+        notice = ui.notification("Working out the labels …", spinner=True, timeout=None)
+        for session in {tab.session: None for tab in Page.tabs}:
+            await run.io_bound(getattr, session, "expected_error")
+        notice.dismiss()
+        for tab in tuple(Page.tabs):
+            tab.refresh()
 
     def _choose_track(self, event: events.ValueChangeEventArguments) -> None:
         if event.value is not None and event.value != self.position.track:
@@ -272,8 +288,12 @@ class Page:
         self.hub.run_method("answer", action.get("id"), saved, text)
 
     def _refresh_all_tabs(self) -> None:
+        """Shows a change of labels in the tabs of this video, and of videos that show the same people."""
+        people, path = self.project.people, self.session.face_video.video.path
+        tracks = [other for track in self.session.tracks for other in people.tracks_of(people.names[path, track])]
+        changed = {path, *(video for video, _ in tracks)}
         for tab in tuple(Page.tabs):
-            if tab.session is self.session:
+            if tab.session.face_video.video.path in changed:
                 tab.refresh()
 
     def _open_list(self) -> None:

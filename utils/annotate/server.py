@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 import cv2
+import numpy as np
 
 from datasets.images import shrink_to_width
 from utils.annotate.guard import Guard
@@ -50,6 +51,7 @@ def serve(project: Project, host: str, port: int) -> None:
         )
     app.add_middleware(Guard, token=token, host=host, port=port)
     app.get("/frame/{video_index}/{frame}")(lambda video_index, frame: _frame_response(project, video_index, frame))
+    app.get("/face/{video_index}/{track}")(lambda video_index, track: _face_response(project, video_index, track))
     app.get("/media/{video_index}")(lambda video_index: _media_response(project, video_index))
     app.on_shutdown(project.close)
     shown_host = f"[{host}]" if ":" in host else host
@@ -98,6 +100,18 @@ def _frame_response(project: Project, video_index: str, frame: str) -> Response:
         image = shrink_to_width(frames.read(int(frame)), MAX_WIDTH)
     except DataError as error:
         return Response(str(error), 404, media_type="text/plain")
+    return _jpeg(image)
+
+
+def _face_response(project: Project, video_index: str, track: str) -> Response:
+    """The first face of a track as JPEG. The request holds two numbers only, so it cannot name a path."""
+    video = _video(project, video_index)
+    face = project.people.likeness.faces.get((video.path, int(track))) if video and track.isdecimal() else None
+    return Response(status_code=404) if face is None else _jpeg(face)
+
+
+def _jpeg(image: np.ndarray) -> Response:
+    """An image (H, W, 3) uint8 RGB as JPEG."""
     content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return Response(content.tobytes(), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
