@@ -29,12 +29,11 @@ export default {
         <div class="heading" role="heading" aria-level="2">Who may it be?</div>
         <div class="secondary">Sorted by likeness of the images, which proves nothing about who is shown: you decide.</div>
         <div class="people-candidates">
-          <button v-for="(candidate, index) in candidates" :key="candidate.person" class="people-candidate"
-                  :aria-label="(index + 1) + ': ' + candidate.person + ', likeness ' + candidate.likeness" @click="join(index)">
+          <button v-for="(candidate, index) in candidates" :key="candidate.person" class="people-candidate" @click="join(index)">
             <img :src="candidate.url" alt="" width="96" height="96" />
             <span class="people-key">{{ index + 1 }}</span>
             <span class="people-name">{{ candidate.person }}</span>
-            <span class="secondary">{{ candidate.likeness }}</span>
+            <span class="secondary">likeness {{ candidate.likeness }}</span>
           </button>
           <div v-if="!candidates.length" class="secondary">There is no other person.</div>
         </div>
@@ -57,6 +56,7 @@ export default {
   },
   unmounted() {
     document.removeEventListener("keydown", this.onKey);
+    if (window.people === this) window.people = null;
   },
   methods: {
     // From the program.
