@@ -1,7 +1,7 @@
 // The list of people with their tracks, and the likeliest people for the current track.
 export default {
   template: `
-    <div class="people">
+    <div class="people" tabindex="-1">
       <div class="people-list" role="list" aria-label="People and their tracks">
         <div v-for="person in people" :key="person.name" role="listitem" class="people-person">
           <div class="people-name">{{ person.name }}</div>
@@ -52,6 +52,7 @@ export default {
   mounted() {
     window.people = this;
     document.addEventListener("keydown", this.onKey);
+    this.$nextTick(() => this.$el.focus()); // The dialog takes the focus only once it has faded in.
     this.$emit("action", { name: "opened" });
   },
   unmounted() {
