@@ -7,7 +7,8 @@ faces are found and tracked as in the user's own videos. Each clip or track, on 
 which those of the same person are joined. Prints how often the right person is among the first 1, 3 and 5 candidates,
 and how often it would be by chance.
 
-Drawn people prove nothing about real ones: their clothes, light and background stay the same in all clips.
+Drawn people prove nothing about real ones. The clips of a person differ in expression, pose, light, clothes and
+background; the shots of the films differ in expression only.
 """
 
 import argparse

@@ -207,6 +207,26 @@ def test_rating_while_it_plays(tab, clip, context, server):
     assert not file.exists() and tab.page.locator(".rated").count() == 0
 
 
+def test_a_lost_connection_loses_nothing_of_a_rating(tab, clip):
+    file = clip.with_name("clip_rating_Ada_L.csv")
+    rate(tab, 0, (0.5, -0.5), "annotate.player.now() > 0.6")
+    last = tab.page.evaluate("""() => {
+        window.socket.io.engine.close();  // as if the network failed; the browser connects again by itself
+        return [...annotate.rating.unsaved.values()].flatMap((part) => part.samples).at(-1)[0];
+    }""")
+    assert "No connection" in tab.text(".status")
+    tab.until("annotate.rating.unsaved.size === 0 && annotate.pending.size === 0")
+    assert "Saved to clip_rating_Ada_L.csv" in tab.text(".status") and last > 0.5
+    times = pd.read_csv(file)["time"]
+    assert times.iloc[-1] == pytest.approx(last, abs=1e-3) and times.iloc[0] < 0.1 and times.diff().max() < 0.2
+    tab.wait_for_answer(lambda: tab.page.get_by_label("Delete the rating").click())
+    # Undo names the file that it writes.
+    tab.wait_for_answer(lambda: tab.press("Control+z"))
+    assert "Saved to clip_rating_Ada_L.csv" in tab.text(".status") and file.exists()
+    tab.wait_for_answer(lambda: tab.press("Control+y"))
+    assert not file.exists()
+
+
 def test_two_tabs_show_the_same_labels(tab, context, server, file):
     other = Tab(context, server.url)
     frame = tab.next()

@@ -58,6 +58,7 @@ class TrackPeople:
         self.path, self.likeness = path, likeness
         self._file = GuardedFile(path)
         self._face_videos = face_videos
+        self._video_names = {face_video.video.path: face_video.video.name for face_video in face_videos}
         rows = read_people(path, videos) if path.exists() else {}
         self._other_rows = {video.stem: rows.get(video.stem, []) for video in videos}
         self.names: dict[TrackKey, str] = {}
@@ -100,7 +101,7 @@ class TrackPeople:
         others = {name for key, name in self.names.items() if key != track}
         if self.names[track] not in others:
             return
-        name = base = unnamed_person(track[0].stem, track[1])
+        name = base = unnamed_person(self._video_names[track[0]], track[1])
         number = 2
         while name in others:
             name, number = f"{base} ({number})", number + 1
