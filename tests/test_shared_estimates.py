@@ -171,7 +171,7 @@ def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, vide
     estimate = sessions[1].estimate(0)
     assert estimate is not alone and estimate.expected_error < alone.expected_error
     assert sessions[1].estimate(0) is estimate
-    clips = labeller.relative_to_person([sessions[index].tracks[0].clip for index in (0, 1)])
+    clips = labeller.encoder.relative_to_person([sessions[index].tracks[0].clip for index in (0, 1)])
     posteriors = labeller.person_posteriors(clips, [sessions[0].anchors_in(0), None])
     for index in (0, 1):
         expected = labeller.fused_labels(posteriors[index], sessions[index].anchors_in(0))

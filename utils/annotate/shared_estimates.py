@@ -96,7 +96,7 @@ class SharedEstimates:
         state: tuple[Any, ...] = (labeller.calibration, *clips)
         models = self._models.get(group)
         if models is None or not _same(models.state, state):
-            relative = labeller.relative_to_person(clips)
+            relative = labeller.encoder.relative_to_person(clips)
             models = PersonModels(state, [IncrementalClip(clip, labeller.calibration) for clip in relative])
             self._models[group] = models
         state = (models, *(part for session in sessions for part in (session.labels, session.annotator_error)))
