@@ -21,6 +21,7 @@ from utils.annotate.shared_estimates import SharedEstimates
 from utils.base.errors import DataError
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.likeness import Likeness
@@ -32,7 +33,7 @@ FRAMES = 40
 def labeller() -> Labeller:
     torch.manual_seed(0)
     runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
-    return Labeller(runtime.to_device(MTCLAR(16, "concat").eval()), runtime)
+    return Labeller(ClipEncoder(runtime.to_device(MTCLAR(16, "concat").eval()), runtime))
 
 
 @pytest.fixture
