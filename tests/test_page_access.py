@@ -12,7 +12,7 @@ pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
 from clips import render_clip
-from page_driver import CHROMIUM, ROOT, SIZE, Tab, browsing, serving
+from page_driver import CHROMIUM, ROOT, SIZE, Tab, serving
 
 from datasets.demo.traces import label_trace
 
@@ -32,12 +32,6 @@ def server(demo_run, tmp_path_factory):
     with serving(folder, network, "--annotator", "Ada", "--runs", runs, "--runtime.device", "cpu") as process:
         assert process.url, process.printed
         yield process
-
-
-@pytest.fixture(scope="module")
-def browser_context():
-    with browsing() as context:
-        yield context
 
 
 def violations(tab: Tab) -> list[str]:

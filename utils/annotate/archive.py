@@ -1,5 +1,6 @@
 """The frame of all videos whose label is expected to help most."""
 
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,13 +25,15 @@ class Archive:
         self._sessions = sessions
         self._suggester = ArchiveSuggester()
         self._known: dict[tuple[int, int], TrackEstimate] = {}
+        self._lock = threading.Lock()
 
     def next(self) -> ArchiveFrame | None:
-        """The frame to label next; None: there is none left."""
-        for index, session in enumerate(self._sessions):
-            for track in session.tracks if session else ():
-                self._update(index, track)
-        suggestion = self._suggester.next()
+        """The frame to label next; None: there is none left. Several threads may ask, one after the other."""
+        with self._lock:
+            for index, session in enumerate(self._sessions):
+                for track in session.tracks if session else ():
+                    self._update(index, track)
+            suggestion = self._suggester.next()
         if suggestion is None:
             return None
         index, track = suggestion.track  # type: ignore[misc]  # as `_update` names it

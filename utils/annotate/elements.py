@@ -50,6 +50,11 @@ def action_button(icon: str, tooltip: str, action: str) -> ui.button:
     return button.props(f'flat round dense aria-label="{tooltip}"').tooltip(tooltip)
 
 
+def close_button(dialog: ui.dialog, text: str = "Close") -> None:
+    """A button that closes a dialog."""
+    ui.button(text, on_click=dialog.close, color=None).props("flat no-caps")
+
+
 def action_handler(action: str) -> str:
     """JavaScript that performs an action, or tells the annotator that there is no connection."""
     return f"() => annotate.perform({{ name: '{action}' }})"

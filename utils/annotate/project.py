@@ -138,6 +138,7 @@ class Project:
             file = LabelFile(csv, face_video.timeline, settings.annotator)
             rating_file = RatingFile(_rating_path(path, settings), settings.annotator)
             session = Session(face_video, self.labeller, file, rating_file, settings.support_set.annotator_error)
+            session.expected_error  # noqa: B018  # computed here, while the terminal shows the progress
             frames = VideoFrames(face_video.video, face_video.timeline)
             return ProjectVideo(path, session, frames, Playback(face_video.video, self.reader.folder / "proxies"))
         except DataError as error:

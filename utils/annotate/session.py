@@ -1,5 +1,6 @@
 """One annotator's labels and rating of one video, with undo; independent of the web page."""
 
+import threading
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,7 +43,8 @@ Change = LabelChange | RatingChange
 class Session:
     """One annotator's labels and rating of one video.
 
-    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed.
+    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed. Another
+    thread may ask for estimates meanwhile.
 
     Attributes:
         face_video: the video and its tracks.
@@ -84,6 +86,7 @@ class Session:
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
+        self._lock = threading.RLock()
         self.rating = rating_file.read()
         self._used_rating: np.ndarray | None = None
         self.use_rating()
@@ -160,6 +163,10 @@ class Session:
         """Takes the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
         if self._used_rating is self.rating:
             return
+        with self._lock:
+            self._apply_rating()
+
+    def _apply_rating(self) -> None:
         self._used_rating = self.rating
         is_rated = len(self.rating) > 1
         self.labeller = self._unadapted_labeller = (
@@ -199,12 +206,13 @@ class Session:
 
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
-        self._fit_to_labels()
-        if track not in self._estimates:
-            labelled_track = self.tracks[track]
-            anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
-            self._estimates[track] = labelled_track.estimate(anchors, self.annotator_error)
-        return self._estimates[track]
+        with self._lock:
+            self._fit_to_labels()
+            if track not in self._estimates:
+                faces = self.tracks[track].track
+                anchors = anchors_for_track(faces, self.face_video, self._means()) if self.labels else None
+                self._estimates[track] = self.tracks[track].estimate(anchors, self.annotator_error)
+            return self._estimates[track]
 
     def _fit_to_labels(self) -> None:
         """Fits uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""
@@ -231,6 +239,11 @@ class Session:
         sizes = [len(track.frames) for track in self.tracks.values()]
         squares = [self.estimate(track).expected_error ** 2 for track in self.tracks]
         return float(np.sqrt(np.average(squares, weights=sizes)))
+
+    def share_done(self, target: float) -> float:
+        """Share of the frames of all tracks whose expected error is at most `target`."""
+        errors = np.concatenate([self.estimate(track).frame_errors for track in self.tracks])
+        return float(np.mean(errors <= target))
 
     def _means(self) -> pd.DataFrame:
         """The labels as the table `ResolvedLabels.means`."""
@@ -282,8 +295,9 @@ class Session:
         """Sets or deletes a label on disk, then in memory."""
         labels = {**self.labels, key: label} if label else {k: v for k, v in self.labels.items() if k != key}
         self.file.write({**self._labels_of_other_tracks, **labels})
-        self.labels = labels
-        self._estimates.clear()
+        with self._lock:
+            self.labels = labels
+            self._estimates.clear()
 
     def _save_rating(self, rating: np.ndarray) -> None:
         """Replaces the rating on disk, then in memory."""
