@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nicegui import ui
 
-from utils.annotate.actions import SHORTCUTS
+from utils.annotate.actions import SHORTCUTS, Shortcut
 from utils.annotate.elements import close_button
 
 EXPLANATIONS = (
@@ -18,15 +18,15 @@ EXPLANATIONS = (
 )
 
 
-def help_dialog() -> ui.dialog:
+def help_dialog(shortcuts: tuple[Shortcut, ...] = SHORTCUTS, explanations: tuple[str, ...] = EXPLANATIONS) -> ui.dialog:
     """A dialog with the keys and explanations of what the page shows."""
     with ui.dialog().props('aria-label="Help"') as dialog, ui.card().classes("help"):
         ui.label("Keys").classes("heading")
         with ui.element("div").classes("keys"):
-            for shortcut in SHORTCUTS:
+            for shortcut in shortcuts:
                 ui.label(shortcut.shown).classes("key")
                 ui.label(shortcut.meaning)
-        for text in EXPLANATIONS:
+        for text in explanations:
             ui.label(text).classes("secondary")
         close_button(dialog)
     return dialog

@@ -92,6 +92,7 @@ class Page:
             self.redo_button = action_button("redo", "Redo (Ctrl+Y)", "redo")
             shade = ui.button(icon="contrast", on_click=self._next_shade, color=None)
             shade.props('flat round dense aria-label="Dark or light"').tooltip("Dark or light")
+            action_button("fact_check", "Check: measure the error (K)", "check")
             action_button("help_outline", "Help (?)", "help")
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
@@ -240,6 +241,8 @@ class Page:
             self.dialogs[action["name"]].open()
         elif action["name"] == "next_anywhere":
             await self._go_anywhere()
+        elif action["name"] == "check":
+            ui.navigate.to("/check")
         elif action["name"] == "unplayable":
             self.position.playback.refuse()
         else:
