@@ -67,8 +67,8 @@ def main() -> None:
 def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
     from utils.compute.data import read_splits
+    from utils.labelling.build_labeller import clip_reader_for_dataset
     from utils.labelling.dataset import dataset_inputs, label_dataset
-    from utils.labelling.labellers import clip_reader_for_dataset
     from utils.labelling.report import report_labels
     from utils.runs.manifest import check_inputs, finish_run, open_run
     from utils.runs.run_folder import shared_run
@@ -96,7 +96,7 @@ def calibrate_on_own_videos(
 ) -> None:
     """Fits the calibration on the user's own labelled videos, of people that the network was not trained on."""
     from utils.compute.data import read_videos
-    from utils.labelling.calibrate import calibrate_on_videos
+    from utils.labelling.clip_calibration.calibrate_clips import calibrate_on_videos
     from utils.labelling.clips import ClipReader
     from utils.labelling.labeller import Labeller
     from utils.labelling.report import report_calibration

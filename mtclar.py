@@ -43,8 +43,8 @@ def main() -> None:
     from utils.compute.embedding_cache import EmbeddingCache
     from utils.compute.runtime import make_runtime
     from utils.compute.seeds import seed_step
+    from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
     from utils.labelling.clips import ClipReader
-    from utils.labelling.dataset_calibration import calibration_for_dataset
     from utils.labelling.labeller import Labeller
     from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
     from utils.runs.run_folder import RunFolder, shared_run
@@ -100,7 +100,7 @@ def main() -> None:
 
 def export_network(run: Path) -> None:
     """Exports the network of a run, with its calibration if there is one."""
-    from utils.labelling.calibration import calibration_content, read_calibration
+    from utils.labelling.calibration.file import calibration_content, read_calibration
     from utils.training.export import export_run
 
     calibration = read_calibration(run / "best.pt")

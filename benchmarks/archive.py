@@ -28,7 +28,7 @@ from scipy import stats
 from benchmarks.archive_speed import NEXT_VIDEOS, measure_cost, measure_next
 from benchmarks.label_quality import EncodedFrames, TestSet, make_labellers, render
 from datasets.columns import AXES
-from utils.labelling.calibration import Calibration
+from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.check import LEVEL, FrameDraw, bound_error, draw_frames
 from utils.labelling.types import EncodedClip, LabelObservations
 

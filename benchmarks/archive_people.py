@@ -30,10 +30,10 @@ from datasets.demo.dataset import render_demo
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
-from utils.labelling.calibration import read_calibration
+from utils.labelling.calibration.file import read_calibration
+from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clips import DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.shots import fit_shot_offsets
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import Anchors, EncodedClip
 from utils.runs.checkpoint import load_mtclar
@@ -89,7 +89,7 @@ def main() -> None:
         clips = EncodedFrames(labeller, frames, settings).clips
         fitted = fit_shot_offsets(labeller, labeller.calibration, clips)
         for axis, fit, used in zip(AXES, fitted.axes, labeller.calibration.axes, strict=True):
-            shot, assumed = (each.parameters.evidence[0].shot_offset for each in (fit, used))
+            shot, assumed = (each.with_evidence.sources[0].shot_offset for each in (fit, used))
             print(f"{name}, {axis}: standard deviation of the shot's offset {shot:.3f}, assumed {assumed:.3f}")
         people = people_of(clips, labeller)
         tables += [

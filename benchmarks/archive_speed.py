@@ -17,12 +17,12 @@ from datasets.columns import AXES, BOX
 from datasets.video.jobs import VideoJob
 from utils.compute.runtime import Runtime, make_runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.archive import ArchiveSuggester
-from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.sources import EvidenceSources
+from utils.labelling.suggestion.archive import ArchiveSuggester
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 from utils.videos import label_video
 from utils.videos.face_video import FaceVideo, Track

@@ -47,7 +47,7 @@ from utils.compute.runtime import Runtime, make_runtime
 from utils.compute.seeds import seed_step
 from utils.config.labelling import LabelSettings
 from utils.config.mtclar import Settings
-from utils.labelling.calibrate import long_clips
+from utils.labelling.clip_calibration.calibrate_clips import long_clips
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.sources import EvidenceSources, NetworkSource, load_estimators

@@ -36,12 +36,12 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings
+from utils.labelling.build_labeller import labeller_for_videos
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.labeller import Labeller
-from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources, SiameseSource
-from utils.labelling.suggest import expected_error
+from utils.labelling.suggestion.suggest import expected_error
 from utils.labelling.types import EncodedClip, is_encoded
 from utils.runs.checkpoint import load_mtclar
 

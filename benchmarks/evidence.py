@@ -27,17 +27,17 @@ from utils.compute.data import read_splits
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
-from utils.labelling.adaptation import PRIOR_EVIDENCE
 from utils.labelling.anchors import linear
-from utils.labelling.calibrate import long_clips
-from utils.labelling.calibration import START, AxisCalibration, Calibration
+from utils.labelling.calibration.adaptation import PRIOR_SOURCE
+from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
+from utils.labelling.calibration.fit_problems import CalibrationClip
+from utils.labelling.calibration.fitting import fit_calibration
+from utils.labelling.clip_calibration.calibrate_clips import long_clips
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.fit_problems import CalibrationClip
-from utils.labelling.fitting import fit_calibration
 from utils.labelling.labeller import Labeller
-from utils.labelling.process import GPParameters
+from utils.labelling.posterior.process import GPParameters
 from utils.labelling.sources import load_siamese, load_sources
-from utils.labelling.suggest import expected_error
+from utils.labelling.suggestion.suggest import expected_error
 from utils.labelling.support import every_n, uniform_k
 from utils.labelling.types import Anchors
 from utils.runs.trained import label_settings
@@ -188,12 +188,12 @@ def calibrate(variant: Variant, validation: list[DatasetClip]) -> Calibration:
     if variant.fitted_on == "validation":
         return fit_calibration(clips, variant.relative)
     if len(variant.relative) == 1:
-        axis = AxisCalibration(GPParameters(START.process, (PRIOR_EVIDENCE,)))
+        axis = AxisCalibration(GPParameters(START.process, (PRIOR_SOURCE,)))
         return Calibration(axis, axis)
     alone = fit_calibration([clip._replace(evidence=clip.evidence[:, :1]) for clip in clips])
     valence, arousal = (
-        one._replace(parameters=one.parameters._replace(evidence=(*one.parameters.evidence, PRIOR_EVIDENCE)))
-        for one in alone.axes
+        axis._replace(with_evidence=axis.with_evidence._replace(sources=(*axis.with_evidence.sources, PRIOR_SOURCE)))
+        for axis in alone.axes
     )
     return alone._replace(valence=valence, arousal=arousal)
 

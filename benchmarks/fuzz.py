@@ -66,7 +66,8 @@ with instrumented_imports():
     from utils.config.layers import merge_layers
     from utils.config.mtclar import Settings
     from utils.config.yaml_files import resolved_yaml
-    from utils.labelling.calibration import DEFAULT_CALIBRATION, calibration_content, read_calibration
+    from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+    from utils.labelling.calibration.file import calibration_content, read_calibration
     from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised
     from utils.runs.resume import load_settings
 

@@ -44,13 +44,13 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.anchors import FUSED
-from utils.labelling.calibrate import calibrate, long_clips
+from utils.labelling.clip_calibration.calibrate_clips import calibrate, long_clips
+from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.dataset import label_dataset, with_estimated_errors
-from utils.labelling.dataset_calibration import calibration_for_dataset
 from utils.labelling.labeller import Labeller
 from utils.labelling.scores import score_methods
-from utils.labelling.suggest import expected_error
+from utils.labelling.suggestion.suggest import expected_error
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import Anchors
 from utils.runs.checkpoint import load_mtclar

@@ -38,9 +38,9 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings
 from utils.labelling.anchors import FUSED
-from utils.labelling.calibration import FILE_NAME
+from utils.labelling.build_labeller import labeller_for_videos
+from utils.labelling.calibration.file import FILE_NAME
 from utils.labelling.clips import ClipReader
-from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.scores import score_methods
 from utils.labelling.sources import EvidenceSources, SiameseSource
 from utils.labelling.support import uniform_k

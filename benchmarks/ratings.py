@@ -33,10 +33,10 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings
+from utils.labelling.build_labeller import labeller_for_videos
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.labellers import labeller_for_videos
-from utils.labelling.ratings import RatingSource
+from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import EvidenceSources, SiameseSource
 from utils.labelling.support import uniform_k
 from utils.labelling.types import Anchors, ClipRating, EncodedClip

@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 import torch
 
-from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration
-from utils.labelling.fit_problems import CalibrationClip
-from utils.labelling.fitting import fit_calibration
-from utils.labelling.mixture import MixturePosterior
-from utils.labelling.process import EvidenceParameters, GPParameters, ProcessParameters
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, Calibration
+from utils.labelling.calibration.fit_problems import CalibrationClip
+from utils.labelling.calibration.fitting import fit_calibration
+from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.posterior.process import GPParameters, ProcessParameters, SourceParameters
 from utils.labelling.types import Anchors, EncodedClip, observations_of
 
 PARAMETERS = GPParameters(
     ProcessParameters(wiener=0.1, matern=0.7, matern_seconds=1.1, activity_exponent=0.6, nugget=0.02),
-    (EvidenceParameters(ou=0.15, ou_seconds=0.25, offset=0.37, observation_noise=0.11),),
+    (SourceParameters(ou=0.15, ou_seconds=0.25, offset=0.37, observation_noise=0.11),),
 )
 FRAME_RATE = 25
 

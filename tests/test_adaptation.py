@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from simulated_clips import anchors_at, simulate_clips
 
-from utils.labelling.adaptation import (
+from utils.labelling.calibration.adaptation import (
     PRIOR_ERROR,
-    PRIOR_EVIDENCE,
     PRIOR_OFFSET,
+    PRIOR_SOURCE,
     LabelledEvidence,
     _whiten,
     fit_source,
     fit_sources,
     weigh_explanations,
 )
-from utils.labelling.calibration import START, AxisCalibration, Calibration
-from utils.labelling.process import GPParameters
+from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
+from utils.labelling.posterior.process import GPParameters
 from utils.labelling.types import observations_of
 
 INDICES = [5, 20, 35, 50]
@@ -27,7 +27,7 @@ def rng():
 
 
 def uncalibrated(sources=1):
-    axis = AxisCalibration(GPParameters(START.process, (PRIOR_EVIDENCE,) * sources))
+    axis = AxisCalibration(GPParameters(START.process, (PRIOR_SOURCE,) * sources))
     return Calibration(axis, axis)
 
 
@@ -97,14 +97,14 @@ def test_only_the_named_sources_are_fitted(rng):
     both = [np.concatenate((clip.evidence, clip.evidence), 1) for clip in clips]
     calibration = adapt(uncalibrated(2), [1], labelled(clips, both))
     for axis in calibration.axes:
-        assert axis.parameters.evidence[0] == PRIOR_EVIDENCE and axis.parameters.evidence[1] != PRIOR_EVIDENCE
+        assert axis.with_evidence.sources[0] == PRIOR_SOURCE and axis.with_evidence.sources[1] != PRIOR_SOURCE
 
 
 def test_source_without_labels_is_as_uncertain_as_its_fit_to_no_labels(rng):
-    assert fit_source([]) == PRIOR_EVIDENCE
+    assert fit_source([]) == PRIOR_SOURCE
     clips = simulate_clips(rng, 3, 60, 0.1)
     once = adapt(uncalibrated(), [0], labelled(clips, [clip.evidence for clip in clips]))
-    assert once.valence.parameters.evidence[0].offset < PRIOR_EVIDENCE.offset
+    assert once.valence.with_evidence.sources[0].offset < PRIOR_SOURCE.offset
 
 
 def test_many_labels_are_fitted_quickly_and_like_dense_generalised_least_squares(rng):

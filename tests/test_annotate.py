@@ -46,7 +46,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.anchors import FUSED
 from utils.labelling.labeller import Labeller
-from utils.labelling.ratings import RatedAxis, RatingSource
+from utils.labelling.raters.ratings import RatedAxis, RatingSource
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.label_video import label_video
 from utils.videos.support import anchors_in_track, encode_tracks, resolve_labels

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
-from utils.labelling.archive import ArchiveSuggester
-from utils.labelling.offsets import PersonOffset
-from utils.labelling.suggest import suggest
+from utils.labelling.posterior.offsets import PersonOffset
+from utils.labelling.suggestion.archive import ArchiveSuggester
+from utils.labelling.suggestion.suggest import suggest
 from utils.labelling.types import NO_LABELS
 
 FRAMES, ERROR = (20, 31, 12), 0.1

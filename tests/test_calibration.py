@@ -8,21 +8,23 @@ from simulated_clips import PARAMETERS, accurate_calibration, anchors_at, poster
 
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file
-from utils.labelling.calibration import (
+from utils.labelling.calibration.calibration import (
     DEFAULT_CALIBRATION,
     NORMAL_WIDTH,
     AxisCalibration,
     Calibration,
     ForeignOffset,
     IntervalWidths,
+    scaled_std,
+)
+from utils.labelling.calibration.file import (
     read_calibration,
     read_calibration_of_sources,
     save_calibration,
     save_calibration_of_sources,
-    scaled_std,
 )
-from utils.labelling.fit_problems import CalibrationClip, simulate_support
-from utils.labelling.fitting import fit_calibration
+from utils.labelling.calibration.fit_problems import CalibrationClip, simulate_support
+from utils.labelling.calibration.fitting import fit_calibration
 from utils.labelling.support import every_n
 from utils.labelling.types import LabelObservations
 
@@ -59,8 +61,8 @@ def test_long_clips_and_missing_labels_can_be_fitted(rng):
     (clip,) = simulate_clips(rng, 1, 300, 0.1)
     clip.labels[::7] = np.nan
     calibration = fit_calibration([clip])
-    for one in calibration.axes:
-        assert np.isfinite([*one.parameters.process, *one.parameters.evidence[0]]).all()
+    for axis in calibration.axes:
+        assert np.isfinite([*axis.with_evidence.process, *axis.with_evidence.sources[0]]).all()
     assert min(calibration.valence.interval_widths.widths) > 0
 
 
@@ -72,7 +74,7 @@ def test_sparse_labels_are_fitted_with_the_evidence_of_all_frames(rng):
 
     sparse = (np.arange(60) % 10 == 4)[:, None]
     accurate, inaccurate = fit(0.05), fit(1.0)
-    fitted = [one.valence.parameters.evidence[0] for one in (accurate, inaccurate)]
+    fitted = [one.valence.with_evidence.sources[0] for one in (accurate, inaccurate)]
     errors = [np.hypot(one.ou, one.observation_noise) for one in fitted]
     assert errors[0] < 0.1 < 0.3 < errors[1]
     (clip,) = simulate_clips(rng, 1, 60, 0.05)
@@ -88,9 +90,9 @@ def test_axis_without_labels_keeps_the_default_calibration(rng):
     clips = [clip._replace(labels=clip.labels * (1, np.nan)) for clip in simulate_clips(rng, 4, 30, 0.1)]
     calibration = fit_calibration(clips)
     assert calibration.arousal.interval_widths.widths == (NORMAL_WIDTH,)
-    fitted, default = calibration.arousal.parameters, DEFAULT_CALIBRATION.arousal.parameters
+    fitted, default = calibration.arousal.with_evidence, DEFAULT_CALIBRATION.arousal.with_evidence
     assert fitted.process == pytest.approx(default.process)
-    assert fitted.evidence[0] == pytest.approx(default.evidence[0])
+    assert fitted.sources[0] == pytest.approx(default.sources[0])
 
 
 def test_calibration_fitted_on_constant_labels_can_be_saved_and_read(tmp_path):
@@ -112,13 +114,13 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def calibration():
-    noisy = PARAMETERS.evidence[0]._replace(observation_noise=0.3, gain=0.5, bias=-0.1)
-    time_only = PARAMETERS._replace(process=PARAMETERS.process._replace(matern=0.2), evidence=())
+    noisy = PARAMETERS.sources[0]._replace(observation_noise=0.3, gain=0.5, bias=-0.1)
+    time_only = PARAMETERS._replace(process=PARAMETERS.process._replace(matern=0.2), sources=())
     widths = IntervalWidths((0.1, 0.2), (1.6, 1.5)), IntervalWidths((0.1,), (1.7,))
     return Calibration(
         AxisCalibration(PARAMETERS, time_only, ForeignOffset(0.2, 0.3), widths[0]),
         AxisCalibration(
-            PARAMETERS._replace(evidence=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1], 0.3
+            PARAMETERS._replace(sources=(noisy, noisy)), time_only, ForeignOffset(0.1, 0.2), widths[1], 0.3
         ),
         clips=9,
         fitted_on="demo",
@@ -170,7 +172,7 @@ def test_fusion_json_of_an_earlier_version_is_ignored(checkpoint, calibration):
 
 
 def test_anchors_of_more_people_leave_a_smaller_offset(calibration):
-    stds = [calibration.for_foreign_anchors(people).valence.parameters.evidence[0].offset for people in (1, 4, 1000)]
+    stds = [calibration.for_foreign_anchors(people).valence.with_evidence.sources[0].offset for people in (1, 4, 1000)]
     assert stds[0] == pytest.approx(np.hypot(0.2, 0.3)) and stds[0] > stds[1] > stds[2]
     assert stds[2] == pytest.approx(0.2, rel=0.01)
 

@@ -15,11 +15,11 @@ from models.mtclar import MTCLAR
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings, RuntimeSettings
-from utils.labelling.adaptation import labelled_evidence
-from utils.labelling.calibration import AxisCalibration, Calibration
+from utils.labelling.calibration.adaptation import labelled_evidence
+from utils.labelling.calibration.calibration import AxisCalibration, Calibration
 from utils.labelling.encoding_plan import SEGMENT_FACES, EncodingPlan, every_nth, plan_encoding
-from utils.labelling.gp import GPPosterior
 from utils.labelling.labeller import Labeller
+from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.types import NO_LABELS, EncodedClip, is_encoded
 from utils.videos.face_video import Track, VideoReader
 
@@ -65,7 +65,7 @@ def test_a_source_that_has_values_at_all_faces_leaves_fewer_to_encode(rng):
     (clip,) = simulate_clips(rng, 1, 240, 0.05)
     sparse = clip_with(clip.evidence[:, 0])
     with_table = sparse._replace(evidence=np.concatenate((sparse.evidence, clip.evidence), 1))
-    axis = AxisCalibration(PARAMETERS._replace(evidence=PARAMETERS.evidence * 2))
+    axis = AxisCalibration(PARAMETERS._replace(sources=PARAMETERS.sources * 2))
     together = plan_encoding(with_table, Calibration(axis, axis), (True, False), 6)
     assert together.sum() < plan_encoding(sparse, CALIBRATION, (True,), 6).sum()
 

@@ -17,10 +17,10 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
-from utils.labelling import calibrate, dataset_calibration
-from utils.labelling.adaptation import PRIOR_EVIDENCE
-from utils.labelling.calibration import START, AxisCalibration, Calibration
-from utils.labelling.process import GPParameters
+from utils.labelling.calibration.adaptation import PRIOR_SOURCE
+from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
+from utils.labelling.clip_calibration import calibrate_clips, dataset_calibration
+from utils.labelling.posterior.process import GPParameters
 from utils.labelling.sources import load_estimators
 
 ROWS = "frame,valence,arousal\n0,0.1,-0.2\n3,-0.4,0.1\n6,0.2,0.3\n9,0.3,0.1\n"
@@ -71,10 +71,10 @@ def test_calibration_of_several_sources_is_kept_until_one_of_them_changes(quick,
 
     def calibrate_at_once(labeller, clips, relative):
         fits.append(relative)
-        return Calibration(*[AxisCalibration(GPParameters(START.process, (PRIOR_EVIDENCE,) * 2))] * 2, clips=2)
+        return Calibration(*[AxisCalibration(GPParameters(START.process, (PRIOR_SOURCE,) * 2))] * 2, clips=2)
 
     for name, value in (("SHORTEST_CLIP", 5), ("FEWEST_LABELS", 2), ("FEWEST_CLIPS", 1)):
-        monkeypatch.setattr(calibrate, name, value)
+        monkeypatch.setattr(calibrate_clips, name, value)
     monkeypatch.setattr(dataset_calibration, "calibrate", calibrate_at_once)
     table = read_afewva(tiny_demo)[["clip", "frame", "valence", "arousal"]]
     table.to_csv(tmp_path / "tool.csv", index=False)

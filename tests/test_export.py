@@ -15,7 +15,8 @@ from models.pretrained import read_weights, write_weights
 from utils.base.errors import CheckpointError
 from utils.config.command_line import as_command
 from utils.config.mtclar import Settings
-from utils.labelling.calibration import DEFAULT_CALIBRATION, FORMAT, read_calibration, save_calibration
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.calibration.file import FORMAT, read_calibration, save_calibration
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.resume import load_settings
 from utils.training.model_card import model_card

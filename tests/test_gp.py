@@ -6,13 +6,13 @@ import torch
 from scipy.linalg import block_diag
 from simulated_clips import PARAMETERS
 
-from utils.labelling.calibration import DEFAULT_CALIBRATION
-from utils.labelling.gp import GPPosterior
-from utils.labelling.process import (
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.process import (
     LEVEL_STD,
-    EvidenceParameters,
     GPParameters,
     ProcessParameters,
+    SourceParameters,
     activity,
     combined_evidence,
     evidence_covariance,
@@ -42,7 +42,7 @@ def dense_posterior(parameters, times, evidence, observations):
     observed = observations.indices
     rows, values = [np.eye(len(times))[observed]], [observations.labels]
     noise = [np.diag(np.maximum(observations.errors, 1e-3) ** 2)]
-    for one, column in zip(parameters.evidence, evidence.T, strict=True):
+    for one, column in zip(parameters.sources, evidence.T, strict=True):
         known = np.isfinite(column)
         rows.append(one.gain * np.eye(len(times))[known])
         values.append(column[known] - one.bias)
@@ -73,7 +73,7 @@ def state_space_covariance(parameters, times):
 def test_state_space_model_and_covariances_describe_the_same_process(rng):
     times = np.concatenate(([0], np.cumsum(rng.uniform(0.02, 0.6, 29))))
     activities = rng.uniform(0.2, 3, 30)
-    process, one = PARAMETERS.process, PARAMETERS.evidence[0]._replace(gain=0.7)
+    process, one = PARAMETERS.process, PARAMETERS.sources[0]._replace(gain=0.7)
     states, (zeros, ones) = state_space_covariance(PARAMETERS, times), (np.zeros(30), np.ones(30))
     label_design = np.stack((ones, activities**process.activity_exponent, zeros, zeros), 1)
     evidence_design = one.gain * label_design + np.array([0, 0, 0, 1])
@@ -88,14 +88,14 @@ def test_state_space_model_and_covariances_describe_the_same_process(rng):
 
 
 TWO_SOURCES = PARAMETERS._replace(
-    evidence=(*PARAMETERS.evidence, EvidenceParameters(0.2, 2.0, 0.1, 0.3, gain=0.6, bias=0.3))
+    sources=(*PARAMETERS.sources, SourceParameters(0.2, 2.0, 0.1, 0.3, gain=0.6, bias=0.3))
 )
 
 
-@pytest.mark.parametrize("parameters", [PARAMETERS, TWO_SOURCES, PARAMETERS._replace(evidence=())])
+@pytest.mark.parametrize("parameters", [PARAMETERS, TWO_SOURCES, PARAMETERS._replace(sources=())])
 @pytest.mark.parametrize("indices", [[], [0], [39], [3, 20, 21], list(range(40))])
 def test_posterior_equals_the_dense_posterior(rng, parameters, indices):
-    times, sources = np.cumsum(rng.uniform(0.02, 0.3, 40)), len(parameters.evidence)
+    times, sources = np.cumsum(rng.uniform(0.02, 0.3, 40)), len(parameters.sources)
     evidence, errors = rng.normal(0, 0.4, (40, sources)), rng.choice([0.0, 0.05, 0.2], len(indices))
     evidence[10:15, 1:] = np.nan  # The second source has no value at these frames.
     observations = LabelObservations(np.array(indices, int), rng.uniform(-1, 1, len(indices)), errors)
@@ -132,7 +132,7 @@ def test_source_without_any_value_changes_nothing(rng):
     evidence[:, 1] = np.nan
     observations = LabelObservations(np.array([3, 30]), np.array([0.2, -0.4]), np.zeros(2))
     two, one = (
-        GPPosterior(parameters, times, evidence[:, : len(parameters.evidence)], observations)
+        GPPosterior(parameters, times, evidence[:, : len(parameters.sources)], observations)
         for parameters in (TWO_SOURCES, PARAMETERS)
     )
     np.testing.assert_allclose(two.mean, one.mean, atol=1e-8)
@@ -149,8 +149,8 @@ def test_equal_time_stamps_and_single_frames_are_accepted(rng):
 def test_posterior_mean_keeps_the_amplitude_of_the_evidence_in_clips_of_any_length(rng, frames):
     times = np.arange(frames) / 25
     truth = 0.5 * np.sin(2 * times)
-    for parameters in (DEFAULT_CALIBRATION.valence.parameters, PARAMETERS):
-        evidence = truth + rng.normal(0, parameters.evidence[0].observation_noise, frames)
+    for parameters in (DEFAULT_CALIBRATION.valence.with_evidence, PARAMETERS):
+        evidence = truth + rng.normal(0, parameters.sources[0].observation_noise, frames)
         posterior = GPPosterior(parameters, times, evidence[:, None], NO_LABELS)
         assert np.polyfit(truth, posterior.mean, 1)[0] > 0.9 and np.std(posterior.mean - truth) < 0.1
 
@@ -161,8 +161,8 @@ def test_more_frames_per_second_of_the_same_video_do_not_make_the_posterior_more
     support = LabelObservations(np.array([10, 60]), np.array([0.2, -0.1]), np.zeros(2))
     unlabelled = np.setdiff1d(np.arange(100), support.indices)
     # The errors of the second process are almost independent: four times as many would halve the standard deviation.
-    independent = PARAMETERS.evidence[0]._replace(ou=0.01, observation_noise=0.3)
-    for parameters in (PARAMETERS, PARAMETERS._replace(evidence=(independent,))):
+    independent = PARAMETERS.sources[0]._replace(ou=0.01, observation_noise=0.3)
+    for parameters in (PARAMETERS, PARAMETERS._replace(sources=(independent,))):
         of_fast = GPPosterior(parameters, fast, evidence, support._replace(indices=support.indices * 4)).variance[::4]
         of_slow = GPPosterior(parameters, slow, evidence[::4], support).variance
         np.testing.assert_allclose(np.sqrt(of_fast[unlabelled]), np.sqrt(of_slow[unlabelled]), rtol=0.1)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from utils.labelling.audit import audit, find_contradictions
-from utils.labelling.calibration import DEFAULT_CALIBRATION
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.incremental import IncrementalClip
-from utils.labelling.suggest import expected_error, suggest
+from utils.labelling.suggestion.suggest import expected_error, suggest
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip, observations_of
 
 FRAMES = 700

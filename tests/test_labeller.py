@@ -8,9 +8,9 @@ from simulated_clips import anchors_at, encoded, posteriors_given, simulate_clip
 from models.mtclar import MTCLAR
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
-from utils.labelling.calibration import DEFAULT_CALIBRATION
-from utils.labelling.gp import GPPosterior
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.labeller import Labeller
+from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.types import NO_LABELS, Anchors
 
 
@@ -39,7 +39,7 @@ def test_anchors_of_other_videos_shift_the_evidence(labeller):
     foreign = Anchors(others, np.full((3, 2), 0.4), np.zeros((3, 2)), np.full(3, np.nan), np.arange(3), np.full(3, -1))
     posteriors = labeller.posteriors(clip, foreign)
     evidence = 0.4 + labeller.mean_difference(clip.embeddings, others)
-    parameters = DEFAULT_CALIBRATION.for_foreign_anchors(1).arousal.parameters
+    parameters = DEFAULT_CALIBRATION.for_foreign_anchors(1).arousal.with_evidence
     expected = GPPosterior(parameters, times, evidence[:, 1:], NO_LABELS)
     np.testing.assert_allclose(posteriors[1].mean, expected.mean)
 
@@ -58,7 +58,7 @@ def test_clip_without_labels_is_labelled_by_the_evidence_alone(labeller, rng):
     (clip,) = simulate_clips(rng, 1, 40, 0.1)
     posteriors = labeller.posteriors(encoded(clip), None)
     for axis, (posterior, one) in enumerate(zip(posteriors, DEFAULT_CALIBRATION.axes, strict=True)):
-        expected = GPPosterior(one.parameters, clip.times, clip.evidence[..., axis], NO_LABELS)
+        expected = GPPosterior(one.with_evidence, clip.times, clip.evidence[..., axis], NO_LABELS)
         np.testing.assert_array_equal(posterior.mean, expected.mean)
         np.testing.assert_array_equal(posterior.variance, expected.variance)
         assert not posterior.misread and posterior.variance_scale == 1

@@ -15,9 +15,9 @@ from simulated_clips import (
 )
 
 from utils.labelling.audit import audit
-from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import ClipModel, Explanation, MixturePosterior
-from utils.labelling.suggest import expected_error, suggest
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.mixture import ClipModel, Explanation, MixturePosterior
+from utils.labelling.suggestion.suggest import expected_error, suggest
 from utils.labelling.types import NO_LABELS, observations_of
 
 
@@ -61,7 +61,7 @@ def test_posterior_of_negligible_weight_is_left_out(rng, calibration):
     (clip,) = simulate_clips(rng, 1, 60, 0.05)
     observations = observations_of(anchors_at(clip, [5, 20, 35, 50]))[0]
     mixture = calibration.posteriors(clip.times, clip.evidence, [observations] * 2)[0]
-    with_evidence = GPPosterior(calibration.valence.parameters, clip.times, clip.evidence[..., 0], observations)
+    with_evidence = GPPosterior(calibration.valence.with_evidence, clip.times, clip.evidence[..., 0], observations)
     assert 0 < mixture.weights[1] < 0.01
     np.testing.assert_array_equal(mixture.mean, with_evidence.mean)
 
@@ -69,9 +69,9 @@ def test_posterior_of_negligible_weight_is_left_out(rng, calibration):
 def test_mixture_has_the_moments_of_its_components(rng, calibration):
     clip = simulate_misread_clip(rng)
     observations = observations_of(anchors_at(clip, [100, 130]))[0]
-    parameters = (calibration.valence.parameters, calibration.valence.time_only)
+    parameters = (calibration.valence.with_evidence, calibration.valence.time_only)
     evidence = clip.evidence[..., 0]
-    given = [partial(GPPosterior, one, clip.times, evidence[:, : len(one.evidence)]) for one in parameters]
+    given = [partial(GPPosterior, each, clip.times, evidence[:, : len(each.sources)]) for each in parameters]
     components = [posterior(observations) for posterior in given]
     priors = zip((0.98, 0.02), parameters, ([0], []), strict=True)
     mixture = MixturePosterior(ClipModel([Explanation(*one) for one in priors], given), observations)

@@ -6,13 +6,13 @@ import torch
 from scipy.linalg import block_diag
 from simulated_clips import PARAMETERS
 
-from utils.labelling.calibration import DEFAULT_CALIBRATION, AxisCalibration, Calibration
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, AxisCalibration, Calibration
 from utils.labelling.incremental import IncrementalClip
-from utils.labelling.offsets import OffsetGaussian
 from utils.labelling.people import person_offsets, person_posteriors
-from utils.labelling.process import (
+from utils.labelling.posterior.offsets import OffsetGaussian
+from utils.labelling.posterior.process import (
     LEVEL_STD,
-    EvidenceParameters,
+    SourceParameters,
     activity,
     combined_evidence,
     noise_inflation,
@@ -20,12 +20,12 @@ from utils.labelling.process import (
 from utils.labelling.types import EncodedClip, LabelObservations
 
 TWO_SOURCES = PARAMETERS._replace(
-    evidence=(
-        PARAMETERS.evidence[0]._replace(shot_offset=0.1),
-        EvidenceParameters(0.2, 2.0, 0.1, 0.3, gain=0.6, bias=0.3, shot_offset=0.07),
+    sources=(
+        PARAMETERS.sources[0]._replace(shot_offset=0.1),
+        SourceParameters(0.2, 2.0, 0.1, 0.3, gain=0.6, bias=0.3, shot_offset=0.07),
     )
 )
-ONE_SOURCE = PARAMETERS._replace(evidence=TWO_SOURCES.evidence[:1])
+ONE_SOURCE = PARAMETERS._replace(sources=TWO_SOURCES.sources[:1])
 FRAMES = (20, 31, 12, 25)
 LABELLED = ([3, 17], [], [11], [0, 24])
 
@@ -43,7 +43,7 @@ def dense_posteriors(parameters, clips, observations):
 
 def dense_posterior(parameters, clips, observations):
     """Mean and covariance of f at all frames of all tracks, and the slice of each track."""
-    process, evidence = parameters.process, parameters.evidence
+    process, evidence = parameters.process, parameters.sources
     label_blocks, error_blocks = [], [[] for _ in evidence]
     for clip in clips:
         times, values = clip.times, clip.evidence[..., 0]
@@ -82,7 +82,7 @@ def draw_person(rng, parameters, labelled=LABELLED):
     """Encoded tracks with random evidence, and the given labels of each track and axis."""
     clips, observations = [], []
     for frames, indices in zip(FRAMES, labelled, strict=True):
-        evidence = rng.normal(0, 0.4, (frames, len(parameters.evidence), 2))
+        evidence = rng.normal(0, 0.4, (frames, len(parameters.sources), 2))
         evidence[2:6, 1:] = np.nan  # The second source has no value at these frames.
         clips.append(EncodedClip(torch.zeros(frames, 1), np.cumsum(rng.uniform(0.02, 0.3, frames)), evidence))
         errors = rng.choice([0.0, 0.05, 0.2], len(indices))

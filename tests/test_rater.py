@@ -14,11 +14,11 @@ from utils.annotate.label_file import LabelFile
 from utils.annotate.rating_file import RatingFile
 from utils.annotate.session import Session
 from utils.config.labelling import LabelSettings
-from utils.labelling.calibration import DEFAULT_CALIBRATION, START
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, START
 from utils.labelling.labeller import Labeller
-from utils.labelling.process import GPParameters
-from utils.labelling.rater import LAG_MEAN, PRIOR_RATER, PRIOR_RATING
-from utils.labelling.ratings import load_ratings
+from utils.labelling.posterior.process import GPParameters
+from utils.labelling.raters.rater import LAG_MEAN, PRIOR_RATER, PRIOR_RATING
+from utils.labelling.raters.ratings import load_ratings
 from utils.labelling.types import ClipRating
 from utils.videos.face_video import FaceVideo, Track
 
@@ -41,7 +41,7 @@ def ou_process(rng, frames, std, seconds):
 @pytest.fixture(scope="module")
 def clips():
     """Clips of 30 s, whose evidence has the errors that a network without a calibration is assumed to have."""
-    rng, error = np.random.default_rng(4), START.evidence[0]
+    rng, error = np.random.default_rng(4), START.sources[0]
     simulated = []
     for clip in simulate_clips(rng, 3, FRAMES, error.observation_noise):
         correlated = [ou_process(rng, FRAMES, error.ou, error.ou_seconds) for _ in range(2)]
@@ -52,10 +52,10 @@ def clips():
 def make_labeller(raters=1, network=True):
     """A labeller for evidence of a network, if wanted, and for raters who are not fitted."""
     axes = []
-    for one in DEFAULT_CALIBRATION.axes:
-        evidence = one.parameters.evidence if network else ()
-        parameters = GPParameters(one.parameters.process, (*evidence, *[PRIOR_RATING] * raters))
-        axes.append(one._replace(parameters=parameters))
+    for axis in DEFAULT_CALIBRATION.axes:
+        sources = axis.with_evidence.sources if network else ()
+        parameters = GPParameters(axis.with_evidence.process, (*sources, *[PRIOR_RATING] * raters))
+        axes.append(axis._replace(with_evidence=parameters))
     calibration = DEFAULT_CALIBRATION._replace(valence=axes[0], arousal=axes[1])
     uncalibrated = tuple(range(int(network), int(network) + raters))
     return Labeller(None, None, calibration, uncalibrated, (PRIOR_RATER,) * raters)
@@ -99,7 +99,7 @@ def test_lag_gain_and_bias_are_estimated_and_the_rating_helps(clips, rng, networ
     fitted = fit(make_labeller(1, network), clips, ratings, network=network)
     assert fitted.raters[0].lag == pytest.approx(3.1, abs=0.2) and fitted.raters[0].clips == len(clips)
     for axis in fitted.calibration.axes:
-        parameters = axis.parameters.evidence[-1]
+        parameters = axis.with_evidence.sources[-1]
         assert parameters.gain == pytest.approx(0.7, abs=0.15) and parameters.bias == pytest.approx(0.2, abs=0.12)
         assert 0.05 < np.hypot(parameters.ou, parameters.observation_noise) < 0.2
     without = errors_of(make_labeller(0, network), clips, [()] * len(clips), network=network)
@@ -110,7 +110,7 @@ def test_lag_is_found_without_labels_and_the_level_of_the_rating_is_kept(clips, 
     ratings = [(rate(clip, rng, 1.2, bias=0.15),) for clip in clips]
     fitted = fit(make_labeller(), clips, ratings, labels=[])
     assert fitted.raters[0].lag == pytest.approx(1.2, abs=0.2)
-    assert fitted.calibration.valence.parameters.evidence[-1].bias == pytest.approx(0, abs=1e-6)
+    assert fitted.calibration.valence.with_evidence.sources[-1].bias == pytest.approx(0, abs=1e-6)
 
 
 def test_useless_rating_does_no_harm(clips, rng):
@@ -180,7 +180,7 @@ def test_page_fits_the_rating_before_the_first_label_and_again_to_labels(clips, 
         values = session.estimate(0).values
     errors = [np.sqrt(np.mean((one - clip.labels) ** 2)) for one in (unlabelled, values)]
     assert errors[1] < 0.6 * errors[0]
-    assert session.labeller.calibration.valence.parameters.evidence[-1].bias > 0.05
+    assert session.labeller.calibration.valence.with_evidence.sources[-1].bias > 0.05
 
 
 def test_rating_has_no_value_outside_its_trace_and_in_its_gaps():

@@ -7,10 +7,10 @@ from simulated_clips import PARAMETERS
 
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
-from utils.labelling.calibration import AxisCalibration, Calibration
+from utils.labelling.calibration.calibration import AxisCalibration, Calibration
+from utils.labelling.clip_calibration.shots import FEWEST_PEOPLE, fit_shot_offsets
 from utils.labelling.clips import DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.shots import FEWEST_PEOPLE, fit_shot_offsets
 from utils.labelling.types import EncodedClip
 
 CALIBRATION = Calibration(AxisCalibration(PARAMETERS), AxisCalibration(PARAMETERS))
@@ -35,7 +35,7 @@ def draw_clips(people: int, clips: int, seconds: float = 400.0) -> list[DatasetC
 def fitted(clips: list[DatasetClip]) -> list[float]:
     labeller = Labeller(None, make_runtime(RuntimeSettings(device="cpu")))
     axes = fit_shot_offsets(labeller, CALIBRATION, clips).axes
-    return [axis.parameters.evidence[0].shot_offset for axis in axes]
+    return [axis.with_evidence.sources[0].shot_offset for axis in axes]
 
 
 def test_shot_offsets_are_recovered_whatever_the_offsets_of_the_people():
@@ -43,7 +43,7 @@ def test_shot_offsets_are_recovered_whatever_the_offsets_of_the_people():
 
 
 def test_too_few_people_with_several_clips_leave_the_calibration_as_it_is():
-    unchanged = [PARAMETERS.evidence[0].shot_offset] * 2
+    unchanged = [PARAMETERS.sources[0].shot_offset] * 2
     assert fitted(draw_clips(30, 1)) == unchanged
     assert fitted(draw_clips(FEWEST_PEOPLE - 1, 4)) == unchanged
     assert fitted(draw_clips(FEWEST_PEOPLE, 2)) != unchanged

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
-from utils.labelling.calibration import DEFAULT_CALIBRATION
-from utils.labelling.fit_problems import CalibrationClip
-from utils.labelling.gp import GPPosterior
-from utils.labelling.suggest import _Plan, expected_error, plan_labels, suggest
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.calibration.fit_problems import CalibrationClip
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.suggestion.suggest import _Plan, expected_error, plan_labels, suggest
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import observations_of
 
@@ -28,7 +28,7 @@ def test_suggestions_reduce_the_error_as_predicted(rng):
     assert suggestions[0].error_after < suggestions[0].error_before
     given = observations_of(anchors_at(clip, sorted(indices)))
     axes = [
-        (one.parameters, clip.evidence[..., axis], observed)
+        (one.with_evidence, clip.evidence[..., axis], observed)
         for axis, (one, observed) in enumerate(zip(DEFAULT_CALIBRATION.axes, given, strict=True))
     ]
     variances = [
@@ -81,10 +81,10 @@ def test_plan_for_a_labelled_clip_is_empty_and_expected_error_leaves_labelled_fr
 
 
 def error_given_labels(clip, frames):
-    """Expected error of the clip with exact labels at these frames; computed without `utils.labelling.suggest`."""
+    """Expected error of the clip with exact labels at these frames, computed without `suggestion.suggest`."""
     given = observations_of(anchors_at(clip, sorted(frames)))
     axes = [
-        (one.parameters, clip.evidence[..., axis], observed)
+        (one.with_evidence, clip.evidence[..., axis], observed)
         for axis, (one, observed) in enumerate(zip(DEFAULT_CALIBRATION.axes, given, strict=True))
     ]
     variances = [

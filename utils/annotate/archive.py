@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from utils.annotate.session import Session
 from utils.annotate.tracks import TrackEstimate
-from utils.labelling.archive import ArchiveSuggester
+from utils.labelling.suggestion.archive import ArchiveSuggester
 
 
 class ArchiveFrame(NamedTuple):

@@ -8,7 +8,7 @@ from datasets.columns import AXES
 from utils.annotate.session import Session
 from utils.annotate.thin import thin_trace
 from utils.annotate.tracks import TrackEstimate
-from utils.labelling.calibration import NORMAL_WIDTH
+from utils.labelling.calibration.calibration import NORMAL_WIDTH
 from utils.labelling.types import LONGEST_RATING_STEP
 from utils.videos.face_video import FaceVideo
 

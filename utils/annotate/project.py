@@ -21,8 +21,8 @@ from utils.base.files import write_text
 from utils.base.text import safe_text
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.labellers import labeller_for_videos
-from utils.labelling.ratings import RatingSource, load_ratings
+from utils.labelling.build_labeller import labeller_for_videos
+from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.labelling.sources import EvidenceSources
 from utils.videos.label_video import LabellingRunner
 from utils.videos.support import reader_of_sources

@@ -7,8 +7,8 @@ import numpy as np
 from utils.labelling.audit import Contradiction, find_contradictions
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.mixture import MixturePosterior
-from utils.labelling.suggest import Suggestion, expected_error, suggest
+from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.suggestion.suggest import Suggestion, expected_error, suggest
 from utils.labelling.types import Anchors, ClipRating, Labels, observations_of
 from utils.videos.face_video import Track
 

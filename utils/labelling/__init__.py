@@ -37,58 +37,43 @@ How labelling flows:
        (other networks, and tables of another tool's estimates) and raters. Each has a name and, for a network, a
        checkpoint. `EncodedClip.evidence` has a column for each source, in this order.
     2. Calibration. `Calibration` (calibration) holds the parameters of the Gaussian process and, for each source, how
-       far its evidence can be trusted. It is fitted on validation clips, whose true labels are known (calibrate,
-       dataset_calibration), and kept in calibration.json beside the checkpoint.
+       far its evidence can be trusted. It is fitted on validation clips, whose true labels are known
+       (clip_calibration), and kept in calibration.json beside the checkpoint.
     3. Adaptation. A source without a calibration is uncalibrated. It starts with prior parameters, and
-       `Labeller.adapt` fits it to the given labels of the clips to be labelled (adaptation; rater, for ratings). The
-       Siamese network is never adapted: uncalibrated, it has default parameters.
-    4. Labeller. `Labeller` (labeller) holds the Siamese network and the calibration of all sources; `labellers` builds
-       it. It encodes a clip to an `EncodedClip` and labels it from its `Anchors`, the labelled frames.
-    5. Posterior. For each axis of a clip, a `GPPosterior` (gp) is the latent label given evidence and labels. The
-       evidence may be wrong for this face, so a `MixturePosterior` (mixture) weighs several of them: with all
-       evidence, with each source alone, and with none.
+       `Labeller.adapt` fits it to the given labels of the clips to be labelled (calibration.adaptation; raters, for
+       ratings). The Siamese network is never adapted: uncalibrated, it has default parameters.
+    4. Labeller. `Labeller` (labeller) holds the Siamese network and the calibration of all sources; `build_labeller`
+       builds it. It encodes a clip to an `EncodedClip` and labels it from its `Anchors`, the labelled frames.
+    5. Posterior. For each axis of a clip, a `GPPosterior` (posterior.gp) is the latent label given evidence and labels.
+       The evidence may be wrong for this face, so a `MixturePosterior` (posterior.mixture) weighs several of them: with
+       all evidence, with each source alone, and with none.
     6. Labels. `Labeller.fused_labels` turns the mixtures of both axes into `Labels`: values and 90 % intervals. The
        paper's rules (anchors) need no posterior: label = label of the anchor + predicted difference.
 
-Modules, from low to high; a module imports only modules above it in this list. A first reading needs types, anchors,
-labeller, labellers and dataset; the Gaussian process is in process, gp, mixture and calibration.
+Modules and packages, from low to high; each imports only those above it in this list. A first reading needs types,
+anchors, labeller, build_labeller and dataset; the Gaussian process is in posterior and calibration.calibration.
 
-    types         encoded clip, anchors, given labels, estimated labels
-    process       the Gaussian process: parameters, covariances, state-space model
-    offsets       Gaussian distributions of the offsets of the sources of evidence
-    gp            its posterior at the frames of one clip, for one axis
-    outliers      rejection of outliers among the given labels
-    mixture       several posteriors, weighted by how well they predict the given labels
-    calibration   the fitted parameters of the sources of evidence, and calibration.json
-    adaptation    fits uncalibrated sources to the given labels
-    people        posteriors of all tracks of one person, whose given labels inform each other
-    support       strategies: which frames of a clip are labelled
-    fit_problems  segments of clips with simulated support frames, to fit a calibration
-    likelihood    the likelihood of the true labels in these problems, and its maximum
-    fitting       fits a calibration to evidence and true labels
-    anchors       rules and baselines: which anchors are used for a frame, and how their estimates are averaged
-    rated_parts   what the ratings of a clip are compared with, to fit them
-    rater         fits continuous ratings: the lag of each rater, and the parameters of the ratings
-    covariances   covariances of candidate frames, which suggestions update label by label
-    suggest       which frames to label next
-    archive       which frame to label next over all clips of an archive
-    check         which frames to draw to check the estimated labels, and a bound of their error
-    audit         given labels that the other given labels of the clip contradict
-    label_noise   standard deviation of a person's labels, estimated from the labels
-    agreement     agreement of several annotators
-    incremental   the posteriors of `mixture`, fast to compute again after each label
-    labeller      a network, its runtime and its calibration: labels clips by any rule
-    encoding_plan which faces of a video's track are encoded
-    ratings       the raters, with their ratings of the user's own videos
-    sources       the sources of evidence: networks, tables and raters
-    clips         reads and encodes the clips of a data set
-    foreign       fits the constant error of evidence that comes from anchors of other people
-    shots         fits the part of the evidence's constant error that differs between the clips of one person
-    calibrate     fits a calibration on labelled clips
-    dataset_calibration  reads the calibration for a data set, or fits it on the validation clips
-    labellers     builds the labeller of a data set or of videos, by the calibrations of its sources
-    clip_anchors  anchors of a clip from itself, from its person, or from other clips
-    dataset       labels the test clips of a data set
-    scores        scores estimated labels against true labels
-    report        tables and figures of a labelled data set
+    types             encoded clip, anchors, given labels, estimated labels
+    support           strategies: which frames of a clip are labelled
+    anchors           rules and baselines: which anchors are used for a frame, and how their estimates are averaged
+    check             which frames to draw to check the estimated labels, and a bound of their error
+    agreement         agreement of several annotators
+    posterior/        the posterior of the labels of a clip, given its evidence and its given labels, for one axis
+    calibration/      how far each source of evidence can be trusted: parameters, and how they are fitted
+    raters/           continuous ratings as evidence: each rater's lag, gain and error
+    suggestion/       which frames to label next, in a clip and over all clips of an archive
+    people            posteriors of all tracks of one person, whose given labels inform each other
+    incremental       the posteriors of a clip, fast to compute again after each label
+    audit             given labels that the other given labels of the clip contradict
+    label_noise       standard deviation of a person's labels, estimated from the labels
+    labeller          a network, its runtime and its calibration: labels clips by any rule
+    encoding_plan     which faces of a video's track are encoded
+    sources           the sources of evidence: networks, tables and raters
+    clips             reads and encodes the clips of a data set
+    clip_calibration/ calibrates the evidence of a labeller on the labelled clips of a data set
+    build_labeller    builds the labeller of a data set or of videos, by the calibrations of its sources
+    clip_anchors      anchors of a clip from itself, from its person, or from other clips
+    dataset           labels the test clips of a data set
+    scores            scores estimated labels against true labels
+    report            tables and figures of a labelled data set
 """

@@ -6,7 +6,7 @@ Pure functions on arrays. A clip has N frames at ascending times (N,), in second
 valence and arousal in [-1, 1]. An anchor's estimate for a frame is the anchor's label plus the difference that the
 Siamese network predicts, frame minus anchor. To add a rule, write its functions, list them in ANCHOR_RULES, and add its
 name to the Literal `Rule` in utils/config/sections.py. The rule `fused` is not in that table: it conditions a Gaussian
-process on all anchors at once (`utils.labelling.gp`).
+process on all anchors at once (`utils.labelling.posterior.gp`).
 """
 
 from collections.abc import Callable

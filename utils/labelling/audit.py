@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.columns import AXES
-from utils.labelling.calibration import NORMAL_WIDTH, Calibration, small_sample_factor
-from utils.labelling.mixture import MixturePosterior
-from utils.labelling.outliers import IGNORED_ERROR, OUTLIER_DEVIATIONS, find_outliers
+from utils.labelling.calibration.calibration import NORMAL_WIDTH, Calibration, small_sample_factor
+from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.posterior.outliers import IGNORED_ERROR, OUTLIER_DEVIATIONS, find_outliers
 from utils.labelling.types import Anchors, EncodedClip, LabelObservations, observations_of
 
 ClipPosteriorsFactory = Callable[[list[LabelObservations]], list[MixturePosterior]]
@@ -37,7 +37,7 @@ class Contradiction(NamedTuple):
 def audit(clip: EncodedClip, anchors: Anchors, calibration: Calibration) -> list[Contradiction]:
     """Compares each given label of the clip with the leave-one-out prediction from the others.
 
-    Only local maxima are rejected in each round; the other labels are then compared again (`utils.labelling.outliers`).
+    Only local maxima are rejected in each round; the other labels are then compared again (`posterior.outliers`).
 
     Returns:
         One entry per contradicted label and axis, the largest standardised error first. Empty if there are fewer than
@@ -96,7 +96,7 @@ def _deviations(
     means, variances = zip(*(posterior.loo_predictive() for posterior in posteriors_factory(given)), strict=True)
     factor = small_sample_factor(len(anchors.indices) - 1)
     pairs = zip(variances, calibration.axes, strict=True)
-    stds = [factor * np.sqrt(variance + axis.parameters.process.nugget**2) for variance, axis in pairs]
+    stds = [factor * np.sqrt(variance + axis.with_evidence.process.nugget**2) for variance, axis in pairs]
     # The calibration may widen a standard deviation here, but never narrow it: a misread clip must not make its own
     # labels suspect.
     pairs = zip(calibration.axes, stds, strict=True)

@@ -20,7 +20,8 @@ from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
 from utils.config.sections import SupportSettings
 from utils.labelling.audit import contradiction_row
-from utils.labelling.calibration import Calibration, calibration_input
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.calibration.file import calibration_input
 from utils.labelling.clip_anchors import clip_anchors
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.label_noise import estimate_label_error

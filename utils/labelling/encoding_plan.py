@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from utils.labelling.calibration import Calibration
-from utils.labelling.gp import GPPosterior
+from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.labeller import Labeller
+from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.types import EncodedClip, LabelObservations
 
 STEPS = (12, 6, 4, 3, 2, 1)  # The steps from which a plan chooses, if they divide the step of the first pass.
@@ -121,6 +121,6 @@ def _expected_variances(times: np.ndarray, evidence: np.ndarray, calibration: Ca
     labels = LabelObservations(labelled, np.zeros(len(labelled)), np.zeros(len(labelled)))
     total = np.zeros(len(times))
     for column, axis in enumerate(calibration.axes):
-        posterior = GPPosterior(axis.parameters, times, evidence[..., column], labels)
-        total += posterior.variance + axis.parameters.process.nugget**2
+        posterior = GPPosterior(axis.with_evidence, times, evidence[..., column], labels)
+        total += posterior.variance + axis.with_evidence.process.nugget**2
     return total

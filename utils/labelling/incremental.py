@@ -17,11 +17,11 @@ from functools import cached_property, partial
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from utils.labelling.calibration import Calibration
-from utils.labelling.gp import GPPosterior
-from utils.labelling.mixture import ClipModel, Explanation, MixturePosterior, PosteriorFactory
-from utils.labelling.offsets import OffsetGaussian
-from utils.labelling.process import EXACT_ERROR, GPParameters
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.mixture import ClipModel, Explanation, MixturePosterior, PosteriorFactory
+from utils.labelling.posterior.offsets import OffsetGaussian
+from utils.labelling.posterior.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 
 SMALLEST_LOO_VARIANCE = 1e-9  # Rounding can make the difference of two variances negative.

@@ -9,9 +9,9 @@ calibrated ones, and by time alone.
 
 import numpy as np
 
-from utils.labelling.calibration import Calibration
-from utils.labelling.gp import GPPosterior
-from utils.labelling.process import EXACT_ERROR, GPParameters, scale_errors
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.process import EXACT_ERROR, GPParameters, scale_errors
 from utils.labelling.support import evenly_spaced
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip
 
@@ -61,7 +61,7 @@ def _log_likelihoods(clip: EncodedClip, anchors: Anchors, calibration: Calibrati
     for column, axis in enumerate(calibration.axes):
         times, evidence = clip.times[frames], clip.evidence[frames, :, column]
         indices, labels = np.searchsorted(frames, labelled), anchors.labels[: len(labelled), column]
-        explanations = [(_scale(axis.parameters, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
+        explanations = [(_scale(axis.with_evidence, scale), weight) for scale, weight in EVIDENCE_SCALES.items()]
         explanations.append((axis.time_only, TIME_ONLY_WEIGHT))
         total += np.logaddexp.reduce(
             [
@@ -73,7 +73,7 @@ def _log_likelihoods(clip: EncodedClip, anchors: Anchors, calibration: Calibrati
 
 
 def _scale(parameters: GPParameters, scale: float) -> GPParameters:
-    return parameters._replace(evidence=tuple(scale_errors(source, scale) for source in parameters.evidence))
+    return parameters._replace(sources=tuple(scale_errors(source, scale) for source in parameters.sources))
 
 
 def _loo_log_likelihoods(
@@ -88,7 +88,7 @@ def _loo_log_likelihoods(
         indices: (A,) indices of the labelled frames.
         labels: (A,) given labels.
     """
-    posterior = GPPosterior(parameters, times, evidence[:, : len(parameters.evidence)], NO_LABELS)
+    posterior = GPPosterior(parameters, times, evidence[:, : len(parameters.sources)], NO_LABELS)
     eigenvalues, vectors = np.linalg.eigh(posterior.covariance(indices, indices))
     rotated = vectors.T @ (labels - posterior.mean[indices])
     inverse = 1 / np.maximum(eigenvalues[:, None] + STANDARD_DEVIATIONS**2, EXACT_ERROR**2)  # (A, grid)

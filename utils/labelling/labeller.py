@@ -12,14 +12,15 @@ from datasets.columns import AXES
 from models.mtclar import MTCLAR, Comparison
 from utils.compute.runtime import Runtime
 from utils.labelling import audit as auditing
-from utils.labelling.adaptation import fit_sources, labelled_evidence, weigh_explanations
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME, AnchorEstimates
-from utils.labelling.calibration import DEFAULT_CALIBRATION, Calibration, calibration_content
-from utils.labelling.mixture import MixturePosterior
+from utils.labelling.calibration.adaptation import fit_sources, labelled_evidence, weigh_explanations
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, Calibration
+from utils.labelling.calibration.file import calibration_content
 from utils.labelling.people import person_posteriors
-from utils.labelling.rated_parts import Rater, shift_ratings
-from utils.labelling.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
-from utils.labelling.suggest import Suggestion, plan_labels
+from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.raters.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
+from utils.labelling.raters.rating_windows import Rater, shift_ratings
+from utils.labelling.suggestion.suggest import Suggestion, plan_labels
 from utils.labelling.support import evenly_spaced
 from utils.labelling.types import Anchors, ClipRating, EncodedClip, Labels, is_encoded, observations_of
 
@@ -78,14 +79,14 @@ class Labeller:
 
     def with_rater(self) -> "Labeller":
         """A copy of this labeller with a further rater, who is the last source of evidence."""
-        axes = [axis.replace_evidence((*axis.parameters.evidence, PRIOR_RATING)) for axis in self.calibration.axes]
+        axes = [axis.replace_sources((*axis.with_evidence.sources, PRIOR_RATING)) for axis in self.calibration.axes]
         calibration, uncalibrated = self.calibration.replace_axes(axes), (*self.uncalibrated, self.source_count)
         return Labeller(self.model, self.runtime, calibration, uncalibrated, (*self.raters, PRIOR_RATER))
 
     @property
     def source_count(self) -> int:
         """Number of sources of evidence, raters included."""
-        return len(self.calibration.valence.parameters.evidence)
+        return len(self.calibration.valence.with_evidence.sources)
 
     @property
     def _uncalibrated_estimators(self) -> list[int]:
@@ -95,7 +96,7 @@ class Labeller:
     def log_adaptation(self, names: list[str], clips: int) -> None:
         """Logs what `adapt` has fitted; `names` are those of all sources, `clips` the number of labelled clips."""
         for index in self._uncalibrated_estimators:
-            fitted = [axis.parameters.evidence[index] for axis in self.calibration.axes]
+            fitted = [axis.with_evidence.sources[index] for axis in self.calibration.axes]
             texts = [
                 f"{axis} gain {source.gain:.2f}, bias {source.bias:+.2f}, "
                 f"error {np.hypot(source.ou, source.observation_noise):.2f}"

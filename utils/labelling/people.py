@@ -6,7 +6,7 @@ whatever it is, is nearly the same in all tracks:
 
     offset of a track = offset of the person + offset of the shot
 
-Both are normally distributed, with the standard deviations `offset` and `shot_offset` of `EvidenceParameters`. Given
+Both are normally distributed, with the standard deviations `offset` and `shot_offset` of `SourceParameters`. Given
 the person's offset, the tracks are independent. What a track says about its own offset is one Gaussian factor, its
 message, so the exact posterior of all tracks takes three steps, each linear in time:
 
@@ -16,7 +16,7 @@ message, so the exact posterior of all tracks takes three steps, each linear in 
 3. This distribution, blurred by the shot's offset, takes the place of the prior in the posterior of the track.
 
 The messages come from the posteriors that follow all evidence. A track with enough labels still has several posteriors
-(`utils.labelling.mixture`).
+(`utils.labelling.posterior.mixture`).
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from functools import partial
 
 import numpy as np
 
-from utils.labelling.calibration import AxisCalibration, Calibration
-from utils.labelling.mixture import ClipModel, MixturePosterior, Posterior, PosteriorFactory
-from utils.labelling.offsets import OffsetGaussian, PersonOffset
+from utils.labelling.calibration.calibration import AxisCalibration, Calibration
+from utils.labelling.posterior.mixture import ClipModel, MixturePosterior, Posterior, PosteriorFactory
+from utils.labelling.posterior.offsets import OffsetGaussian, PersonOffset
 from utils.labelling.types import LabelObservations
 
 
@@ -82,12 +82,12 @@ def _messages(
 
 def _shot_variances(calibration: AxisCalibration) -> np.ndarray:
     """(E,) variance of the shot's offset of each source."""
-    return np.array([source.shot_offset**2 for source in calibration.parameters.evidence])
+    return np.array([source.shot_offset**2 for source in calibration.with_evidence.sources])
 
 
 def _offset_prior(calibration: AxisCalibration) -> OffsetGaussian:
     """Prior distribution of the person's offsets."""
-    return OffsetGaussian.independent(source.offset for source in calibration.parameters.evidence)
+    return OffsetGaussian.independent(source.offset for source in calibration.with_evidence.sources)
 
 
 def person_offsets(

@@ -8,7 +8,8 @@ from datasets.columns import AXES
 from utils.base.text import safe_name
 from utils.config.sections import SupportSettings
 from utils.labelling.anchors import FUSED
-from utils.labelling.calibration import FILE_NAME, Calibration
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.calibration.file import FILE_NAME
 from utils.labelling.dataset import DatasetLabels
 from utils.labelling.scores import score_methods
 from utils.metrics import SCORES
@@ -105,10 +106,10 @@ def report_calibration(calibration: Calibration, checkpoint: Path) -> None:
     """Prints what was fitted on the user's own videos, and where it is saved."""
     print(f"\ncalibrated on {calibration.clips} clips of {calibration.fitted_on}")
     for axis, fitted in zip(AXES, calibration.axes, strict=True):
-        evidence, widths = fitted.parameters.evidence[0], fitted.interval_widths.widths
+        evidence, widths = fitted.with_evidence.sources[0], fitted.interval_widths.widths
         print(
             f"{axis:8} error of the evidence: {evidence.ou:.2f} slow, {evidence.observation_noise:.2f} per frame; "
-            f"scatter of the labels: {fitted.parameters.process.nugget:.2f}; 90 % intervals: ± {min(widths):.2f} to "
+            f"scatter of the labels: {fitted.with_evidence.process.nugget:.2f}; 90 % intervals: ± {min(widths):.2f} to "
             f"{max(widths):.2f} standard deviations"
         )
     print(f"\nsaved in    {checkpoint.parent / FILE_NAME}")

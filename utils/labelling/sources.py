@@ -23,7 +23,7 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
 from utils.labelling.anchors import BASELINES, RULES
-from utils.labelling.ratings import RatingSource, load_ratings
+from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
 from utils.runs.manifest import path_input
 from utils.runs.trained import log_network, refuse_known_splits, refuse_seen_people

@@ -27,7 +27,7 @@ from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
 from utils.labelling.encoding_plan import EncodingPlan
-from utils.labelling.ratings import RatingSource
+from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import Estimator, NetworkSource
 from utils.labelling.types import ClipRating, is_encoded
 from utils.videos.track_embeddings import track_embeddings

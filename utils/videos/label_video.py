@@ -16,11 +16,11 @@ from utils.config.labelling import LabelSettings
 from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES, FUSED
 from utils.labelling.audit import contradiction_row
-from utils.labelling.calibration import FILE_NAME, calibration_input
+from utils.labelling.build_labeller import labeller_for_videos
+from utils.labelling.calibration.file import FILE_NAME, calibration_input
 from utils.labelling.labeller import Labeller, label_by_baseline
-from utils.labelling.labellers import labeller_for_videos
 from utils.labelling.sources import EvidenceSources
-from utils.labelling.suggest import unlabelled_variances
+from utils.labelling.suggestion.suggest import unlabelled_variances
 from utils.labelling.types import EncodedClip, Labels
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track

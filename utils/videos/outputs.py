@@ -99,7 +99,7 @@ def rater_table(labeller: Labeller, names: list[str]) -> pd.DataFrame:
     rows = []
     for index, rater in enumerate(labeller.raters, first):
         for name, axis in zip(AXES, labeller.calibration.axes, strict=True):
-            rating = axis.parameters.evidence[index]
+            rating = axis.with_evidence.sources[index]
             row = {"rater": names[index], "axis": name, "lag": rater.lag, "lag std": rater.lag_std}
             row |= {"gain": rating.gain, "bias": rating.bias, "offset std": rating.offset}
             rows.append(row | {"error std": float(np.hypot(rating.ou, rating.observation_noise))})

@@ -11,7 +11,7 @@ from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.config.labelling import LabelSettings
 from utils.labelling.labeller import Labeller
-from utils.labelling.suggest import unlabelled_variances
+from utils.labelling.suggestion.suggest import unlabelled_variances
 from utils.labelling.types import Anchors, EncodedClip, Labels
 from utils.videos.face_video import FaceVideo, VideoReader
 from utils.videos.support import anchors_in_track, encode_tracks, labels_with_errors

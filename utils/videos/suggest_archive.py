@@ -12,9 +12,9 @@ from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.archive import ArchiveSuggester, ArchiveSuggestion
 from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.sources import EvidenceSources
+from utils.labelling.suggestion.archive import ArchiveSuggester, ArchiveSuggestion
 from utils.labelling.types import observations_of
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo

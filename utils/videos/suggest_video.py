@@ -16,8 +16,8 @@ from datasets.video.reading import Video
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.calibration import calibration_input
-from utils.labelling.labellers import labeller_for_videos
+from utils.labelling.build_labeller import labeller_for_videos
+from utils.labelling.calibration.file import calibration_input
 from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import EncodedClip
 from utils.plots import frame_sheet

@@ -16,7 +16,7 @@ from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.agreement import label_error
-from utils.labelling.calibration import Calibration
+from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller

@@ -12,7 +12,14 @@ from utils.base.errors import DataError
 from utils.base.text import listed
 from utils.compute import ranks
 from utils.config.common import ScriptSettings
-from utils.labelling.calibrate import (
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, Calibration
+from utils.labelling.calibration.file import (
+    read_calibration,
+    read_calibration_of_sources,
+    save_calibration,
+    save_calibration_of_sources,
+)
+from utils.labelling.clip_calibration.calibrate_clips import (
     FEWEST_CLIPS,
     FEWEST_LABELS,
     RELIABLE_CLIPS,
@@ -20,14 +27,6 @@ from utils.labelling.calibrate import (
     calibrate,
     enough_clips,
     long_clips,
-)
-from utils.labelling.calibration import (
-    DEFAULT_CALIBRATION,
-    Calibration,
-    read_calibration,
-    read_calibration_of_sources,
-    save_calibration,
-    save_calibration_of_sources,
 )
 from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, NetworkSource, TableSource

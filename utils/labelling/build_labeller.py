@@ -6,14 +6,15 @@ import pandas as pd
 
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.labelling.adaptation import PRIOR_EVIDENCE, SHARED_ERROR_SCALE
-from utils.labelling.calibration import DEFAULT_CALIBRATION, START, Calibration, read_calibration
+from utils.labelling.calibration.adaptation import PRIOR_SOURCE, SHARED_ERROR_SCALE
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, START, Calibration
+from utils.labelling.calibration.file import read_calibration
+from utils.labelling.clip_calibration.dataset_calibration import calibrate_together, calibration_for_dataset
 from utils.labelling.clips import ClipReader
-from utils.labelling.dataset_calibration import calibrate_together, calibration_for_dataset
 from utils.labelling.labeller import Labeller
-from utils.labelling.process import EvidenceParameters, GPParameters, scale_errors
-from utils.labelling.rater import PRIOR_RATER, PRIOR_RATING
-from utils.labelling.ratings import RatingSource
+from utils.labelling.posterior.process import GPParameters, SourceParameters, scale_errors
+from utils.labelling.raters.rater import PRIOR_RATER, PRIOR_RATING
+from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import EvidenceSource, EvidenceSources
 
 log = logging.getLogger(__name__)
@@ -74,17 +75,17 @@ def combine_calibrations(sources: EvidenceSources) -> tuple[Calibration, tuple[i
         evidence = [_parameters(source, calibration, index) for source, calibration in pairs]
         if len(evidence) - len(sources.raters) > 1:
             evidence = [scale_errors(parameters, SHARED_ERROR_SCALE) for parameters in evidence]
-        axes.append(axis._replace(parameters=GPParameters(axis.parameters.process, tuple(evidence))))
+        axes.append(axis._replace(with_evidence=GPParameters(axis.with_evidence.process, tuple(evidence))))
     uncalibrated = [
         index for index, (source, calibration) in enumerate(pairs) if not calibration and not source.relative
     ]
     return base.replace_axes(axes), tuple(uncalibrated)
 
 
-def _parameters(source: EvidenceSource, calibration: Calibration | None, axis: int) -> EvidenceParameters:
+def _parameters(source: EvidenceSource, calibration: Calibration | None, axis: int) -> SourceParameters:
     """Calibrated parameters of a source on an axis (by index); without a calibration, those before the first label."""
     if calibration:
-        return calibration.axes[axis].parameters.evidence[0]
+        return calibration.axes[axis].with_evidence.sources[0]
     if isinstance(source, RatingSource):
         return PRIOR_RATING
-    return START.evidence[0] if source.relative else PRIOR_EVIDENCE
+    return START.sources[0] if source.relative else PRIOR_SOURCE

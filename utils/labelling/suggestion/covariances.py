@@ -5,7 +5,7 @@ Whoever chooses frames to label adds and removes labels here, one by one, at the
 
 import numpy as np
 
-from utils.labelling.mixture import MixturePosterior
+from utils.labelling.posterior.mixture import MixturePosterior
 from utils.labelling.support import evenly_spaced
 
 COVARIANCE_BLOCK = 32  # This many columns of the covariance are computed at once, to limit memory.

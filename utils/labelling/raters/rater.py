@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from utils.labelling.adaptation import LABEL_STD, SMALLEST_GAIN, gain_and_bias
-from utils.labelling.calibration import Calibration
-from utils.labelling.process import EvidenceParameters, evidence_covariance
-from utils.labelling.rated_parts import (
+from utils.labelling.calibration.adaptation import LABEL_STD, SMALLEST_GAIN, gain_and_bias
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.posterior.process import SourceParameters, evidence_covariance
+from utils.labelling.raters.rating_windows import (
     GRID_STEP,
     LAG_MEAN,
     LAG_STD,
@@ -40,14 +40,14 @@ PRIOR_RATE = 0.3  # label units per second; root mean square rate of change of f
 RATE_SECONDS = 1.0  # twice the time scale on which the rate of change of f varies
 
 # Prior means of the parameters, and the prior standard deviation of the logarithm of each.
-PRIOR = EvidenceParameters(ou=0.2, ou_seconds=3.0, offset=0.2, observation_noise=0.05)
+PRIOR = SourceParameters(ou=0.2, ou_seconds=3.0, offset=0.2, observation_noise=0.05)
 FITTED = ("ou", "ou_seconds", "offset", "observation_noise")
 LOG_STD = 0.7
 
 PRIOR_RATER = Rater()  # a rater before the fit
 
 
-def with_lag_error(parameters: EvidenceParameters, lag_std: float, rate: float = PRIOR_RATE) -> EvidenceParameters:
+def with_lag_error(parameters: SourceParameters, lag_std: float, rate: float = PRIOR_RATE) -> SourceParameters:
     """Adds the effect of an uncertain lag to the error of a rating, for a root mean square rate of change of f.
 
     This error varies as fast as f. Independent noise at 25 frames per second has the same effect on the posterior of f
@@ -77,7 +77,7 @@ def fit_raters(
         The calibration and the raters, with fitted parameters.
     """
     windows = [window for clip, anchors in clips for window in cut_windows(clip, anchors)]
-    first = len(calibration.valence.parameters.evidence) - len(raters)
+    first = len(calibration.valence.with_evidence.sources) - len(raters)
     labelled = any(len(observed.indices) for window in windows for observed in window.observations)
     fitted, known = list(raters), list(range(first))
     for _ in range(SWEEPS if len(raters) > 1 else 1):
@@ -109,7 +109,7 @@ def _assume_mean_lag(calibration: Calibration, raters: list[Rater]) -> tuple[Cal
         for rater in raters
     )
     axes = [
-        axis.replace_evidence(with_lag_error(rating, LAG_STD) for rating in axis.parameters.evidence)
+        axis.replace_sources(with_lag_error(rating, LAG_STD) for rating in axis.with_evidence.sources)
         for axis in calibration.axes
     ]
     return calibration.replace_axes(axes), shifted
@@ -143,9 +143,9 @@ def _fit_rater(
             fit.optimise(round(lag / GRID_STEP))
     axes = []
     for axis, fit in zip(calibration.axes, fits, strict=True):
-        evidence = list(axis.parameters.evidence)
+        evidence = list(axis.with_evidence.sources)
         evidence[column] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else PRIOR_RATING
-        axes.append(axis.replace_evidence(evidence))
+        axes.append(axis.replace_sources(evidence))
     return calibration.replace_axes(axes), Rater(lag, lag_std, max(map(len, parts)))
 
 
@@ -176,7 +176,7 @@ class _AxisFit:
     def __init__(self, parts: list[RatedPart], level_known: bool):
         self.parts, self.parameters, self.level_known = parts, PRIOR, level_known
 
-    def log_likelihood(self, lag: int, parameters: EvidenceParameters | None = None) -> float:
+    def log_likelihood(self, lag: int, parameters: SourceParameters | None = None) -> float:
         """Log-likelihood of the ratings, with gain and bias integrated out, at a lag in grid steps.
 
         The covariance of f is multiplied by the current gain, so that the gain is learnt from the mean of f alone.
@@ -198,7 +198,7 @@ class _AxisFit:
         self.parameters = self._with(minimize(loss, start, method="L-BFGS-B", options={"maxiter": 8}).x)
         self._update_gain(lag)
 
-    def result(self, lag: int, lag_std: float) -> EvidenceParameters:
+    def result(self, lag: int, lag_std: float) -> SourceParameters:
         """The parameters, whose errors include the uncertainty of gain, bias and lag."""
         _, mean, covariance = self._solve(lag, self.parameters)
         with_uncertainty = self.parameters._replace(
@@ -213,12 +213,12 @@ class _AxisFit:
         gain = max(float(self._solve(lag, self.parameters)[1][0]), SMALLEST_GAIN)
         self.parameters = self.parameters._replace(gain=gain)
 
-    def _with(self, logs: np.ndarray) -> EvidenceParameters:
+    def _with(self, logs: np.ndarray) -> SourceParameters:
         values = dict(zip(FITTED, np.exp(logs).tolist(), strict=True))
         values["ou_seconds"] = min(max(values["ou_seconds"], SHORTEST_OU), LONGEST_OU)
         return self.parameters._replace(**values)
 
-    def _solve(self, lag: int, parameters: EvidenceParameters) -> tuple[float, np.ndarray, np.ndarray]:
+    def _solve(self, lag: int, parameters: SourceParameters) -> tuple[float, np.ndarray, np.ndarray]:
         """Log-likelihood, and posterior mean (2,) and covariance (2, 2) of gain and bias."""
         whitened, total = [], 0.0
         for part in self.parts:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.labelling.gp import GPPosterior
-from utils.labelling.process import GPParameters
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.process import GPParameters
 from utils.labelling.support import SupportStrategy, evenly_spaced, every_n, uniform_k
 from utils.labelling.types import LabelObservations
 

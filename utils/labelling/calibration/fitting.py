@@ -13,7 +13,7 @@ of the labels) are not refitted.
 import numpy as np
 
 from datasets.columns import AXES
-from utils.labelling.calibration import (
+from utils.labelling.calibration.calibration import (
     COVERAGE,
     DEFAULT_OFFSET,
     NORMAL_WIDTH,
@@ -25,16 +25,16 @@ from utils.labelling.calibration import (
     IntervalWidths,
     scaled_std,
 )
-from utils.labelling.fit_problems import (
+from utils.labelling.calibration.fit_problems import (
     DENSE_SUPPORT,
     SIMULATED_SUPPORT,
     CalibrationClip,
     FitProblem,
     simulate_support,
 )
-from utils.labelling.likelihood import LOWER_BOUND, maximise_likelihood
-from utils.labelling.mixture import ClipModel, MixturePosterior, explanations
-from utils.labelling.process import GPParameters, scale_errors, smoothed_rate
+from utils.labelling.calibration.likelihood import LOWER_BOUND, maximise_likelihood
+from utils.labelling.posterior.mixture import ClipModel, MixturePosterior, explanations
+from utils.labelling.posterior.process import GPParameters, scale_errors, smoothed_rate
 
 NARROWEST_WIDTH = NORMAL_WIDTH / 2  # Fitted interval widths are not allowed to be smaller.
 FOLDS = 2  # The clips are divided into this many folds to fit the interval widths.
@@ -91,7 +91,7 @@ def _combine(problems: list[FitProblem], alone: list[GPParameters]) -> GPParamet
     if len(alone) == 1:
         return alone[0]
     candidates = [
-        GPParameters(chosen.process, tuple(scale_errors(fitted.evidence[0], scale) for fitted in alone))
+        GPParameters(chosen.process, tuple(scale_errors(fitted.sources[0], scale) for fitted in alone))
         for chosen in alone
         for scale in SHARED_ERROR_SCALES
     ]
@@ -165,7 +165,7 @@ def _fit_source(problems: list[FitProblem], index: int, relative: bool, initial:
     """
     gain, bias = (1.0, 0.0) if relative else _linear_error(problems, index)
     corrected = [_correct(problem, index, gain, bias) for problem in problems]
-    fitted = maximise_likelihood(corrected, _rescale(initial, 1 / initial.evidence[0].gain))
+    fitted = maximise_likelihood(corrected, _rescale(initial, 1 / initial.sources[0].gain))
     return _rescale(fitted, gain, bias)
 
 
@@ -187,9 +187,9 @@ def _correct(problem: FitProblem, index: int, gain: float, bias: float) -> FitPr
 
 def _rescale(parameters: GPParameters, gain: float, bias: float = 0.0) -> GPParameters:
     """The parameters of one source whose evidence is multiplied by `gain`, after which `bias` is added."""
-    scaled = scale_errors(parameters.evidence[0], gain)
+    scaled = scale_errors(parameters.sources[0], gain)
     return parameters._replace(
-        evidence=(scaled._replace(offset=gain * scaled.offset, gain=gain * scaled.gain, bias=bias),)
+        sources=(scaled._replace(offset=gain * scaled.offset, gain=gain * scaled.gain, bias=bias),)
     )
 
 

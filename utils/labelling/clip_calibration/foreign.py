@@ -9,7 +9,7 @@ computed from frames of each other validation clip, and compared with the true l
 import numpy as np
 import torch
 
-from utils.labelling.calibration import DEFAULT_OFFSET, ForeignOffset
+from utils.labelling.calibration.calibration import DEFAULT_OFFSET, ForeignOffset
 from utils.labelling.clips import DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.support import middles_of_parts

@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from utils.labelling.gp import GPPosterior
-from utils.labelling.offsets import OffsetGaussian
-from utils.labelling.outliers import IGNORED_ERROR, find_outliers
-from utils.labelling.process import GPParameters
+from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.offsets import OffsetGaussian
+from utils.labelling.posterior.outliers import IGNORED_ERROR, find_outliers
+from utils.labelling.posterior.process import GPParameters
 from utils.labelling.types import LabelObservations
 
 PRIOR_OF_TIME_ONLY = 0.1  # The prior weight of the posterior that ignores calibrated evidence.
@@ -73,10 +73,10 @@ def explanations(
         time_only: without sources.
         time_only_prior: prior weight of the explanation by time only.
     """
-    sources = list(range(len(parameters.evidence)))
+    sources = list(range(len(parameters.sources)))
     if not sources:
         return [Explanation(1.0, time_only, [])]
-    alone = [parameters._replace(evidence=(source,)) for source in parameters.evidence] if len(sources) > 1 else []
+    alone = [parameters._replace(sources=(source,)) for source in parameters.sources] if len(sources) > 1 else []
     prior_alone = min(PRIOR_OF_ONE_SOURCE, (1 - time_only_prior) / (len(alone) + 1))
     return [
         Explanation(1 - time_only_prior - prior_alone * len(alone), parameters, sources),

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.labelling.calibration import START
-from utils.labelling.fit_problems import FitProblem
-from utils.labelling.process import (
+from utils.labelling.calibration.calibration import START
+from utils.labelling.calibration.fit_problems import FitProblem
+from utils.labelling.posterior.process import (
     EXACT_ERROR,
-    EvidenceParameters,
     GPParameters,
     ProcessParameters,
+    SourceParameters,
     activity,
     evidence_covariance,
     label_covariance,
@@ -62,13 +62,13 @@ def maximise_likelihood(problems: list[FitProblem], initial: GPParameters) -> GP
 
 def _vector(parameters: GPParameters) -> list[float]:
     """The parameters that are fitted: those of the process and those of the errors of its source of evidence."""
-    return [*parameters.process, *parameters.evidence[0][: len(ERROR_PARAMETERS)]]
+    return [*parameters.process, *parameters.sources[0][: len(ERROR_PARAMETERS)]]
 
 
 def _from_vector(values: Any) -> GPParameters:
     """The parameters with the values (9,) in the order of `_vector`."""
     process = ProcessParameters(*values[: len(ProcessParameters._fields)])
-    return GPParameters(process, (EvidenceParameters(*values[len(ProcessParameters._fields) :]),))
+    return GPParameters(process, (SourceParameters(*values[len(ProcessParameters._fields) :]),))
 
 
 class _TensorProblem(NamedTuple):
@@ -115,7 +115,7 @@ def _negative_log_likelihood(parameters: GPParameters, problem: _TensorProblem) 
 def _predict(parameters: GPParameters, problem: _TensorProblem) -> tuple[Tensor, Tensor]:
     """Predictive mean and variance of the true labels of the target frames, by dense covariances."""
     label_cov = label_covariance(parameters.process, problem.times, problem.activity)
-    evidence_cov = evidence_covariance(parameters.evidence[0], label_cov, problem.times, problem.inflation)
+    evidence_cov = evidence_covariance(parameters.sources[0], label_cov, problem.times, problem.inflation)
     evidence_cov = evidence_cov[problem.known][:, problem.known]
     support_label_cov = label_cov[problem.support]
     exact_cov = EXACT_ERROR**2 * torch.eye(len(problem.support), dtype=torch.float64)

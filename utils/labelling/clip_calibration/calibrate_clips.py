@@ -8,13 +8,14 @@ import pandas as pd
 from datasets.frames import is_labelled
 from utils.base.errors import DataError
 from utils.compute import ranks
-from utils.labelling.calibration import Calibration, save_calibration
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.calibration.file import save_calibration
+from utils.labelling.calibration.fit_problems import CalibrationClip
+from utils.labelling.calibration.fitting import fit_calibration
+from utils.labelling.clip_calibration.foreign import fit_foreign_offsets
+from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.fit_problems import CalibrationClip
-from utils.labelling.fitting import fit_calibration
-from utils.labelling.foreign import fit_foreign_offsets
 from utils.labelling.labeller import Labeller
-from utils.labelling.shots import fit_shot_offsets
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.labelling.covariances import AxisCovariance, axis_covariances, candidate_frames
-from utils.labelling.mixture import LARGEST_VARIANCE, MixturePosterior
-from utils.labelling.offsets import PersonOffset
+from utils.labelling.posterior.mixture import LARGEST_VARIANCE, MixturePosterior
+from utils.labelling.posterior.offsets import PersonOffset
+from utils.labelling.suggestion.covariances import AxisCovariance, axis_covariances, candidate_frames
 
 CANDIDATES = 96  # Up to this many evenly spaced frames of a track may be suggested.
 EVALUATION_POINTS = 256  # The variances of a track are summed over up to this many evenly spaced frames.

@@ -7,10 +7,10 @@ moments, from the mean errors of the evidence of all clips of a person.
 
 import numpy as np
 
-from utils.labelling.calibration import AxisCalibration, Calibration
+from utils.labelling.calibration.calibration import AxisCalibration, Calibration
 from utils.labelling.clips import DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.process import EvidenceParameters
+from utils.labelling.posterior.process import SourceParameters
 
 FEWEST_PEOPLE = 3  # With fewer people who have several clips, `process.SHOT_OFFSET` is used.
 SMALLEST_STD = 0.02
@@ -41,9 +41,9 @@ def fit_shot_offsets(labeller: Labeller, calibration: Calibration, clips: list[D
             )
             for pair in zip(people, evidence, strict=True)
         ]
-        sources = axis.parameters.evidence
+        sources = axis.with_evidence.sources
         axes.append(
-            axis.replace_evidence(
+            axis.replace_sources(
                 _fitted(source, [error[:, index] for error in errors], clips) for index, source in enumerate(sources)
             )
         )
@@ -53,13 +53,13 @@ def fit_shot_offsets(labeller: Labeller, calibration: Calibration, clips: list[D
 def _mean_errors(axis: AxisCalibration, labels: np.ndarray, evidence: np.ndarray, column: int) -> np.ndarray:
     """(E,) mean error of each source in the labelled frames of a clip; NaN = the source has no value there."""
     means = []
-    for index, source in enumerate(axis.parameters.evidence):
+    for index, source in enumerate(axis.with_evidence.sources):
         errors = evidence[:, index, column] - source.bias - source.gain * labels[:, column]
         means.append(errors[np.isfinite(errors)].mean() if np.isfinite(errors).any() else np.nan)
     return np.array(means)
 
 
-def _fitted(source: EvidenceParameters, errors: list[np.ndarray], clips: list[DatasetClip]) -> EvidenceParameters:
+def _fitted(source: SourceParameters, errors: list[np.ndarray], clips: list[DatasetClip]) -> SourceParameters:
     """The parameters of a source with a fitted shot offset.
 
     Args:

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.labelling.covariances import AxisCovariance, axis_covariances, candidate_frames, unlabelled_frames
-from utils.labelling.mixture import LARGEST_VARIANCE, MixturePosterior
+from utils.labelling.posterior.mixture import LARGEST_VARIANCE, MixturePosterior
+from utils.labelling.suggestion.covariances import AxisCovariance, axis_covariances, candidate_frames, unlabelled_frames
 from utils.labelling.support import middles_of_parts
 
 CANDIDATES = 256  # Up to this many evenly spaced frames of the clip may be suggested.

@@ -1,6 +1,6 @@
 """Exact Gaussian-process posterior of one axis of a clip, in time linear in the number of frames.
 
-Each frame's state depends on the previous frame's state alone (`utils.labelling.process`), so the precision matrix of
+Each frame's state depends on the previous frame's state alone (`process`), so the precision matrix of
 all states is banded. Its banded Cholesky factor gives the posterior mean, and together with the factor of the reversed
 matrix the posterior variance, at every frame.
 
@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
-from utils.labelling.offsets import OffsetGaussian
-from utils.labelling.process import (
+from utils.labelling.posterior.offsets import OffsetGaussian
+from utils.labelling.posterior.process import (
     EXACT_ERROR,
     PROCESS_STATES,
-    EvidenceParameters,
     GPParameters,
+    SourceParameters,
     activity,
     combined_evidence,
     initial_precision,
@@ -59,7 +59,7 @@ class GPPosterior:
         states = _States(parameters, times)
         offsets = [
             self._add_evidence(states, index, source, times, evidence[:, index])
-            for index, source in enumerate(parameters.evidence)
+            for index, source in enumerate(parameters.sources)
         ]
         label_precision = np.maximum(observations.errors, EXACT_ERROR) ** -2
         states.observe(observations.indices, self.design[observations.indices], label_precision, observations.labels)
@@ -69,7 +69,7 @@ class GPPosterior:
         covariances = _marginal_covariances(states.band, self._factor, states.blocks)
         self._variance_at_0 = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
         self._eliminate_offsets(offsets, states.information)
-        self._add_offsets(OffsetGaussian.independent(source.offset for source in parameters.evidence))
+        self._add_offsets(OffsetGaussian.independent(source.offset for source in parameters.sources))
 
     def given_offset_prior(self, prior: OffsetGaussian) -> "GPPosterior":
         """The posterior by another prior distribution of the offsets, in time linear in the number of frames."""
@@ -109,7 +109,7 @@ class GPPosterior:
         return loo_variance * (mean / variance - precision * self.observations.labels), loo_variance
 
     def _add_evidence(
-        self, states: "_States", index: int, source: EvidenceParameters, times: np.ndarray, values: np.ndarray
+        self, states: "_States", index: int, source: SourceParameters, times: np.ndarray, values: np.ndarray
     ) -> "_Offset":
         """Adds the evidence of a source to the states; returns what it says about the offset of the source.
 
@@ -217,9 +217,9 @@ def _design(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -
 
     The amplitude is the activity to the power of the exponent; it is 1 without evidence.
     """
-    design = np.zeros((len(times), PROCESS_STATES + len(parameters.evidence)))
+    design = np.zeros((len(times), PROCESS_STATES + len(parameters.sources)))
     design[:, :2] = 1
-    if parameters.evidence:
+    if parameters.sources:
         known = np.isfinite(evidence).any(1)
         activities = activity(times, combined_evidence(parameters, times, evidence), known)
         design[:, 1] = activities**parameters.process.activity_exponent

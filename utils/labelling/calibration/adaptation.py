@@ -3,16 +3,16 @@
 This is for absolute evidence that was not calibrated on validation clips. Gain, bias, offset and error of a source are
 estimated from its values at labelled frames, with priors that have the weight of a few labels. With few labels the
 estimates therefore stay near the priors, and many labels override them. Continuous ratings are adapted in
-`utils.labelling.rater`, since they also have a lag.
+`utils.labelling.raters.rater`, since they also have a lag.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.labelling.calibration import Calibration
-from utils.labelling.mixture import PRIOR_OF_TIME_ONLY
-from utils.labelling.process import KNOWN_SECONDS, EvidenceParameters, scale_errors
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
+from utils.labelling.posterior.process import KNOWN_SECONDS, SourceParameters, scale_errors
 from utils.labelling.types import Anchors, EncodedClip
 
 GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0
@@ -67,11 +67,11 @@ def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[L
     """
     axes = []
     for column, axis in enumerate(calibration.axes):
-        evidence = list(axis.parameters.evidence)
+        evidence = list(axis.with_evidence.sources)
         for index in uncalibrated:
             fitted = fit_source([(clip.evidence[:, index, column], clip.labels[:, column]) for clip in clips])
             evidence[index] = scale_errors(fitted, SHARED_ERROR_SCALE) if len(evidence) > 1 else fitted
-        axes.append(axis.replace_evidence(evidence))
+        axes.append(axis.replace_sources(evidence))
     return calibration.replace_axes(axes)
 
 
@@ -83,20 +83,20 @@ def weigh_explanations(calibration: Calibration) -> Calibration:
     """
     axes = []
     for axis in calibration.axes:
-        process, share = axis.parameters.process, _explained_share(axis.parameters.evidence)
+        process, share = axis.with_evidence.process, _explained_share(axis.with_evidence.sources)
         process = process._replace(activity_exponent=max(share * process.activity_exponent, SMALLEST_EXPONENT))
-        parameters, prior = axis.parameters._replace(process=process), max(1 - share, PRIOR_OF_TIME_ONLY)
-        axes.append(axis._replace(parameters=parameters, time_only_prior=prior))
+        parameters, prior = axis.with_evidence._replace(process=process), max(1 - share, PRIOR_OF_TIME_ONLY)
+        axes.append(axis._replace(with_evidence=parameters, time_only_prior=prior))
     return calibration.replace_axes(axes)
 
 
-def _explained_share(evidence: tuple[EvidenceParameters, ...]) -> float:
+def _explained_share(evidence: tuple[SourceParameters, ...]) -> float:
     """Share of the variance of labels that sources with independent errors explain within a clip."""
     precision = sum(source.gain**2 / (source.ou**2 + source.observation_noise**2) for source in evidence)
     return precision / (precision + LABEL_STD**-2)
 
 
-def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> EvidenceParameters:
+def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> SourceParameters:
     """Fits gain, bias, offset and error of one source on one axis.
 
     Evidence = gain · label + bias + offset of the clip + error. Gain and bias are the means of their posterior given
@@ -118,7 +118,7 @@ def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> EvidenceParameters
         error, offset = _standard_deviations(pairs, mean)
     gain = max(float(mean[0]), SMALLEST_GAIN)
     error = float(np.sqrt(error**2 + covariance[0, 0] * LABEL_STD**2))
-    return EvidenceParameters(
+    return SourceParameters(
         ou=error * OU_SHARE**0.5,
         ou_seconds=OU_SECONDS,
         offset=float(np.sqrt(offset**2 + covariance[1, 1])),
@@ -176,4 +176,4 @@ def _standard_deviations(pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.nd
     return float(error), float(offset)
 
 
-PRIOR_EVIDENCE = fit_source([])  # parameters of an uncalibrated absolute source before the first label
+PRIOR_SOURCE = fit_source([])  # parameters of an uncalibrated absolute source before the first label

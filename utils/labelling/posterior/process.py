@@ -12,14 +12,14 @@ There may be several sources of evidence, each with its own gain, bias, offset, 
 no value at some frames. Evidence of the Siamese network is relative to the mean of the clip, so that its offset is
 mainly the clip's mean level with the sign reversed, which the given labels reveal. Evidence of other sources is
 absolute. The nugget is left out where labels are given, as a simplification; it is included where a given label is
-predicted from the others (`utils.labelling.mixture`).
+predicted from the others (`utils.labelling.posterior.mixture`).
 
 The amplitude a(t) grows with the activity of the evidence, its local root-mean-square rate of change: where the
 evidence is at rest, the latent label changes little. The activity is computed from the evidence and then treated as
 known. With it fixed, all components are Gaussian, so the posterior of f is exact.
 
-The covariances are differentiable and are used to fit the parameters (`utils.labelling.fitting`). The state-space form
-describes the same process, and needs time linear in the number of frames. It is used to label (`utils.labelling.gp`).
+The covariances are differentiable and are used to fit the parameters (`calibration.fitting`). The state-space form
+describes the same process, and needs time linear in the number of frames. It is used to label (`gp`).
 """
 
 from typing import NamedTuple
@@ -62,7 +62,7 @@ class ProcessParameters(NamedTuple):
     nugget: float
 
 
-class EvidenceParameters(NamedTuple):
+class SourceParameters(NamedTuple):
     """Parameters of one source of evidence on one axis, in the units of `ProcessParameters`.
 
     Attributes:
@@ -90,14 +90,14 @@ class GPParameters(NamedTuple):
 
     Attributes:
         process: of the latent label.
-        evidence: of each source of evidence; empty: labels and time alone.
+        sources: of each source of evidence; empty: labels and time alone.
     """
 
     process: ProcessParameters
-    evidence: tuple[EvidenceParameters, ...] = ()
+    sources: tuple[SourceParameters, ...] = ()
 
 
-def scale_errors(parameters: EvidenceParameters, scale: float) -> EvidenceParameters:
+def scale_errors(parameters: SourceParameters, scale: float) -> SourceParameters:
     """The parameters with all errors but the offset multiplied by `scale`."""
     return parameters._replace(ou=scale * parameters.ou, observation_noise=scale * parameters.observation_noise)
 
@@ -117,7 +117,7 @@ def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.
         (N,) estimates; all 0 without evidence.
     """
     total, weights = np.zeros(len(times)), 0.0
-    for source, values in zip(parameters.evidence, evidence.T, strict=True):
+    for source, values in zip(parameters.sources, evidence.T, strict=True):
         known = np.isfinite(values)
         if known.any():
             weight = source.gain**2 / (source.ou**2 + source.observation_noise**2)
@@ -198,7 +198,7 @@ def label_covariance(parameters: ProcessParameters, times: Tensor, activities: T
     return LEVEL_STD**2 + parameters.wiener**2 * torch.minimum(times[:, None], times) + matern
 
 
-def evidence_covariance(parameters: EvidenceParameters, label_cov: Tensor, times: Tensor, inflation: Tensor) -> Tensor:
+def evidence_covariance(parameters: SourceParameters, label_cov: Tensor, times: Tensor, inflation: Tensor) -> Tensor:
     """(N, N) prior covariance of the evidence, from the prior covariance of f (N, N) and the noise inflation (N,)."""
     ou = parameters.ou**2 * torch.exp(-(times[:, None] - times).abs() / parameters.ou_seconds)
     noise = parameters.observation_noise**2 * torch.diag(inflation)
@@ -208,7 +208,7 @@ def evidence_covariance(parameters: EvidenceParameters, label_cov: Tensor, times
 def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The state-space model: state of the next frame = transition matrix · state + process noise.
 
-    The offsets are not among the states; `utils.labelling.gp` adds them.
+    The offsets are not among the states; `utils.labelling.posterior.gp` adds them.
 
     Args:
         parameters: of the process.
@@ -217,7 +217,7 @@ def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray
     Returns:
         Transition matrices and process-noise covariances, both (N-1, S, S) with S = PROCESS_STATES + number of sources.
     """
-    process, states = parameters.process, PROCESS_STATES + len(parameters.evidence)
+    process, states = parameters.process, PROCESS_STATES + len(parameters.sources)
     transition, process_noise = (np.zeros((len(steps), states, states)) for _ in range(2))
     transition[:, 0, 0], process_noise[:, 0, 0] = 1, process.wiener**2 * steps
     rate = np.sqrt(3) * steps / process.matern_seconds
@@ -227,7 +227,7 @@ def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray
     matern = np.stack([decay * (1 + rate), decay * rate, -decay * rate, decay * (1 - rate)], 1).reshape(-1, 2, 2)
     transition[:, 1:3, 1:3] = matern
     process_noise[:, 1:3, 1:3] = process.matern**2 * (np.eye(2) - matern @ np.swapaxes(matern, 1, 2))
-    for state, source in enumerate(parameters.evidence, PROCESS_STATES):
+    for state, source in enumerate(parameters.sources, PROCESS_STATES):
         transition[:, state, state] = np.exp(-steps / source.ou_seconds)
         process_noise[:, state, state] = -(source.ou**2) * np.expm1(-2 * steps / source.ou_seconds)
     return transition, process_noise
@@ -236,4 +236,4 @@ def transitions(parameters: GPParameters, steps: np.ndarray) -> tuple[np.ndarray
 def initial_precision(parameters: GPParameters) -> np.ndarray:
     """(S, S) prior precision of the first frame's state, whose derivative is scaled as in `transitions`."""
     matern = parameters.process.matern**-2
-    return np.diag([LEVEL_STD**-2, matern, matern, *(source.ou**-2 for source in parameters.evidence)])
+    return np.diag([LEVEL_STD**-2, matern, matern, *(source.ou**-2 for source in parameters.sources)])

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.columns import AXES
-from utils.labelling.calibration import Calibration
-from utils.labelling.process import smoothed_rate
+from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.posterior.process import smoothed_rate
 from utils.labelling.types import Anchors, EncodedClip, LabelObservations, observations_of
 
 GRID_STEP = 0.1  # seconds between the frames at which f is estimated, and between the lags that are tried
@@ -113,7 +113,7 @@ def rated_parts(
         others: indices of the other sources that tell f.
     """
     without_rater = calibration.replace_axes(
-        axis.replace_evidence(axis.parameters.evidence[index] for index in others) for axis in calibration.axes
+        axis.replace_sources(axis.with_evidence.sources[index] for index in others) for axis in calibration.axes
     )
     parts: list[list[RatedPart]] = [[] for _ in AXES]
     for window in windows:
