@@ -316,6 +316,18 @@ def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(
         tab.page.close()
 
 
+def test_the_page_tells_when_no_frame_of_any_video_is_left(checkpoint, browser_context, tmp_path):
+    for name in ("one", "two"):
+        render_clip(tmp_path / f"{name}.mp4", label_trace(np.random.default_rng(2), 12))
+        rows = "".join(f"{frame},{frame / 12:.2f},0.{frame % 5}\n" for frame in range(12))
+        (tmp_path / f"{name}_labels.csv").write_text(f"frame,valence,arousal\n{rows}")
+    with serving(tmp_path, checkpoint, "--runs", tmp_path / "runs", *ON_CPU) as server:
+        tab = Tab(browser_context, server.url)
+        tab.press("Shift+N")
+        tab.until("annotate.text === 'Every frame of every video has a label.'")
+        tab.page.close()
+
+
 def test_a_video_without_faces_is_refused_before_the_page_is_served(checkpoint, tmp_path):
     video = render_clip(tmp_path / "nobody.mp4", np.zeros((12, 2)), gap=range(12))
     with serving(video, checkpoint, *ON_CPU) as server:

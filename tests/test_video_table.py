@@ -1,17 +1,12 @@
 """The annotation page's table of 3,000 videos: it is drawn in parts, and sorted, searched and used by keyboard."""
 
-import os
-import socket
-import subprocess
-import sys
-
 import pytest
 
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
-from page_driver import CHROMIUM, ROOT, listens, wait_for
-from video_table_page import simulated_rows
+from page_driver import CHROMIUM
+from video_table_page import serving_table, simulated_rows
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no system Chromium")
 
@@ -21,17 +16,8 @@ NAMES = ".q-virtual-scroll__content .video-button"
 
 @pytest.fixture(scope="module")
 def url():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
-    command = [sys.executable, str(ROOT / "tests/video_table_page.py"), str(ROWS), str(port)]
-    process = subprocess.Popen(command, env=environment | {"PYTHONPATH": str(ROOT)})
-    address = f"http://127.0.0.1:{port}/"
-    assert wait_for(lambda: listens(address), 60)
-    yield address
-    process.kill()
-    process.wait()
+    with serving_table(ROWS) as address:
+        yield address
 
 
 @pytest.fixture

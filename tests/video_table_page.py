@@ -3,10 +3,15 @@
 PYTHONPATH=. python tests/video_table_page.py ROWS PORT
 """
 
+import os
+import socket
+import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 from nicegui import ui
+from page_driver import ROOT, listens, wait_for
 
 from utils.annotate.page import STYLE
 from utils.annotate.video_table import build_table
@@ -29,6 +34,24 @@ def simulated_rows(count: int) -> list[dict]:
         }
         for index in range(count)
     ]
+
+
+@contextmanager
+def serving_table(rows: int):
+    """Runs this script; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
+    environment["PYTHONPATH"] = str(ROOT)
+    process = subprocess.Popen([sys.executable, __file__, str(rows), str(port)], env=environment)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        assert wait_for(lambda: listens(address), 60)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
 
 
 def main() -> None:

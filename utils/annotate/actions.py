@@ -104,8 +104,8 @@ SHORTCUTS = (
     Shortcut(
         "R",
         "rate while the video plays: keep the pointer in the plane at what the face shows, or move the point by "
-        "A D S W; R or Esc ends the rating. For clips of about a minute, a rating followed by ten labels gave the "
-        "smallest error for the time; a rating with five labels equalled 17 labels",
+        "A D S W; R or Esc ends the rating. On clips of a minute, a rating and then ten labels gave smaller errors "
+        "than labels alone in the same time; a rating and then five labels were as good as 17 labels",
         {"r": {"name": "record"}},
     ),
     Shortcut("drag a point", "change a label on one axis", {}),

@@ -50,7 +50,7 @@ class CheckPage:
         ui.dark_mode(None)
         with ui.element("div").classes("annotation-page check-page"):
             self._build_header()
-            self.body = ui.element("main").classes("check-body")
+            self.body = ui.element("div").classes("check-body")
         self.help = help_dialog(CHECK_SHORTCUTS, (BLIND, *ASSUMPTIONS.strip().splitlines()))
         problem = ""
         if CheckPage.check is None:
@@ -100,9 +100,8 @@ class CheckPage:
             ui.label(PURPOSE)
             ui.label(BLIND)
             with ui.element("div").classes("check-row"):
-                count = ui.number(
-                    "Frames", value=DEFAULT_COUNT, min=FEWEST_CHECKED, max=MOST_CHECKED, step=1, format="%d"
-                )
+                ui.label("Number of frames")
+                count = ui.number(value=DEFAULT_COUNT, min=FEWEST_CHECKED, max=MOST_CHECKED, step=1, format="%d")
                 count.props('dense outlined autofocus aria-label="Number of frames"')
                 ui.button("Draw", on_click=lambda: self._draw(count.value), color=None).props(
                     "unelevated no-caps dense"
@@ -162,7 +161,7 @@ class CheckPage:
             "show",
             {
                 "url": f"frame/{video_index}/{frame}",
-                "frame": frame,
+                "frame": self.index + 1,  # Frames of two videos may have the same number.
                 "box": [float(edge) for edge in box],
                 "labelled": scores is not None,
                 "missing": "",
@@ -203,7 +202,7 @@ class CheckPage:
             index = check.undo() if name == "undo" else check.redo()
             self.index = self.index if index is None else index
             return
-        if action.get("shown") != check.frames[self.index].frame:
+        if action.get("shown") != self.index + 1:
             raise DataError("the frame is not on screen yet; wait for it")
         if name == "delete":
             check.delete(self.index)
