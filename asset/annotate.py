@@ -19,8 +19,8 @@ from PIL import Image
 from datasets.demo.people import random_person
 from datasets.demo.traces import label_trace
 
-FRAMES, FPS, LABELS = 220, 25, 4
-LAG, PICTURES_OF_RATING = 10, 4  # The rating follows the face by so many frames.
+FRAMES, FPS, LABELS = 220, 25, 3
+LAG, PICTURES_OF_RATING = 10, 3  # The rating follows the face by so many frames.
 WIDTH, COLOURS = 900, 256
 DURATION, LAST_DURATION = 900, 2500  # milliseconds that a picture is shown
 

@@ -81,6 +81,7 @@ def test_axe_finds_no_violation_in_any_view(server, browser_context):
         found[shade, "rating"] = violations(tab.page)
         tab.until("!annotate.rating.recording && annotate.pending.size === 0")
         found[shade, "rated"] = violations(tab.page)
+        assert tab.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         for name, opened in (("help", lambda: tab.press("?")), ("list", tab.page.get_by_label("Choose a video").click)):
             opened()
             tab.page.wait_for_selector(".q-dialog .heading")
