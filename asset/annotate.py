@@ -21,7 +21,7 @@ from datasets.demo.traces import label_trace
 
 FRAMES, FPS, LABELS = 220, 25, 3
 LAG, PICTURES_OF_RATING = 10, 3  # The rating follows the face by so many frames.
-WIDTH, COLOURS = 900, 256
+WIDTH, COLOURS = 900, 192
 DURATION, LAST_DURATION = 900, 2500  # milliseconds that a picture is shown
 
 
