@@ -21,7 +21,16 @@ from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
 from utils.annotate import actions
-from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
+from utils.annotate.actions import (
+    BROWSER_ACTIONS,
+    CHANGES,
+    CHECK_SHORTCUTS,
+    FRAME_CHANGES,
+    MOVES,
+    PAGE_ACTIONS,
+    SHORTCUTS,
+    keys_of,
+)
 from utils.annotate.archive import Archive
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
@@ -173,18 +182,26 @@ def test_moves(position):
     assert move("next_contradiction") == position.frame  # There is no contradiction.
 
 
-def test_every_key_has_an_action_and_stands_in_the_help():
-    assert len(KEYS) == sum(len(shortcut.actions) for shortcut in SHORTCUTS)  # No key has two actions.
-    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, *BROWSER_ACTIONS}
+KEYS = keys_of(SHORTCUTS)
+
+
+@pytest.mark.parametrize("shortcuts", [SHORTCUTS, CHECK_SHORTCUTS])
+def test_every_key_has_an_action_and_stands_in_the_help(shortcuts):
+    keys = keys_of(shortcuts)
+    assert len(keys) == sum(len(shortcut.actions) for shortcut in shortcuts)  # No key has two actions.
+    assert {action["name"] for action in keys.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, *BROWSER_ACTIONS}
+    assert all(shortcut.shown and shortcut.meaning for shortcut in shortcuts)
+
+
+def test_keys_of_the_page():
     assert set(FRAME_CHANGES) < set(CHANGES)
-    assert all(shortcut.shown and shortcut.meaning for shortcut in SHORTCUTS)
     wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": "focus_note"}
     assert {key: KEYS[key]["name"] for key in wanted} == wanted
 
 
 def test_every_action_that_the_page_sends_is_known():
     folder = Path(actions.__file__).parent
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (*folder.glob("*.js"), folder / "page.py"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (*folder.glob("*.js"), *folder.glob("*page.py")))
     sent = re.findall(r"""(?:send|action_handler)\(["'](\w+)|action_button\("[^"]*", "[^"]*", "(\w+)""", text)
     names = {name for pair in sent for name in pair if name}
     assert {"label", "drag", "note", "goto", "undo", "next_suggestion"} <= names

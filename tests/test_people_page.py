@@ -11,7 +11,7 @@ pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
 from clips import render_clip
-from page_driver import CHROMIUM, Tab, browsing, serving
+from page_driver import CHROMIUM, Tab, serving
 from test_page_access import needs_axe, violations
 
 from datasets.demo.people import random_person
@@ -42,15 +42,9 @@ def server(folder, demo_run, tmp_path_factory):
         yield process
 
 
-@pytest.fixture(scope="module")
-def context():
-    with browsing() as browser_context:
-        yield browser_context
-
-
 @pytest.fixture
-def tab(context, server, folder):
-    opened = Tab(context, server.url)
+def tab(browser_context, server, folder):
+    opened = Tab(browser_context, server.url)
     yield opened
     assert not opened.errors
     opened.page.close()
@@ -162,7 +156,7 @@ def test_axe_finds_no_violation(tab):
     for shade in ("light", "dark"):
         tab.page.emulate_media(color_scheme=shade)
         tab.page.wait_for_timeout(400)
-        assert violations(tab) == []
+        assert violations(tab.page) == []
     close(tab)
 
 

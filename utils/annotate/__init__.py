@@ -13,5 +13,7 @@ position          what a tab of the browser shows, and the actions there
 payload, thin     what the browser draws
 page, people_view, dialogs, elements, *.js, *.css
                   the page itself
+video_table       the table of videos
+check, check_page frames drawn at random, labelled without their estimates, and the bound of the error
 guard, server     access control and the web server
 """

@@ -1,5 +1,6 @@
 """The frame of all videos whose label is expected to help most."""
 
+import threading
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -32,16 +33,18 @@ class Archive:
         self._sessions, self._shared = sessions, shared
         self._suggester = ArchiveSuggester()
         self._known: dict[tuple[ArchiveTrack, ...], list[TrackEstimate]] = {}
+        self._lock = threading.Lock()
 
     def next(self) -> ArchiveFrame | None:
-        """The frame to label next; None: there is none left."""
-        groups = self._groups()
-        for group in set(self._known) - set(groups):
-            self._suggester.remove(group)
-            del self._known[group]
-        for group in groups:
-            self._update(group)
-        suggestion = self._suggester.next()
+        """The frame to label next; None: there is none left. Several threads may ask, one after the other."""
+        with self._lock:
+            groups = self._groups()
+            for group in set(self._known) - set(groups):
+                self._suggester.remove(group)
+                del self._known[group]
+            for group in groups:
+                self._update(group)
+            suggestion = self._suggester.next()
         if suggestion is None:
             return None
         target: ArchiveTrack = suggestion.track  # type: ignore[assignment]  # as `_update` names it

@@ -8,7 +8,7 @@ from nicegui import events, run, ui
 
 from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, Action
-from utils.annotate.dialogs import help_dialog, open_result, open_video_list, welcome_dialog
+from utils.annotate.dialogs import help_dialog, open_result, welcome_dialog
 from utils.annotate.elements import (
     Hub,
     Picture,
@@ -27,6 +27,7 @@ from utils.annotate.position import Position
 from utils.annotate.project import Project
 from utils.annotate.session import Session
 from utils.annotate.tracks import TrackEstimate
+from utils.annotate.video_table import open_video_table
 from utils.base.errors import DataError, UserError
 
 STYLE = Path(__file__).with_name("page.css")
@@ -95,6 +96,7 @@ class Page:
             shade.props('flat round dense aria-label="Dark or light"').tooltip("Dark or light")
             if len(self.project.people.names) > 1:
                 action_button("people", "People (P)", "people")
+            action_button("fact_check", "Check: measure the error (K)", "check")
             action_button("help_outline", "Help (?)", "help")
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
@@ -221,7 +223,7 @@ class Page:
 
     # Actions
 
-    def _receive(self, event: events.GenericEventArguments) -> None:
+    async def _receive(self, event: events.GenericEventArguments) -> None:
         """Performs an action from hub.js; a change of labels is answered once it is on disk, or has failed."""
         action = event.args
         try:
@@ -232,30 +234,35 @@ class Page:
                 saved = self.session.last_saved.name
                 self._answer(action, True, f"Saved to {saved}, {time.strftime('%H:%M:%S')}")
             else:
-                self._move(action)
+                await self._move(action)
         except (NotSavedError, DataError) as error:
             self.refresh()
             self._answer(action, False, f"Not saved: {error}")
 
-    def _move(self, action: Action) -> None:
+    async def _move(self, action: Action) -> None:
         if action["name"] in self.dialogs:
             self.dialogs[action["name"]].open()
         elif action["name"] == "next_anywhere":
-            self._go_anywhere()
+            await self._go_anywhere()
         elif action["name"] == "people":
             if len(self.project.people.names) > 1:
                 self.people_view.open((self.session.face_video.video.path, self.position.track))
+        elif action["name"] == "check":
+            ui.navigate.to("/check")
         elif action["name"] == "unplayable":
             self.position.playback.refuse()
         else:
             self.position.move(action)
             self.show_frame()
 
-    def _go_anywhere(self) -> None:
+    async def _go_anywhere(self) -> None:
         """Shows the frame of all videos whose label is expected to help most."""
-        target = self.project.archive.next()
+        self.hub.run_method("setStatus", "idle", "Comparing all videos …")
+        target = await run.io_bound(self.project.archive.next)
         if target is None:
+            self.hub.run_method("setStatus", "idle", "Every frame of every video has a label.")
             return
+        self.hub.run_method("setStatus", "idle", "")
         if target.video_index != self.position.video_index:
             self._open(target.video_index)
         self.position.track = target.track
@@ -297,7 +304,7 @@ class Page:
                 tab.refresh()
 
     def _open_list(self) -> None:
-        open_video_list(self.project, self._open)
+        open_video_table(self.project, self.target, self._open)
 
     async def _finish(self) -> None:
         """Writes all outputs of fsl_mtclar.py and tells where they are."""

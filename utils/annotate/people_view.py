@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import events, ui
 
-from utils.annotate.actions import PEOPLE_SHORTCUTS, Action
+from utils.annotate.actions import PEOPLE_SHORTCUTS, Action, keys_of
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.project import Project
 from utils.base.errors import DataError
@@ -23,7 +23,7 @@ class PeoplePanel(ui.element, component="people.js"):
     def __init__(self) -> None:
         super().__init__()
         self._props.update(
-            keys={key: action for shortcut in PEOPLE_SHORTCUTS for key, action in shortcut.actions.items()},
+            keys=keys_of(PEOPLE_SHORTCUTS),
             buttons=[
                 {"text": shortcut.meaning, "key": shortcut.shown.split()[0], "action": action}
                 for shortcut in PEOPLE_SHORTCUTS

@@ -107,26 +107,25 @@ class Project:
         Raises:
             DataError: nothing was written.
         """
-        sources, settings = self._with_ratings()
+        sources, settings = self.with_ratings()
         rated = {path for rater in sources.raters for path in rater.videos}
-        problem = ""
         with tempfile.TemporaryDirectory() as folder:
-            jobs = []
-            for video in self.videos:
-                files = files_of_all_annotators(video.session.file.path, video.path) if video.session else []
-                if video.session and files:
-                    jobs.append(VideoJob(video.path, join_labels(files, video.session, Path(folder))))
-                elif video.path in rated:
-                    jobs.append(VideoJob(video.path, None))
+            jobs = [job for job in self.jobs(Path(folder)) if job.labels or job.video in rated]
             jobs, settings = self._with_people(jobs, settings, Path(folder))
             runner = LabellingRunner(sources, settings, self.runtime)
-            try:
-                runner.run(jobs)
-            except DataError as error:
-                problem = str(error)
+            problem = run_jobs(runner, jobs)
         if not runner.run_folder:
             raise DataError(problem or "there are no labels and no ratings yet")
         return runner.run_folder.path, problem
+
+    def jobs(self, folder: Path) -> list[VideoJob]:
+        """All videos, each with the file of its labels by all annotators, joined into one file in `folder`."""
+        jobs = []
+        for video in self.videos:
+            files = files_of_all_annotators(video.session.file.path, video.path) if video.session else []
+            labels = join_labels(files, video.session, folder) if video.session and files else None
+            jobs.append(VideoJob(video.path, labels))
+        return jobs
 
     def close(self) -> None:
         """Stops what is still being prepared."""
@@ -134,7 +133,7 @@ class Project:
             if video.playback:
                 video.playback.close()
 
-    def _with_ratings(self) -> tuple[EvidenceSources, LabelSettings]:
+    def with_ratings(self) -> tuple[EvidenceSources, LabelSettings]:
         """The sources and settings with the ratings that were made on the page, by all annotators."""
         files = list(self.settings.ratings)
         for video in self.videos:
@@ -186,10 +185,20 @@ class Project:
             file = LabelFile(csv, face_video.timeline, settings.annotator)
             rating_file = RatingFile(_rating_path(path, settings), settings.annotator)
             session = Session(face_video, self.labeller, file, rating_file, settings.support_set.annotator_error)
+            session.expected_error  # noqa: B018  # computed here, while the terminal shows the progress
             frames = VideoFrames(face_video.video, face_video.timeline)
             return ProjectVideo(path, session, frames, Playback(face_video.video, self.reader.folder / "proxies"))
         except DataError as error:
             return ProjectVideo(path, problem=str(error))
+
+
+def run_jobs(runner: LabellingRunner, jobs: list[VideoJob]) -> str:
+    """Runs jobs; returns the problems of the videos that failed, or an empty string."""
+    try:
+        runner.run(jobs)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def without_page_ratings(raters: tuple[RatingSource, ...], settings: LabelSettings) -> tuple[RatingSource, ...]:

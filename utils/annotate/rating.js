@@ -11,7 +11,7 @@ export default {
       <q-btn flat no-caps dense icon="fiber_manual_record" :label="recording ? 'Stop' : 'Rate'" :disable="!ready"
              :class="{ recording, pressed: waiting }" :aria-pressed="recording || waiting" @click="record">
         <q-tooltip>Rate while the video plays: point at what the face shows (R)</q-tooltip></q-btn>
-      <span v-if="rated" class="secondary rated">{{ rated }}</span>
+      <span v-if="rated" class="secondary rated" :title="rated">{{ rated }}</span>
       <q-btn v-if="rated" flat round dense icon="delete_outline" aria-label="Delete the rating" @click="remove">
         <q-tooltip>Delete the rating</q-tooltip></q-btn>
     </div>`,

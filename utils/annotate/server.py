@@ -21,6 +21,7 @@ try:
 except ImportError as error:
     raise UserError(f"the page needs NiceGUI: pip install -r requirements-annotate.txt ({error})") from None
 
+from utils.annotate.check_page import CheckPage
 from utils.annotate.page import Page
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def serve(project: Project, host: str, port: int) -> None:
     message = f"\nopen in the browser: http://{shown_host}:{port}/{token}/\nstop with Ctrl+C"
     app.on_startup(lambda: print(message, flush=True))
     ui.page("/")(lambda: Page(project).build())
+    ui.page("/check")(lambda: CheckPage(project).build())
     with suppress(KeyboardInterrupt):  # the usual way to stop the server
         _run(host, port, token)
 

@@ -1,5 +1,6 @@
 """One annotator's labels and rating of one video, with undo; independent of the web page."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -45,7 +46,8 @@ Change = LabelChange | RatingChange
 class Session:
     """One annotator's labels and rating of one video.
 
-    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed.
+    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed. Another
+    thread may ask for estimates meanwhile.
 
     Attributes:
         face_video: the video and its tracks.
@@ -92,6 +94,7 @@ class Session:
         self._estimates: dict[int, TrackEstimate] = {}
         self.shared_posteriors: Callable[[int], list[MixturePosterior] | None] | None = None
         self._shared: dict[int, list[MixturePosterior] | None] = {}
+        self._lock = threading.RLock()
         self.rating = rating_file.read()
         self.last_saved = file.path
         self._used_rating: np.ndarray | None = None
@@ -169,6 +172,10 @@ class Session:
         """Takes the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
         if self._used_rating is self.rating:
             return
+        with self._lock:
+            self._apply_rating()
+
+    def _apply_rating(self) -> None:
         self._used_rating = self.rating
         is_rated = len(self.rating) > 1
         self.labeller = self._unadapted_labeller = (
@@ -208,12 +215,13 @@ class Session:
 
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
-        self._fit_to_labels()
-        shared = self.shared_posteriors(track) if self.shared_posteriors else None
-        if track not in self._estimates or self._shared.get(track) is not shared:
-            self._estimates[track] = self._estimate(track, shared)
-            self._shared[track] = shared
-        return self._estimates[track]
+        with self._lock:
+            self._fit_to_labels()
+            shared = self.shared_posteriors(track) if self.shared_posteriors else None
+            if track not in self._estimates or self._shared.get(track) is not shared:
+                self._estimates[track] = self._estimate(track, shared)
+                self._shared[track] = shared
+            return self._estimates[track]
 
     def anchors_in(self, track: int) -> Anchors | None:
         """The labelled frames of a track; None: it has none."""
@@ -256,6 +264,11 @@ class Session:
         sizes = [len(track.frames) for track in self.tracks.values()]
         squares = [self.estimate(track).expected_error ** 2 for track in self.tracks]
         return float(np.sqrt(np.average(squares, weights=sizes)))
+
+    def share_done(self, target: float) -> float:
+        """Share of the frames of all tracks whose expected error is at most `target`."""
+        errors = np.concatenate([self.estimate(track).frame_errors for track in self.tracks])
+        return float(np.mean(errors <= target))
 
     def _means(self) -> pd.DataFrame:
         """The labels as the table `ResolvedLabels.means`."""
@@ -307,9 +320,10 @@ class Session:
         """Sets or deletes a label on disk, then in memory."""
         labels = {**self.labels, key: label} if label else {k: v for k, v in self.labels.items() if k != key}
         self.file.write({**self._labels_of_other_tracks, **labels})
-        self.labels = labels
+        with self._lock:
+            self.labels = labels
+            self._estimates.clear()
         self.last_saved = self.file.path
-        self._estimates.clear()
 
     def _save_rating(self, rating: np.ndarray) -> None:
         """Replaces the rating on disk, then in memory."""

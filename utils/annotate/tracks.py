@@ -53,6 +53,13 @@ class TrackEstimate:
         """The next suggestions in order; computing them for a long clip takes about 0.1 s."""
         return self._suggest(PLANNED_LABELS)
 
+    @cached_property
+    def frame_errors(self) -> np.ndarray:
+        """(N,) expected root mean square error of each frame over both axes; 0 for labelled frames."""
+        errors = np.sqrt(np.mean([posterior.predictive_variance for posterior in self.posteriors], 0))
+        errors[self.labelled] = 0.0
+        return errors
+
     def labels_needed(self, target: float) -> int | None:
         """Number of further labels that reduce the expected error to `target`; None: more than are planned."""
         if self.expected_error <= target:

@@ -14,10 +14,12 @@ from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.manifest import Input
-from utils.labelling.check import LEVEL, FrameDraw, draw_frames
+from utils.labelling.check import FrameDraw, draw_frames
 from utils.labelling.sources import EvidenceSources
 from utils.runs.manifest import input_changes, path_input
 from utils.videos.check_files import (
+    ASSUMPTIONS,
+    BOUNDS_NAME,
     DRAW_NAME,
     FORMAT,
     TEMPLATE_NAME,
@@ -34,12 +36,6 @@ from utils.videos.support import anchors_for_track
 
 CHECK = "check"
 """Role of the files of a check among the inputs of a run."""
-
-ASSUMPTIONS = f"""\
-The bound holds at {LEVEL:.0%} if the frames were labelled without seeing their estimates, by the person whose labels
-the error is measured against. This person's own errors are part of it. It is of the estimates at the time of the draw,
-before the labels of the check are used.
-"""
 
 
 class EstimatedTrack(NamedTuple):
@@ -74,13 +70,17 @@ class CheckDrawRunner(LabellingRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Estimates the labels of all frames without a given label."""
+        if labels is None:
+            self._refuse_without_ratings(face_video)
         resolved, clips = self.labelled_clips(face_video, labels)
         for track in face_video.tracks:
-            anchors = anchors_for_track(track, face_video, resolved.means)
+            anchors = anchors_for_track(track, face_video, resolved.means) if len(resolved.means) else None
             posteriors = self.labeller.posteriors(clips[track.number], anchors)
             values = self.labeller.fused_labels(posteriors, anchors).values
             variances = np.stack([posterior.predictive_variance for posterior in posteriors], 1)
-            rows = np.delete(np.arange(len(values)), anchors.indices[anchors.indices >= 0])
+            rows = np.arange(len(values))
+            if anchors is not None:
+                rows = np.delete(rows, anchors.indices[anchors.indices >= 0])
             # An archive has millions of frames, so only what the draw needs is kept, in float32.
             kept = (values[rows].astype(np.float32), variances[rows].astype(np.float32))
             self.estimated.append(EstimatedTrack(face_video.video.path, track.number, rows.astype(np.int32), *kept))
@@ -176,8 +176,9 @@ class CheckRunner(LabellingRunner):
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Writes the labels of a video together with those of the check."""
-        assert labels is not None, "find_jobs refuses a video without labels"
-        known = read_labels(labels, face_video.timeline, self.label_settings.tier)
+        if labels is None:
+            self._refuse_without_ratings(face_video)
+        known = read_labels(labels, face_video.timeline, self.label_settings.tier) if labels else None
         rows = [
             {"frame": frame.frame, "track": frame.track} | dict(zip(AXES, label, strict=True))
             for frame, label in zip(self.draw.frames, self.check_labels, strict=True)
@@ -190,27 +191,16 @@ class CheckRunner(LabellingRunner):
     def complete(self) -> None:
         """Writes the table of bounds."""
         if self.run_folder:
-            self.run_folder.save_table("check.csv", self._table())
+            self.run_folder.save_table(BOUNDS_NAME, self.draw.table_of_bounds(self.check_labels))
 
     def summary(self) -> str:
         """The bounds, what they assume, and what to do next."""
+        table = self.draw.table_of_bounds(self.check_labels)
         return (
             f"error over {self.draw.population} frames without a label, from {len(self.draw.frames)} frames drawn at "
-            f"random\n\n{self._table().to_string(index=False, float_format='{:.3f}'.format)}\n\n{ASSUMPTIONS}\n"
+            f"random\n\n{table.to_string(index=False, float_format='{:.3f}'.format)}\n\n{ASSUMPTIONS}\n"
             "*_labels.csv hold all labels, those of the check included: pass them as --labels. For a bound of the new "
             "estimates, draw a new check.\n"
-        )
-
-    def _table(self) -> pd.DataFrame:
-        """One row per axis: expected RMSE, RMSE estimated from the check, and its upper bound."""
-        bounds = self.draw.bounds(self.check_labels)
-        return pd.DataFrame(
-            {
-                "axis": AXES,
-                "expected RMSE": self.draw.expected,
-                "RMSE": [bound.rmse for bound in bounds],
-                f"upper bound at {LEVEL:.0%}": [bound.upper for bound in bounds],
-            }
         )
 
 
