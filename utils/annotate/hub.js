@@ -69,7 +69,7 @@ export default {
     answer(id, saved, text) {
       const start = this.pending.get(id);
       this.pending.delete(id);
-      this.rating.answered(id);
+      this.rating?.answered(id);
       this.setStatus(saved ? "saved" : "failed", text);
       if (!saved && this.rating.recording) this.player.stop();
       requestAnimationFrame(() => {
@@ -99,7 +99,7 @@ export default {
       else window.socket.once("connect", this.welcome);
       window.socket.on("disconnect", this.onDisconnect);
       window.socket.on("connect", () => {
-        if (this.disconnected) this.rating.sendAgain();
+        if (this.disconnected) this.rating?.sendAgain();
         if (this.disconnected && !this.pending.size) this.setStatus("saved", "Connected again. All labels shown are saved.");
         this.disconnected = false;
       });
