@@ -1,7 +1,7 @@
 """One annotator's labels and rating of one video, with undo; independent of the web page."""
 
 import threading
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -56,6 +56,8 @@ class Session:
         rating: (T, 3) seconds, valence and arousal; T = 0: nothing is rated.
     """
 
+    _lock: ClassVar[Any] = threading.RLock()  # one for all sessions, so that no thread waits for two
+
     def __init__(
         self,
         face_video: FaceVideo,
@@ -86,7 +88,6 @@ class Session:
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
-        self._lock = threading.RLock()
         self.rating = rating_file.read()
         self._used_rating: np.ndarray | None = None
         self.use_rating()
