@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,8 @@ class Session:
             None: no track does.
     """
 
+    _lock: ClassVar[Any] = threading.RLock()  # one for all sessions, so that no thread waits for two
+
     def __init__(
         self,
         face_video: FaceVideo,
@@ -94,7 +96,6 @@ class Session:
         self._estimates: dict[int, TrackEstimate] = {}
         self.shared_posteriors: Callable[[int], list[MixturePosterior] | None] | None = None
         self._shared: dict[int, list[MixturePosterior] | None] = {}
-        self._lock = threading.RLock()
         self.rating = rating_file.read()
         self.last_saved = file.path
         self._used_rating: np.ndarray | None = None
