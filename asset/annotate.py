@@ -19,8 +19,9 @@ from PIL import Image
 from datasets.demo.people import random_person
 from datasets.demo.traces import label_trace
 
-FRAMES, LABELS = 220, 5
-WIDTH, COLOURS = 900, 256
+FRAMES, FPS, LABELS = 220, 25, 3
+LAG, PICTURES_OF_RATING = 10, 3  # The rating follows the face by so many frames.
+WIDTH, COLOURS = 900, 192
 DURATION, LAST_DURATION = 900, 2500  # milliseconds that a picture is shown
 
 
@@ -39,8 +40,8 @@ def main() -> None:
 
 
 def label_and_record(tab: Tab, trace: np.ndarray) -> list[Image.Image]:
-    """Screenshots of labelling the suggested frames, then of a wrong label, which is marked, and of its undoing."""
-    pictures = [screenshot(tab)]
+    """Screenshots of a rating, of labels at suggested frames, and of a wrong label, which is marked and undone."""
+    pictures = [screenshot(tab), *rate_and_record(tab, trace)]
     for _ in range(LABELS):
         frame = tab.next()
         pictures.append(screenshot(tab))
@@ -54,9 +55,26 @@ def label_and_record(tab: Tab, trace: np.ndarray) -> list[Image.Image]:
     return pictures
 
 
-def screenshot(tab: Tab) -> Image.Image:
-    """The page at the width of the GIF."""
-    tab.page.wait_for_timeout(250)
+def rate_and_record(tab: Tab, trace: np.ndarray) -> list[Image.Image]:
+    """Screenshots of a rating while the video plays, and of its result."""
+    tab.until("annotate.player.ready")
+    tab.press("r")
+    tab.until("annotate.rating.waiting")
+    tab.move_in_plane(*trace[0])
+    tab.until("annotate.rating.recording")
+    pictures: list[Image.Image] = []
+    while tab.page.evaluate("annotate.rating.recording"):
+        frame = min(int(tab.page.evaluate("annotate.player.now()") * FPS), FRAMES - 1)
+        tab.move_in_plane(*trace[max(0, frame - LAG)])
+        if frame >= FRAMES * (len(pictures) + 1) // (PICTURES_OF_RATING + 1) and len(pictures) < PICTURES_OF_RATING:
+            pictures.append(screenshot(tab, wait=0))
+    tab.until("annotate.pending.size === 0")
+    return [*pictures, screenshot(tab)]
+
+
+def screenshot(tab: Tab, wait: int = 250) -> Image.Image:
+    """The page at the width of the GIF, after so many milliseconds."""
+    tab.page.wait_for_timeout(wait)
     picture = Image.open(io.BytesIO(tab.page.screenshot())).convert("RGB")
     return picture.resize((WIDTH, WIDTH * picture.height // picture.width), Image.Resampling.LANCZOS)
 

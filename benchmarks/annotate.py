@@ -1,4 +1,4 @@
-"""The annotation page, used by a script: the error of the labels, and the latency of a click.
+"""The annotation page, used by a script: the error of the labels.
 
     python benchmarks/annotate.py --checkpoint runs/mtclar/<run>/best.pt
 
@@ -6,9 +6,6 @@ In a real browser, a script labels CLIPS clips of rendered people whom the netwo
 clip, at the frames that the page suggests, equal to the true labels plus normal errors of standard deviation SIGMA. The
 labels that *Finish* writes are compared with linear interpolation between EVEN evenly spaced labels with errors of the
 same distribution. Neither method is told SIGMA: the page estimates it, and the interpolation is not smoothed.
-
-Then a clip of LONG frames is labelled, and the browser measures the time from each click until the new traces,
-intervals and suggestion are on screen.
 """
 
 import argparse
@@ -21,19 +18,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np
 import pandas as pd
-from clips import render_clip, write_video
+from clips import write_video
 from page_driver import Tab, browsing, serving
 
 from datasets.afewva import read_afewva
 from datasets.columns import AXES
 from datasets.demo.dataset import render_demo
-from datasets.demo.traces import label_trace
 from datasets.faces import read_image
 from utils.labelling.support import uniform_k
 
 CLIPS, FRAMES, SEED = 5, 60, 105
 LABELS, EVEN, SIGMA = 6, 12, 0.1
-LONG, LOOP, CLICKS = 10_000, 200, 20
 
 
 def main() -> None:
@@ -43,9 +38,6 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, browsing() as context:
         print(labelling_errors(Path(folder), context, arguments).to_string(float_format="{:.3f}".format))
-        times = click_times(Path(folder), context, arguments)
-    low, high = np.percentile(times, (10, 90))
-    print(f"\n{LONG} frames, {len(times)} clicks: median {np.median(times):.0f} ms, 80 % in {low:.0f} to {high:.0f} ms")
 
 
 def labelling_errors(folder: Path, context, arguments: argparse.Namespace) -> pd.DataFrame:
@@ -100,21 +92,6 @@ def linear_labels(true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     frames = uniform_k(true, EVEN, rng)
     labels = np.clip(true[frames] + rng.normal(0, SIGMA, (EVEN, 2)), -1, 1)
     return np.stack([np.interp(np.arange(len(true)), frames, labels[:, axis]) for axis in range(2)], 1)
-
-
-def click_times(folder: Path, context, arguments: argparse.Namespace) -> list[float]:
-    """Milliseconds from each click until its result is on screen, for a clip that repeats the same LOOP frames."""
-    rng = np.random.default_rng(0)
-    loop = label_trace(rng, LOOP)
-    trace = np.concatenate((loop, loop[::-1]))
-    video = render_clip(folder / "long.mp4", np.tile(trace, (LONG // len(trace), 1)), side=160)
-    with serving(video, arguments.checkpoint, "--detect_every", "5") as server:
-        tab, times = Tab(context, server.url), []
-        for _ in range(CLICKS + 1):
-            tab.next()
-            tab.label(*rng.uniform(-0.8, 0.8, 2))
-            times.append(tab.page.evaluate("annotate.latency"))
-    return times[1:]  # The first click also computes what later ones reuse.
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from utils.videos import label_video
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.label_video import LabellingRunner
+from utils.videos.likeness import Likeness
 from utils.videos.records import VideoRecord
 
 COST_FRAMES = 1500  # frames of each video for `measure_cost`
@@ -71,7 +72,7 @@ def simulated_evidence(number: int, frames: int) -> np.ndarray:
 
 
 class MeasuredRunner(LabellingRunner):
-    """Labels simulated videos, and notes when each is begun.
+    """Labels simulated videos, which have no faces to compare, and notes when each is begun.
 
     Attributes:
         starts: seconds at the beginning of each video, of the clock and of this process's CPU time.
@@ -83,6 +84,7 @@ class MeasuredRunner(LabellingRunner):
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = EvidenceSources(), Labeller(ClipEncoder(None, runtime))
         self.people, self.shared = None, {}
+        self.jobs, self.likeness = [], Likeness()
         self.starts: list[tuple[float, float]] = []
         self.peaks: list[int] = []
 

@@ -68,7 +68,7 @@ def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]
             raise DataError(
                 f"{where}: {videos[0].parent} holds no video {quoted(name)}{near}; correct or delete the row"
             )
-        row = PersonRow(parse_track(track, where), _parse_person(person, where), where, tracks)
+        row = PersonRow(parse_track(track, where), parse_person(person, where), where, tracks)
         _refuse_second_row(row, rows[names[name]])
         rows[names[name]].append(row)
     return rows
@@ -98,8 +98,8 @@ def people_table(video: str, people: dict[int, str], faces: pd.DataFrame) -> pd.
     return table.assign(**{HASH_COLUMN: tracks_hash(faces)})
 
 
-def _parse_person(person: str, where: str) -> str:
-    """The name of one person."""
+def parse_person(person: str, where: str) -> str:
+    """Check the name of one person; DataError, which begins with `where`, if it is empty or names several people."""
     if not person:
         raise DataError(f"{where}: names no person; fill in the cell, or delete the row")
     if _SEVERAL.search(person):
@@ -170,6 +170,22 @@ def named_tracks(rows: list[PersonRow], faces: pd.DataFrame, chosen: Sequence[in
     named = {track: row for row in rows for track in (chosen if row.track is None else [row.track])}
     _refuse_overlap(named, tracks, video)
     return {track: row.person for track, row in named.items()}
+
+
+def simultaneous_tracks(faces: pd.DataFrame, tracks: Sequence[int]) -> dict[int, set[int]]:
+    """Number of each track → the other tracks that a frame shows together with it, who must be other people.
+
+    Args:
+        faces: face tracks of the video, as from `datasets.video.tracks.track_faces`.
+        tracks: numbers of the tracks.
+    """
+    rows = faces.loc[faces["track"].isin(tracks), ["track", "frame"]]
+    rows = rows[rows.duplicated("frame", keep=False)]
+    together: dict[int, set[int]] = {track: set() for track in tracks}
+    for _, shown in rows.groupby("frame")["track"]:
+        for track in shown:
+            together[track].update(set(shown) - {track})
+    return together
 
 
 def _refuse_overlap(named: dict[int, PersonRow], tracks: dict[int, set[int]], video: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from clips import face_images, write_video
+from page_driver import browsing
 
 import utils.runs.script
 from datasets.demo.dataset import render_demo
@@ -183,6 +184,13 @@ def clip(tmp_path_factory) -> Path:
     """An MP4 of 60 frames at 20 frames per second: a rendered face in the first 48, then none."""
     images = face_images(label_trace(np.random.default_rng(1), 60), gap=range(48, 60))
     return write_video(tmp_path_factory.mktemp("video") / "clip.mp4", images, 20)
+
+
+@pytest.fixture(scope="module")
+def browser_context():
+    """A browser that has visited the annotation page before."""
+    with browsing() as context:
+        yield context
 
 
 @pytest.fixture(autouse=True)

@@ -41,8 +41,8 @@ class Server:
         url: the address of the page; None: the process ended before it served the page.
     """
 
-    def __init__(self, video: Path, checkpoint: Path, *argv):
-        command = [sys.executable, "fsl_mtclar.py", "--annotate", video, "--checkpoint", checkpoint, *argv]
+    def __init__(self, video: Path, checkpoint: Path, *argv, script: str = "fsl_mtclar.py"):
+        command = [sys.executable, script, "--annotate", video, "--checkpoint", checkpoint, *argv]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NICEGUI"))}
         self.process = subprocess.Popen(
             [str(part) for part in command],
@@ -89,8 +89,8 @@ class Server:
 
 
 @contextmanager
-def serving(video: Path, checkpoint: Path, *argv):
-    server = Server(video, checkpoint, *argv)
+def serving(video: Path, checkpoint: Path, *argv, script: str = "fsl_mtclar.py"):
+    server = Server(video, checkpoint, *argv, script=script)
     try:
         yield server
     finally:

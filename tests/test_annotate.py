@@ -21,7 +21,16 @@ from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from models.mtclar import MTCLAR
 from utils.annotate import actions
-from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES, PAGE_ACTIONS, SHORTCUTS
+from utils.annotate.actions import (
+    BROWSER_ACTIONS,
+    CHANGES,
+    CHECK_SHORTCUTS,
+    FRAME_CHANGES,
+    MOVES,
+    PAGE_ACTIONS,
+    SHORTCUTS,
+    keys_of,
+)
 from utils.annotate.archive import Archive
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
@@ -173,18 +182,26 @@ def test_moves(position):
     assert move("next_contradiction") == position.frame  # There is no contradiction.
 
 
-def test_every_key_has_an_action_and_stands_in_the_help():
-    assert len(KEYS) == sum(len(shortcut.actions) for shortcut in SHORTCUTS)  # No key has two actions.
-    assert {action["name"] for action in KEYS.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, *BROWSER_ACTIONS}
+KEYS = keys_of(SHORTCUTS)
+
+
+@pytest.mark.parametrize("shortcuts", [SHORTCUTS, CHECK_SHORTCUTS])
+def test_every_key_has_an_action_and_stands_in_the_help(shortcuts):
+    keys = keys_of(shortcuts)
+    assert len(keys) == sum(len(shortcut.actions) for shortcut in shortcuts)  # No key has two actions.
+    assert {action["name"] for action in keys.values()} <= {*CHANGES, *MOVES, *PAGE_ACTIONS, *BROWSER_ACTIONS}
+    assert all(shortcut.shown and shortcut.meaning for shortcut in shortcuts)
+
+
+def test_keys_of_the_page():
     assert set(FRAME_CHANGES) < set(CHANGES)
-    assert all(shortcut.shown and shortcut.meaning for shortcut in SHORTCUTS)
     wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": "focus_note"}
     assert {key: KEYS[key]["name"] for key in wanted} == wanted
 
 
 def test_every_action_that_the_page_sends_is_known():
     folder = Path(actions.__file__).parent
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (*folder.glob("*.js"), folder / "page.py"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (*folder.glob("*.js"), *folder.glob("*page.py")))
     sent = re.findall(r"""(?:send|action_handler)\(["'](\w+)|action_button\("[^"]*", "[^"]*", "(\w+)""", text)
     names = {name for pair in sent for name in pair if name}
     assert {"label", "drag", "note", "goto", "undo", "next_suggestion"} <= names
@@ -234,10 +251,12 @@ def test_a_rating_is_on_disk_and_is_redone_deleted_and_undone(open_session):
     redone = session.rating[(session.rating[:, 0] >= 1) & (session.rating[:, 0] < 1.48)]
     assert (redone[:, 1] == -0.8).all() and len(redone) == 12 and (np.diff(session.rating[:, 0]) > 0).all()
     session.label(0, 5, 0.1, 0.2)
+    assert session.last_saved == session.file.path
     session.delete_rating()
     assert not session.rating_file.path.exists() and not len(session.rating)
     assert session.undo() is None and len(open_session("Ada").rating) == len(session.rating) > 90
-    assert session.undo() == (0, 5)
+    assert session.last_saved == session.rating_file.path
+    assert session.undo() == (0, 5) and session.last_saved == session.file.path
     session.undo()
     session.undo()  # Both parts of the first rating are one change.
     assert not len(session.rating) and not session.can_undo
@@ -334,6 +353,10 @@ def test_the_page_counts_its_own_rating_once(tmp_path):
     )
     kept = without_page_ratings(raters, LabelSettings(annotate=video))
     assert [list(rater.videos[video]) for rater in kept] == [[], [0]]
+    # The same file by another path.
+    other_way = tmp_path / "folder" / ".." / "clip_rating.csv"
+    raters = (RatingSource("own", {video: {0: axes[0]._replace(path=other_way)}}),)
+    assert not without_page_ratings(raters, LabelSettings(annotate=video))[0].videos[video]
 
 
 def test_an_impossible_label_changes_nothing(open_session):

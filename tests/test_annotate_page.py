@@ -14,7 +14,7 @@ pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
 from clips import render_clip
-from page_driver import CHROMIUM, Tab, browsing, serving, wait_for
+from page_driver import CHROMIUM, Tab, serving, wait_for
 
 from datasets.demo.traces import label_trace
 
@@ -43,15 +43,9 @@ def server(clip, checkpoint, tmp_path_factory):
         yield process
 
 
-@pytest.fixture(scope="module")
-def context():
-    with browsing() as browser_context:
-        yield browser_context
-
-
 @pytest.fixture
-def tab(context, server):
-    opened = Tab(context, server.url)
+def tab(browser_context, server):
+    opened = Tab(browser_context, server.url)
     yield opened
     assert not opened.errors
     opened.page.close()
@@ -171,7 +165,7 @@ def rate(tab, start: int, point, until: str) -> None:
     tab.until(f"annotate.rating.recording && {until}")
 
 
-def test_rating_while_it_plays(tab, clip, context, server):
+def test_rating_while_it_plays(tab, clip, browser_context, server):
     file = clip.with_name("clip_rating_Ada_L.csv")
     rate(tab, 0, (0.5, -0.5), "annotate.player.now() > 0.8")
     tab.move_in_plane(-0.5, 0.25)
@@ -207,8 +201,28 @@ def test_rating_while_it_plays(tab, clip, context, server):
     assert not file.exists() and tab.page.locator(".rated").count() == 0
 
 
-def test_two_tabs_show_the_same_labels(tab, context, server, file):
-    other = Tab(context, server.url)
+def test_a_lost_connection_loses_nothing_of_a_rating(tab, clip):
+    file = clip.with_name("clip_rating_Ada_L.csv")
+    rate(tab, 0, (0.5, -0.5), "annotate.player.now() > 0.6")
+    last = tab.page.evaluate("""() => {
+        window.socket.io.engine.close();  // as if the network failed; the browser connects again by itself
+        return [...annotate.rating.unsaved.values()].flatMap((part) => part.samples).at(-1)[0];
+    }""")
+    assert "No connection" in tab.text(".status")
+    tab.until("annotate.rating.unsaved.size === 0 && annotate.pending.size === 0")
+    assert "Saved to clip_rating_Ada_L.csv" in tab.text(".status") and last > 0.5
+    times = pd.read_csv(file)["time"]
+    assert times.iloc[-1] == pytest.approx(last, abs=1e-3) and times.iloc[0] < 0.1 and times.diff().max() < 0.2
+    tab.wait_for_answer(lambda: tab.page.get_by_label("Delete the rating").click())
+    # Undo names the file that it writes.
+    tab.wait_for_answer(lambda: tab.press("Control+z"))
+    assert "Saved to clip_rating_Ada_L.csv" in tab.text(".status") and file.exists()
+    tab.wait_for_answer(lambda: tab.press("Control+y"))
+    assert not file.exists()
+
+
+def test_two_tabs_show_the_same_labels(tab, browser_context, server, file):
+    other = Tab(browser_context, server.url)
     frame = tab.next()
     tab.label(-0.5, 0.5)
     other.until("document.querySelectorAll('.traces-label.axis-0').length === 1")
@@ -278,19 +292,25 @@ def test_only_requests_with_the_token_and_from_the_page_are_answered(server):
         assert status(f"{path}media/{outside}") == 404
 
 
-def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(clip, checkpoint, context, tmp_path):
+def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(
+    clip, checkpoint, browser_context, tmp_path
+):
     shutil.copy(clip, tmp_path / "one <i>.mp4")
     render_clip(tmp_path / "two.mp4", label_trace(np.random.default_rng(2), 20))
     render_clip(tmp_path / "nobody.mp4", np.zeros((12, 2)), gap=range(12))
     with serving(tmp_path, checkpoint, "--runs", tmp_path / "runs", *ON_CPU) as server:
-        tab = Tab(context, server.url)
+        tab = Tab(browser_context, server.url)
         tab.page.get_by_label("Choose a video").click()
-        rows = tab.page.locator(".list-row")
+        rows = tab.page.locator(".q-virtual-scroll__content tr")
         rows.nth(2).wait_for()
-        assert rows.count() == 3 and "no face was found" in rows.nth(2).inner_text()
-        errors = [float(rows.nth(row).inner_text().split()[-1]) for row in (0, 1)]
-        assert errors == sorted(errors, reverse=True)
-        assert any("one <i>.mp4" in rows.nth(row).inner_text() for row in (0, 1))
+        cells = [[cell.inner_text() for cell in rows.nth(row).locator("td").all()] for row in range(3)]
+        assert rows.count() == 3 and "no face was found" in cells[2][0] and cells[2][1:] == [""] * 4
+        assert {row[0] for row in cells[:2]} == {"one <i>.mp4", "two.mp4"} and float(cells[0][3]) > float(cells[1][3])
+        assert sorted(row[1] for row in cells[:2]) == ["0:00:00", "0:00:02"] and cells[0][2] == "0"
+        assert "3 videos · 0.0 hours · 0 labels" in tab.text(".list .heading")
+        tab.page.get_by_role("button", name="Hours").press("Enter")
+        tab.page.wait_for_selector("th[aria-sort=descending]:has-text('Hours')")
+        assert rows.nth(0).inner_text().startswith("one <i>")
         tab.page.get_by_role("button", name="two.mp4").click()
         tab.page.wait_for_selector(".q-dialog", state="detached")
         tab.ready()
@@ -313,6 +333,18 @@ def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(c
         server.kill()
         tab.until("annotate.kind === 'failed'")
         assert "may NOT be saved" in tab.text(".status") and not (tmp_path / "two_labels.csv").exists()
+        tab.page.close()
+
+
+def test_the_page_tells_when_no_frame_of_any_video_is_left(checkpoint, browser_context, tmp_path):
+    for name in ("one", "two"):
+        render_clip(tmp_path / f"{name}.mp4", label_trace(np.random.default_rng(2), 12))
+        rows = "".join(f"{frame},{frame / 12:.2f},0.{frame % 5}\n" for frame in range(12))
+        (tmp_path / f"{name}_labels.csv").write_text(f"frame,valence,arousal\n{rows}")
+    with serving(tmp_path, checkpoint, "--runs", tmp_path / "runs", *ON_CPU) as server:
+        tab = Tab(browser_context, server.url)
+        tab.press("Shift+N")
+        tab.until("annotate.text === 'Every frame of every video has a label.'")
         tab.page.close()
 
 

@@ -198,6 +198,13 @@ def test_video_that_cannot_be_used_is_left_out_and_named(quick, archive, tmp_pat
     assert done.returncode == 2 and "b_labels.csv row 2" in done.stderr and "from 45 frames" in done.stdout
 
 
+def test_video_without_labels_is_left_out_and_named(quick, archive, tmp_path):
+    shutil.copy(archive / "a_labels.csv", tmp_path)
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", archive, "--labels", tmp_path, "--check", 30]))
+    assert done.returncode == 2 and "from 45 frames" in done.stdout
+    assert "b.mp4: has neither labels nor a rating" in done.stderr
+
+
 @pytest.mark.parametrize(
     "argv, message",
     [

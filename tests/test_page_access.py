@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
 from clips import render_clip
-from page_driver import CHROMIUM, ROOT, SIZE, Tab, browsing, serving
+from page_driver import CHROMIUM, ROOT, SIZE, Tab, serving
 
 from datasets.demo.traces import label_trace
 
@@ -23,27 +24,27 @@ needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm insta
 
 
 @pytest.fixture(scope="module")
-def server(demo_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("videos")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "videos"
+    folder.mkdir()
     for seed, name in ((1, "one"), (2, "two")):
         render_clip(folder / f"{name}.mp4", label_trace(np.random.default_rng(seed), 40))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(videos, demo_run, tmp_path_factory):
     network = shutil.copy(demo_run[0] / "best.pt", tmp_path_factory.mktemp("network"))
-    runs = tmp_path_factory.mktemp("runs")
-    with serving(folder, network, "--annotator", "Ada", "--runs", runs, "--runtime.device", "cpu") as process:
+    runs = videos.parent / "runs"
+    with serving(videos, network, "--annotator", "Ada", "--runs", runs, "--runtime.device", "cpu") as process:
         assert process.url, process.printed
         yield process
 
 
-@pytest.fixture(scope="module")
-def browser_context():
-    with browsing() as context:
-        yield context
-
-
-def violations(tab: Tab) -> list[str]:
+def violations(page) -> list[str]:
     """What axe-core finds in the view: rule and element."""
-    tab.page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = tab.page.evaluate("axe.run()")["violations"]
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
     return [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]]
 
 
@@ -68,27 +69,66 @@ def test_axe_finds_no_violation_in_any_view(server, browser_context):
     for shade in ("light", "dark"):
         tab.page.emulate_media(color_scheme=shade)
         tab.page.wait_for_timeout(300)
-        found[shade, "start"] = violations(tab)
+        found[shade, "start"] = violations(tab.page)
         tab.next()
         tab.label(0.5, 0.25)
-        found[shade, "labelled"] = violations(tab)
+        found[shade, "labelled"] = violations(tab.page)
         tab.press("r")
         tab.until("annotate.rating.waiting")
-        found[shade, "waiting to rate"] = violations(tab)
+        found[shade, "waiting to rate"] = violations(tab.page)
         tab.move_in_plane(0.2, 0.2)
         tab.until("annotate.rating.recording")
-        found[shade, "rating"] = violations(tab)
+        found[shade, "rating"] = violations(tab.page)
         tab.until("!annotate.rating.recording && annotate.pending.size === 0")
-        found[shade, "rated"] = violations(tab)
+        found[shade, "rated"] = violations(tab.page)
+        assert tab.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         for name, opened in (("help", lambda: tab.press("?")), ("list", tab.page.get_by_label("Choose a video").click)):
             opened()
             tab.page.wait_for_selector(".q-dialog .heading")
             tab.page.wait_for_timeout(400)  # axe-core measures the contrast of what fades in
-            found[shade, name] = violations(tab)
+            found[shade, name] = violations(tab.page)
             close_dialog(tab)
     problems = [f"{view}: {rule}" for view, rules in found.items() for rule in rules]
     assert not problems, "\n".join(problems)
     tab.page.close()
+
+
+@needs_axe
+def test_axe_finds_no_violation_in_the_views_of_a_check(server, videos, browser_context):
+    (videos / "one_labels_Ada.csv").write_text("frame,valence,arousal,annotator\n3,0.5,0.5,Ada\n")
+    page = Tab(browser_context, server.url).page
+    page.keyboard.press("k")
+    found = {}
+
+    def inspect(view: str) -> None:
+        for shade in ("light", "dark"):
+            page.emulate_media(color_scheme=shade)
+            page.wait_for_timeout(400)
+            found[view, shade] = violations(page)
+
+    page.wait_for_selector(".check-text")
+    inspect("drawing")
+    page.get_by_label("Number of frames").fill("20")
+    page.get_by_role("button", name="Draw").click()
+    page.wait_for_function("window.annotate.shownFrame !== null")
+    inspect("frame")
+    page.keyboard.press("?")
+    page.wait_for_selector(".q-dialog .heading")
+    inspect("help")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".q-dialog", state="detached")
+    path = next(videos.parent.rglob("check_to_label.csv"))
+    drawn = pd.read_csv(path)
+    for number in range(len(drawn)):
+        page.wait_for_function(f"annotate.shownFrame === {number + 1}")
+        page.keyboard.press("d")
+        page.wait_for_function(f"annotate.answerCount === {number + 1}")
+        page.keyboard.press("n")
+    page.wait_for_selector(".bounds")
+    inspect("bound")
+    problems = [f"{view}: {rule}" for view, rules in found.items() for rule in rules]
+    assert not problems, "\n".join(problems)
+    page.close()
 
 
 def test_the_first_visit_shows_three_steps_once(server, browser_context):
@@ -97,7 +137,7 @@ def test_the_first_visit_shows_three_steps_once(server, browser_context):
         assert tab.page.locator(".steps li").count() == 3
         if AXE.is_file():
             tab.page.wait_for_timeout(400)
-            assert violations(tab) == []
+            assert violations(tab.page) == []
         close_dialog(tab)
         tab.page.reload()
         tab.ready()

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from conftest import label, labels_file, run_script
 
 from datasets.demo.traces import label_trace
 from datasets.people import named_tracks, people_table, read_people, tracks_hash, unnamed_person
+from datasets.video.likeness import FACE_SIZE
 from utils.base.errors import DataError
 
 
@@ -142,3 +144,18 @@ def test_written_rows_are_read_back_and_fit_only_their_tracks(tmp_path):
     assert tracks_hash(moved) != tracks_hash(faces) == tracks_hash(faces[::-1])
     with pytest.raises(DataError, match="row 2: was written for other face tracks"):
         named_tracks(rows, moved, [0, 1], video)
+
+
+def test_candidates_are_written_beside_people(quick, archive, tmp_path):
+    for name in "ab":
+        shutil.copy2(archive / f"{name}.mp4", tmp_path)
+        labels_file(tmp_path / f"{name}_labels.csv")
+    (tmp_path / "people").mkdir()
+    people = people_file(tmp_path / "people", ["a,0,Ada", "b,,Ben"])
+    folder, _ = label(*quick, "--video", tmp_path, "--people", people)
+    table = pd.read_csv(folder / "people_candidates.csv")
+    assert table[["video", "person", "candidate_1"]].to_numpy().tolist() == [["a", "Ada", "Ben"], ["b", "Ben", "Ada"]]
+    assert table["likeness_1"].between(0.5, 1).all()
+    sheet = cv2.imread(str(folder / "people_1.png"))
+    assert sheet.shape[0] > 2 * FACE_SIZE and sheet.std() > 30
+    assert not (folder / "people_2.png").exists()

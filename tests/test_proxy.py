@@ -59,6 +59,39 @@ def test_picture_and_sound_of_a_proxy_keep_their_times(tmp_path, delay):
     assert plays_in_browsers(tmp_path / "proxy.mp4")
 
 
+def damage_sound(source, path, damaged):
+    """Copies a video; sound packets with these indices hold bytes that no decoder understands."""
+    with av.open(str(source)) as container, av.open(str(path), "w") as copy:
+        streams = {stream: copy.add_stream_from_template(stream) for stream in container.streams}
+        sounds = 0
+        for packet in container.demux():
+            if packet.dts is None:
+                continue
+            stream = streams[packet.stream]
+            if packet.stream.type == "audio":
+                if sounds in damaged:
+                    noise = av.Packet(b"\x55" * packet.size)
+                    noise.pts, noise.dts, noise.time_base = packet.pts, packet.dts, packet.time_base
+                    packet = noise
+                sounds += 1
+            packet.stream = stream
+            copy.mux(packet)
+    return sounds
+
+
+@pytest.mark.parametrize("damaged", [range(5, 20), range(10_000)])
+def test_damaged_sound_does_not_keep_a_video_from_playing(tmp_path, damaged):
+    silent = write_video(tmp_path / "silent.mkv", images(), FPS)
+    source = add_sound(silent, tmp_path / "sound.mkv", click(FLASH * FRAME))
+    assert damage_sound(source, tmp_path / "clip.mkv", damaged) > 100
+    write_proxy(open_video(tmp_path / "clip.mkv"), tmp_path / "proxy.mp4")
+    with av.open(str(tmp_path / "proxy.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == COUNT
+    if len(damaged) < 100:
+        flash, heard = flash_and_click(tmp_path / "proxy.mp4")
+        assert heard == pytest.approx(flash, abs=FRAME)
+
+
 def test_a_proxy_of_a_variable_frame_rate_keeps_every_time(tmp_path):
     steps = np.random.default_rng(0).integers(20, 90, COUNT)
     with av.open(str(tmp_path / "clip.mkv"), "w") as container:
@@ -124,3 +157,21 @@ def test_a_copy_is_made_once_and_only_whole(tmp_path):
         write_proxy(blocked.video, tmp_path / "file" / "proxy.mp4")
     blocked._make_copy()
     assert blocked.file is None and "cannot be written" in blocked.problem
+
+
+def test_any_failure_ends_the_conversion_with_a_message(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError("a decoder's bug")
+
+    monkeypatch.setattr("utils.annotate.playback.write_proxy", fail)
+    playback = Playback(open_video(write_video(tmp_path / "clip.avi", images(), FPS)), tmp_path / "proxies")
+    playback.start()
+    playback._thread.join()
+    assert playback.file is None and "cannot be converted for the browser (a decoder's bug)" in playback.problem
+
+
+def test_a_file_that_was_moved_away_can_still_be_named(tmp_path):
+    write_proxy(open_video(write_video(tmp_path / "clip.avi", images(), FPS)), tmp_path / "clip.mp4")
+    playback = Playback(open_video(tmp_path / "clip.mp4"), tmp_path / "proxies")
+    (tmp_path / "clip.mp4").unlink()
+    assert playback.file and playback.version == "file"

@@ -103,6 +103,30 @@ def frame_sheet(pictures: list[tuple[np.ndarray, str]]) -> Figure:
     return _image_grid(images, captions, columns=min(len(images), 4), row_height=row_height, fontsize=9)
 
 
+def candidate_sheet(rows: Sequence[Sequence[tuple[np.ndarray, str]]], heading: str) -> Figure:
+    """Show the face of each track, and beside it those of its candidates.
+
+    Args:
+        rows: of each track, pictures (S, S, 3) uint8 RGB with their captions: the track, then its candidates.
+        heading: text above all rows.
+    """
+    size, gap, caption_height = rows[0][0][0].shape[0], 24, 36  # in pixels of the pictures
+    columns = max(map(len, rows))
+    height, width = len(rows) * (size + caption_height), columns * (size + gap)
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    figure = Figure(figsize=(width / 72, height / 72 + 0.6))
+    axes = figure.add_axes((0, 0, 1, height / (height + 0.6 * 72)))
+    for row, pictures in enumerate(rows):
+        for column, (picture, caption) in enumerate(pictures):
+            top, left = row * (size + caption_height), column * (size + gap) + gap // 2
+            sheet[top : top + size, left : left + size] = picture
+            axes.text(left, top + size + 4, caption, va="top", fontsize=7, weight="normal" if column else "bold")
+    axes.imshow(sheet, aspect="auto")
+    axes.axis("off")
+    figure.text(gap / 2 / width, 1 - 0.1 * 72 / (height + 0.6 * 72), heading, va="top", fontsize=9)
+    return figure
+
+
 def _image_grid(
     images: Sequence[np.ndarray], captions: Sequence[str], columns: int, row_height: float, fontsize: float
 ) -> Figure:

@@ -9,5 +9,6 @@ jobs           pairs videos with the files of their labels
 tracks         following each face through a video, and choosing which to work on
 cached_tracks  face tracks of a video, cached
 crops          the face crops of some tracks
+likeness       how the face of a track looks: its picture, and image features to compare tracks by
 face_images    the faces of a video as image files, cached
 """

@@ -5,7 +5,7 @@ time.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -132,11 +132,20 @@ def _sound(path: Path, stack: ExitStack) -> Iterator[np.ndarray] | None:
     return _chunks(container, float((picture.start_time or 0) * (picture.time_base or 0)))
 
 
+def _sound_frames(container: av.container.InputContainer) -> Iterator[av.AudioFrame]:
+    """The decoded sound. What is damaged is left out; the sound ends where the file cannot be read any further."""
+    packets = container.demux(audio=0)
+    with suppress(av.FFmpegError):
+        for packet in packets:
+            with suppress(av.FFmpegError):
+                yield from packet.decode()
+
+
 def _chunks(container: av.container.InputContainer, start: float) -> Iterator[np.ndarray]:
     """The sound after `start` in seconds; gaps between its time stamps are filled with silence."""
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
     position = 0
-    for frame in container.decode(audio=0):
+    for frame in _sound_frames(container):
         if frame.time is None:
             continue
         wanted = round((frame.time - start) * SOUND_RATE)

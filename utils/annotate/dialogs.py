@@ -1,14 +1,11 @@
-"""The dialogs of the page: help, the list of videos, and the result of Finish."""
+"""The dialogs of the page: help, the first visit, and the result of Finish."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from nicegui import ui
 
-from utils.annotate.actions import SHORTCUTS
-from utils.annotate.elements import count_of
-from utils.annotate.project import Project
+from utils.annotate.actions import SHORTCUTS, Shortcut
+from utils.annotate.elements import close_button
 
 EXPLANATIONS = (
     "The band and the ellipse contain the true label nine times out of ten, as measured on the network's validation "
@@ -21,17 +18,17 @@ EXPLANATIONS = (
 )
 
 
-def help_dialog() -> ui.dialog:
+def help_dialog(shortcuts: tuple[Shortcut, ...] = SHORTCUTS, explanations: tuple[str, ...] = EXPLANATIONS) -> ui.dialog:
     """A dialog with the keys and explanations of what the page shows."""
     with ui.dialog().props('aria-label="Help"') as dialog, ui.card().classes("help"):
         ui.label("Keys").classes("heading")
         with ui.element("div").classes("keys"):
-            for shortcut in SHORTCUTS:
+            for shortcut in shortcuts:
                 ui.label(shortcut.shown).classes("key")
                 ui.label(shortcut.meaning)
-        for text in EXPLANATIONS:
+        for text in explanations:
             ui.label(text).classes("secondary")
-        _close_button(dialog)
+        close_button(dialog)
     return dialog
 
 
@@ -52,36 +49,8 @@ def welcome_dialog() -> ui.dialog:
                     ui.label(name).classes("key")
                     ui.label(text)
         ui.label("You can also rate while the video plays (R). ? lists all keys.").classes("secondary")
-        _close_button(dialog, "Start")
+        close_button(dialog, "Start")
     return dialog
-
-
-def open_video_list(project: Project, choose: Callable[[int], None]) -> None:
-    """Opens the list of videos, by expected error; a click on one calls `choose` with its index in the project."""
-
-    def close_and_choose(index: int) -> None:
-        dialog.close()
-        choose(index)
-
-    # The focus stays off the button that opened the list, so that Space plays the chosen video.
-    with ui.dialog().props('no-refocus aria-label="Videos"') as dialog, ui.card().classes("list"):
-        ui.label("Videos, the largest expected error first").classes("heading")
-        for index in project.by_expected_error():
-            with ui.element("div").classes("list-row"):
-                _list_row(project, index, partial(close_and_choose, index))
-        _close_button(dialog)
-    dialog.open()
-
-
-def _list_row(project: Project, index: int, on_click: Callable[[], object]) -> None:
-    video = project.videos[index]
-    if video.session is None:
-        ui.label(video.path.name)
-        ui.label(video.problem).classes("list-problem")
-        return
-    ui.button(video.path.name, on_click=on_click, color=None).props("flat no-caps dense align=left")
-    ui.label(count_of(len(video.session.labels), "label"))
-    ui.label(f"expected error {video.session.expected_error:.3f}").classes("secondary")
 
 
 def open_result(folder: Path | None, problem: str) -> None:
@@ -98,9 +67,5 @@ def open_result(folder: Path | None, problem: str) -> None:
         if problem:
             ui.label(problem).classes("list-problem")
         ui.label("You can continue labelling and finish again.").classes("secondary")
-        _close_button(dialog)
+        close_button(dialog)
     dialog.open()
-
-
-def _close_button(dialog: ui.dialog, text: str = "Close") -> None:
-    ui.button(text, on_click=dialog.close, color=None).props("flat no-caps")

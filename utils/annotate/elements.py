@@ -1,17 +1,21 @@
 """The elements of the page that JavaScript draws, and buttons that send an action through hub.js."""
 
+import json
+
 from nicegui import ui
 
-from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, KEYS, MOVES
+from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, MOVES, SHORTCUTS, Shortcut, keys_of
 
 
 class Hub(ui.element, component="hub.js"):
     """The status line; it handles the keys and sends all actions to the program."""
 
-    def __init__(self) -> None:
+    def __init__(self, shortcuts: tuple[Shortcut, ...] = SHORTCUTS):
+        """The keys of the page, with their actions."""
         super().__init__()
+        keys = keys_of(shortcuts)
         moves = (*MOVES, "next_anywhere")
-        self._props.update(keys=KEYS, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=moves, local=BROWSER_ACTIONS)
+        self._props.update(keys=keys, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=moves, local=BROWSER_ACTIONS)
 
 
 class Player(ui.element, component="player.js"):
@@ -44,15 +48,20 @@ class Traces(ui.element, component="traces.js"):
         self._props.update(lastRow=last_row)
 
 
-def action_button(icon: str, tooltip: str, action: str) -> ui.button:
-    """A round button with an icon, which sends an action."""
-    button = ui.button(icon=icon, color=None).on("click", js_handler=action_handler(action))
+def action_button(icon: str, tooltip: str, action: str, **detail: int) -> ui.button:
+    """A round button with an icon, which sends an action with its details."""
+    button = ui.button(icon=icon, color=None).on("click", js_handler=action_handler(action, **detail))
     return button.props(f'flat round dense aria-label="{tooltip}"').tooltip(tooltip)
 
 
-def action_handler(action: str) -> str:
+def close_button(dialog: ui.dialog, text: str = "Close") -> None:
+    """A button that closes a dialog."""
+    ui.button(text, on_click=dialog.close, color=None).props("flat no-caps")
+
+
+def action_handler(action: str, **detail: int) -> str:
     """JavaScript that performs an action, or tells the annotator that there is no connection."""
-    return f"() => annotate.perform({{ name: '{action}' }})"
+    return f"() => annotate.perform({json.dumps({'name': action, **detail})})"
 
 
 def count_of(number: int, noun: str) -> str:

@@ -31,15 +31,19 @@ export default {
     // What a button or key does.
     perform({ name, ...detail }) {
       if (name === "focus_note") return document.querySelector(".note input")?.focus();
-      if (name === "nudge" && this.rating.active) return this.rating.nudge(detail);
+      if (name === "nudge" && this.rating?.active) return this.rating.nudge(detail);
       if (this.local.includes(name)) return (this.player[name] ?? this.rating[name])();
-      this.lookAtNext = name.startsWith("next_") && this.player.lookFirst;
+      this.lookAtNext = name.startsWith("next_") && this.player?.lookFirst;
       this.send(name, detail);
     },
+    // Returns the number of the action; undefined: it was not sent.
     send(name, detail = {}) {
       if (!this.makeReady(name)) return;
       if (name !== "note") document.activeElement?.closest(".note input")?.blur(); // sends a changed note first
-      if (!window.socket?.connected) return this.onDisconnect();
+      if (!window.socket?.connected) {
+        this.onDisconnect();
+        return;
+      }
       if (this.rating?.waiting) this.rating.stop();
       const id = ++this.count;
       if (this.changes.includes(name)) {
@@ -48,6 +52,7 @@ export default {
       }
       const frames = { shown: this.shownFrame, requested: this.requestedFrame };
       this.$emit("action", { name, id, ...frames, ...detail });
+      return id;
     },
     // Stops what is playing before another action; a frame is labelled only when it stands still.
     makeReady(name) {
@@ -64,8 +69,9 @@ export default {
     answer(id, saved, text) {
       const start = this.pending.get(id);
       this.pending.delete(id);
+      this.rating?.answered(id);
       this.setStatus(saved ? "saved" : "failed", text);
-      if (!saved && this.rating.recording) this.player.stop();
+      if (!saved && this.rating?.recording) this.player.stop();
       requestAnimationFrame(() => {
         this.latency = performance.now() - start; // milliseconds until the result is drawn, for benchmarks/annotate.py
         this.answerCount++;
@@ -93,6 +99,7 @@ export default {
       else window.socket.once("connect", this.welcome);
       window.socket.on("disconnect", this.onDisconnect);
       window.socket.on("connect", () => {
+        if (this.disconnected) this.rating?.sendAgain();
         if (this.disconnected && !this.pending.size) this.setStatus("saved", "Connected again. All labels shown are saved.");
         this.disconnected = false;
       });
@@ -102,7 +109,7 @@ export default {
       const isTextInput = target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type !== "range");
       const isEditing = target.isContentEditable || isTextInput || target.tagName === "SELECT";
       if (isEditing && event.key === "Escape") return target.blur();
-      if (event.key === "Escape" && this.rating.active) return this.rating.stop();
+      if (event.key === "Escape" && this.rating?.active) return this.rating.stop();
       if (isEditing || event.altKey || document.querySelector(".q-dialog, .q-menu")) return;
       if (target.closest("button, [role=combobox]") && (event.key === " " || event.key === "Enter")) return;
       const isSymbol = event.key.length === 1 && event.key.toLowerCase() === event.key.toUpperCase();

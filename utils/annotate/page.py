@@ -8,7 +8,7 @@ from nicegui import events, run, ui
 
 from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, Action
-from utils.annotate.dialogs import help_dialog, open_result, open_video_list, welcome_dialog
+from utils.annotate.dialogs import help_dialog, open_result, welcome_dialog
 from utils.annotate.elements import (
     Hub,
     Picture,
@@ -22,10 +22,12 @@ from utils.annotate.elements import (
 )
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.payload import frame_summary, plane_data, rating_text, trace_data
+from utils.annotate.people_view import PeopleView
 from utils.annotate.position import Position
 from utils.annotate.project import Project
 from utils.annotate.session import Session
 from utils.annotate.tracks import TrackEstimate
+from utils.annotate.video_table import open_video_table
 from utils.base.errors import DataError, UserError
 
 STYLE = Path(__file__).with_name("page.css")
@@ -71,6 +73,7 @@ class Page:
         ui.timer(UPDATE_INTERVAL, self._update_plan)
         ui.timer(UPDATE_INTERVAL, self._update_player)
         self.dialogs = {"help": help_dialog(), "welcome": welcome_dialog()}
+        self.people_view = PeopleView(self.project, self._show_shared_estimates)
         self._open(self.position.video_index)
         Page.tabs.add(self)
         ui.context.client.on_delete(lambda: Page.tabs.discard(self))
@@ -91,6 +94,9 @@ class Page:
             self.redo_button = action_button("redo", "Redo (Ctrl+Y)", "redo")
             shade = ui.button(icon="contrast", on_click=self._next_shade, color=None)
             shade.props('flat round dense aria-label="Dark or light"').tooltip("Dark or light")
+            if len(self.project.people.names) > 1:
+                action_button("people", "People (P)", "people")
+            action_button("fact_check", "Check: measure the error (K)", "check")
             action_button("help_outline", "Help (?)", "help")
             ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
 
@@ -212,13 +218,12 @@ class Page:
         if not is_new:
             self.player.run_method("tell", notice)
             return
-        # The name in the address keeps the browser from taking a copy from its cache for the file, and vice versa.
-        source = f"media/{self.position.video_index}?{playback.file.stat().st_ino}" if playback.file else None
+        source = f"media/{self.position.video_index}?{playback.version}" if playback.file else None
         self.player.run_method("load", source, float(self.session.timeline.times[0]), notice)
 
     # Actions
 
-    def _receive(self, event: events.GenericEventArguments) -> None:
+    async def _receive(self, event: events.GenericEventArguments) -> None:
         """Performs an action from hub.js; a change of labels is answered once it is on disk, or has failed."""
         action = event.args
         try:
@@ -226,35 +231,52 @@ class Page:
                 self.position.change(action)
                 if action.get("last", True):  # The estimates follow a rating when it ends.
                     self._refresh_all_tabs()
-                file = self.session.rating_file if "rat" in action["name"] else self.session.file
-                self._answer(action, True, f"Saved to {file.path.name}, {time.strftime('%H:%M:%S')}")
+                saved = self.session.last_saved.name
+                self._answer(action, True, f"Saved to {saved}, {time.strftime('%H:%M:%S')}")
             else:
-                self._move(action)
+                await self._move(action)
         except (NotSavedError, DataError) as error:
             self.refresh()
             self._answer(action, False, f"Not saved: {error}")
 
-    def _move(self, action: Action) -> None:
+    async def _move(self, action: Action) -> None:
         if action["name"] in self.dialogs:
             self.dialogs[action["name"]].open()
         elif action["name"] == "next_anywhere":
-            self._go_anywhere()
+            await self._go_anywhere()
+        elif action["name"] == "people":
+            if len(self.project.people.names) > 1:
+                self.people_view.open((self.session.face_video.video.path, self.position.track))
+        elif action["name"] == "check":
+            ui.navigate.to("/check")
         elif action["name"] == "unplayable":
             self.position.playback.refuse()
         else:
             self.position.move(action)
             self.show_frame()
 
-    def _go_anywhere(self) -> None:
+    async def _go_anywhere(self) -> None:
         """Shows the frame of all videos whose label is expected to help most."""
-        target = self.project.archive.next()
+        self.hub.run_method("setStatus", "idle", "Comparing all videos …")
+        target = await run.io_bound(self.project.archive.next)
         if target is None:
+            self.hub.run_method("setStatus", "idle", "Every frame of every video has a label.")
             return
+        self.hub.run_method("setStatus", "idle", "")
         if target.video_index != self.position.video_index:
             self._open(target.video_index)
         self.position.track = target.track
         self.position.move({"name": "goto", "frame": target.frame})
         self.refresh()
+
+    async def _show_shared_estimates(self) -> None:
+        """Works the labels out again after tracks were joined or parted, and shows them in all tabs."""
+        notice = ui.notification("Working out the labels …", spinner=True, timeout=None)
+        for session in {tab.session: None for tab in Page.tabs}:
+            await run.io_bound(getattr, session, "expected_error")
+        notice.dismiss()
+        for tab in tuple(Page.tabs):
+            tab.refresh()
 
     def _choose_track(self, event: events.ValueChangeEventArguments) -> None:
         if event.value is not None and event.value != self.position.track:
@@ -273,12 +295,16 @@ class Page:
         self.hub.run_method("answer", action.get("id"), saved, text)
 
     def _refresh_all_tabs(self) -> None:
+        """Shows a change of labels in the tabs of this video, and of videos that show the same people."""
+        people, path = self.project.people, self.session.face_video.video.path
+        tracks = [other for track in self.session.tracks for other in people.tracks_of(people.names[path, track])]
+        changed = {path, *(video for video, _ in tracks)}
         for tab in tuple(Page.tabs):
-            if tab.session is self.session:
+            if tab.session.face_video.video.path in changed:
                 tab.refresh()
 
     def _open_list(self) -> None:
-        open_video_list(self.project, self._open)
+        open_video_table(self.project, self.target, self._open)
 
     async def _finish(self) -> None:
         """Writes all outputs of fsl_mtclar.py and tells where they are."""

@@ -65,7 +65,7 @@ export default {
       this.pointer = this.valuesAt(event);
     },
     click(event) {
-      if (window.annotate.rating.active) return;
+      if (window.annotate.rating?.active) return;
       const [valence, arousal] = this.valuesAt(event);
       window.annotate.send("label", { valence, arousal });
     },

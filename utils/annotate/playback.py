@@ -48,6 +48,11 @@ class Playback:
         elif self.file:
             self.file = self._existing_copy
 
+    @property
+    def version(self) -> str:
+        """Tells the copy from the file, so that the browser's cache does not take one for the other."""
+        return "copy" if self.file == self._copy else "file"
+
     def close(self) -> None:
         """Stops making the copy."""
         self._closed.set()
@@ -66,6 +71,9 @@ class Playback:
         except (DataError, StorageError) as error:
             self.problem = str(error)
             log.warning("%s", error)
+        except Exception as error:  # Decoders may raise any exception; the page must not wait for a copy any longer.
+            self.problem = f"{self.video.path}: cannot be converted for the browser ({error})"
+            log.exception("%s", self.problem)
 
     def _set_share(self, share: float) -> None:
         if self._closed.is_set():

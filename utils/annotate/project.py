@@ -3,28 +3,34 @@
 import logging
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from datasets.annotations.labels import read_labels
+from datasets.people import FILE_NAME
 from datasets.video.jobs import VideoJob, find_jobs
 from datasets.video.random_access import VideoFrames
 from utils.annotate.archive import Archive
 from utils.annotate.label_file import COLUMNS, LabelFile, files_of_all_annotators, label_path
+from utils.annotate.people import TrackPeople
 from utils.annotate.playback import Playback
 from utils.annotate.rating_file import RatingFile, rating_path
 from utils.annotate.session import Session
+from utils.annotate.shared_estimates import SharedEstimates
 from utils.base.errors import DataError
 from utils.base.files import write_text
 from utils.base.text import safe_text
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.anchors import FUSED
 from utils.labelling.build_labeller import labeller_for_videos
 from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.labelling.sources import EvidenceSources
 from utils.videos.label_video import LabellingRunner
+from utils.videos.likeness import Likeness
 from utils.videos.support import reader_of_sources
 
 log = logging.getLogger(__name__)
@@ -54,6 +60,7 @@ class Project:
     Attributes:
         settings: the settings of the script.
         videos: the videos, in the order of their names.
+        people: who is shown in their tracks.
         archive: suggests the next frame to label in all of them.
     """
 
@@ -79,7 +86,12 @@ class Project:
             self.videos.append(self._prepare(job.video))
         if not any(video.session for video in self.videos):
             raise DataError("\n".join(video.problem for video in self.videos))
-        self.archive = Archive([video.session for video in self.videos])
+        self.people = self._read_people()
+        sessions = {video.path: video.session for video in self.videos if video.session}
+        shared = SharedEstimates(self.people, sessions)
+        for session in sessions.values():
+            session.shared_posteriors = partial(shared.posteriors, session)
+        self.archive = Archive([video.session for video in self.videos], shared)
 
     def by_expected_error(self) -> list[int]:
         """Indices of the videos, the largest expected error first; those that cannot be labelled are last."""
@@ -95,25 +107,25 @@ class Project:
         Raises:
             DataError: nothing was written.
         """
-        sources, settings = self._with_ratings()
-        runner = LabellingRunner(sources, settings, self.runtime)
+        sources, settings = self.with_ratings()
         rated = {path for rater in sources.raters for path in rater.videos}
-        problem = ""
         with tempfile.TemporaryDirectory() as folder:
-            jobs = []
-            for video in self.videos:
-                files = files_of_all_annotators(video.session.file.path, video.path) if video.session else []
-                if video.session and files:
-                    jobs.append(VideoJob(video.path, join_labels(files, video.session, Path(folder))))
-                elif video.path in rated:
-                    jobs.append(VideoJob(video.path, None))
-            try:
-                runner.run(jobs)
-            except DataError as error:
-                problem = str(error)
+            jobs = [job for job in self.jobs(Path(folder)) if job.labels or job.video in rated]
+            jobs, settings = self._with_people(jobs, settings, Path(folder))
+            runner = LabellingRunner(sources, settings, self.runtime)
+            problem = run_jobs(runner, jobs)
         if not runner.run_folder:
             raise DataError(problem or "there are no labels and no ratings yet")
         return runner.run_folder.path, problem
+
+    def jobs(self, folder: Path) -> list[VideoJob]:
+        """All videos, each with the file of its labels by all annotators, joined into one file in `folder`."""
+        jobs = []
+        for video in self.videos:
+            files = files_of_all_annotators(video.session.file.path, video.path) if video.session else []
+            labels = join_labels(files, video.session, folder) if video.session and files else None
+            jobs.append(VideoJob(video.path, labels))
+        return jobs
 
     def close(self) -> None:
         """Stops what is still being prepared."""
@@ -121,14 +133,49 @@ class Project:
             if video.playback:
                 video.playback.close()
 
-    def _with_ratings(self) -> tuple[EvidenceSources, LabelSettings]:
+    def with_ratings(self) -> tuple[EvidenceSources, LabelSettings]:
         """The sources and settings with the ratings that were made on the page, by all annotators."""
         files = list(self.settings.ratings)
         for video in self.videos:
             if video.session:
                 files += files_of_all_annotators(video.session.rating_file.path, video.path, "rating")
-        settings = self.settings.model_copy(update={"ratings": list(dict.fromkeys(files))})
+        files = [path for index, path in enumerate(files) if path.resolve() not in map(Path.resolve, files[:index])]
+        settings = self.settings.model_copy(update={"ratings": files})
         return self.sources._replace(raters=load_ratings(settings)), settings
+
+    def _read_people(self) -> TrackPeople:
+        """Who is shown, from people.csv in the folder of the labels. Raises DataError."""
+        paths = [video.path for video in self.videos]
+        face_videos = [video.session.face_video for video in self.videos if video.session]
+        likeness = Likeness()
+        for face_video in face_videos:
+            likeness.add(self.reader, face_video)
+        folder = label_path(paths[0], self.settings.labels, self.settings.annotator).parent
+        return TrackPeople(folder / FILE_NAME, face_videos, paths, likeness)
+
+    def _with_people(
+        self, jobs: list[VideoJob], settings: LabelSettings, folder: Path
+    ) -> tuple[list[VideoJob], LabelSettings]:
+        """The jobs and settings with the people who are shown in several tracks; their file is written to `folder`."""
+        people = self.people
+        if not people.has_joined_tracks or settings.support_set.rule != FUSED:
+            return jobs, settings
+        labelled = {
+            people.names[video.path, track]
+            for video in self.videos
+            if video.session
+            for track in video.session.labelled_tracks
+        }
+        used = {job.video for job in jobs}
+        jobs = jobs + [
+            VideoJob(video.path, None)
+            for video in self.videos
+            if video.session and video.path not in used
+            if any(people.names[video.path, track] in labelled for track in video.session.tracks)
+        ]
+        file = folder / FILE_NAME
+        write_text(file, people.table([job.video for job in jobs]).to_csv(index=False))
+        return jobs, settings.model_copy(update={"people": file})
 
     def _prepare(self, path: Path) -> ProjectVideo:
         settings = self.settings
@@ -138,19 +185,30 @@ class Project:
             file = LabelFile(csv, face_video.timeline, settings.annotator)
             rating_file = RatingFile(_rating_path(path, settings), settings.annotator)
             session = Session(face_video, self.labeller, file, rating_file, settings.support_set.annotator_error)
+            session.expected_error  # noqa: B018  # computed here, while the terminal shows the progress
             frames = VideoFrames(face_video.video, face_video.timeline)
             return ProjectVideo(path, session, frames, Playback(face_video.video, self.reader.folder / "proxies"))
         except DataError as error:
             return ProjectVideo(path, problem=str(error))
 
 
+def run_jobs(runner: LabellingRunner, jobs: list[VideoJob]) -> str:
+    """Runs jobs; returns the problems of the videos that failed, or an empty string."""
+    try:
+        runner.run(jobs)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 def without_page_ratings(raters: tuple[RatingSource, ...], settings: LabelSettings) -> tuple[RatingSource, ...]:
     """The raters without the files that the page itself reads and writes, which would count twice."""
+    page_files = {video: _rating_path(video, settings).resolve() for rater in raters for video in rater.videos}
     return tuple(
         replace(
             rater,
             videos={
-                video: {axis: rating for axis, rating in axes.items() if rating.path != _rating_path(video, settings)}
+                video: {axis: rating for axis, rating in axes.items() if rating.path.resolve() != page_files[video]}
                 for video, axes in rater.videos.items()
             },
         )

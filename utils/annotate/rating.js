@@ -1,5 +1,6 @@
 // Rates the video while it plays: the pointer in the plane is recorded, and sent to the program about once a second.
 // The video starts when the pointer enters the plane, so that nothing is recorded before the annotator is ready.
+// Samples are kept until the program has saved them; after a lost connection they are sent again.
 const SAMPLE_INTERVAL = 25; // milliseconds
 const SEND_INTERVAL = 1000;
 const HOW = "Move the pointer into the plane, or press A, D, S or W: the video starts, and your rating with it.";
@@ -10,7 +11,7 @@ export default {
       <q-btn flat no-caps dense icon="fiber_manual_record" :label="recording ? 'Stop' : 'Rate'" :disable="!ready"
              :class="{ recording, pressed: waiting }" :aria-pressed="recording || waiting" @click="record">
         <q-tooltip>Rate while the video plays: point at what the face shows (R)</q-tooltip></q-btn>
-      <span v-if="rated" class="secondary rated">{{ rated }}</span>
+      <span v-if="rated" class="secondary rated" :title="rated">{{ rated }}</span>
       <q-btn v-if="rated" flat round dense icon="delete_outline" aria-label="Delete the rating" @click="remove">
         <q-tooltip>Delete the rating</q-tooltip></q-btn>
     </div>`,
@@ -23,6 +24,7 @@ export default {
   mounted() {
     window.annotate.rating = this;
     this.point = [0, 0];
+    this.unsaved = new Map(); // number of the action, or a symbol without connection → what it sends
     // A hidden tab records too seldom, and a sleeping computer not at all.
     this.onHidden = () => document.hidden && this.stop();
     this.onPointer = (event) => this.active && window.annotate.plane.aim(event, this.recording);
@@ -81,8 +83,29 @@ export default {
       this.sent = performance.now();
       if (samples.length) this.from = samples.at(-1)[0] + 1e-4;
       this.samples = [];
-      window.annotate.send("rate", { start: from, samples, first: isFirst, last });
+      this.deliver({ start: from, samples, first: isFirst, last });
       this.isFirst &&= !samples.length;
+    },
+    deliver(samples) {
+      const unsent = Symbol("not sent");
+      this.unsaved.set(unsent, samples);
+      const id = window.annotate.send("rate", samples);
+      if (id === undefined) return;
+      this.unsaved.delete(unsent);
+      this.unsaved.set(id, samples);
+    },
+    // From the program: an action is performed, or has failed.
+    answered(id) {
+      this.unsaved.delete(id);
+    },
+    // The connection is back.
+    sendAgain() {
+      const unsaved = [...this.unsaved];
+      this.unsaved.clear();
+      for (const [id, samples] of unsaved) {
+        window.annotate.pending.delete(id);
+        this.deliver(samples);
+      }
     },
     stop() {
       if (this.recording) return window.annotate.player.pause(); // which calls finish

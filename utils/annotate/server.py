@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 
 import cv2
+import numpy as np
 
 from datasets.images import shrink_to_width
 from utils.annotate.guard import Guard
@@ -20,6 +21,7 @@ try:
 except ImportError as error:
     raise UserError(f"the page needs NiceGUI: pip install -r requirements-annotate.txt ({error})") from None
 
+from utils.annotate.check_page import CheckPage
 from utils.annotate.page import Page
 
 log = logging.getLogger(__name__)
@@ -50,12 +52,14 @@ def serve(project: Project, host: str, port: int) -> None:
         )
     app.add_middleware(Guard, token=token, host=host, port=port)
     app.get("/frame/{video_index}/{frame}")(lambda video_index, frame: _frame_response(project, video_index, frame))
+    app.get("/face/{video_index}/{track}")(lambda video_index, track: _face_response(project, video_index, track))
     app.get("/media/{video_index}")(lambda video_index: _media_response(project, video_index))
     app.on_shutdown(project.close)
     shown_host = f"[{host}]" if ":" in host else host
     message = f"\nopen in the browser: http://{shown_host}:{port}/{token}/\nstop with Ctrl+C"
     app.on_startup(lambda: print(message, flush=True))
     ui.page("/")(lambda: Page(project).build())
+    ui.page("/check")(lambda: CheckPage(project).build())
     with suppress(KeyboardInterrupt):  # the usual way to stop the server
         _run(host, port, token)
 
@@ -78,11 +82,12 @@ def _run(host: str, port: int, token: str) -> None:
 def _media_response(project: Project, video_index: str) -> Response:
     """What the browser plays of a video. The request holds a number only, so it cannot name a path."""
     video = _video(project, video_index)
-    if video is None or video.playback is None or video.playback.file is None:
+    file = video.playback.file if video and video.playback else None
+    if file is None or not file.is_file():
         return Response(status_code=404)
-    media_type = "video/webm" if video.playback.file.suffix.lower() == ".webm" else "video/mp4"
+    media_type = "video/webm" if file.suffix.lower() == ".webm" else "video/mp4"
     headers = {"cache-control": "private, max-age=3600"}
-    return FileResponse(video.playback.file, media_type=media_type, headers=headers)
+    return FileResponse(file, media_type=media_type, headers=headers)
 
 
 def _frame_response(project: Project, video_index: str, frame: str) -> Response:
@@ -97,6 +102,18 @@ def _frame_response(project: Project, video_index: str, frame: str) -> Response:
         image = shrink_to_width(frames.read(int(frame)), MAX_WIDTH)
     except DataError as error:
         return Response(str(error), 404, media_type="text/plain")
+    return _jpeg(image)
+
+
+def _face_response(project: Project, video_index: str, track: str) -> Response:
+    """The first face of a track as JPEG. The request holds two numbers only, so it cannot name a path."""
+    video = _video(project, video_index)
+    face = project.people.likeness.faces.get((video.path, int(track))) if video and track.isdecimal() else None
+    return Response(status_code=404) if face is None else _jpeg(face)
+
+
+def _jpeg(image: np.ndarray) -> Response:
+    """An image (H, W, 3) uint8 RGB as JPEG."""
     content = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return Response(content.tobytes(), media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 

@@ -1,6 +1,8 @@
 """One annotator's labels and rating of one video, with undo; independent of the web page."""
 
-from typing import Any, Literal, NamedTuple
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,8 @@ from utils.base.errors import DataError
 from utils.labelling.clip_rating import ClipRating
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
+from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.types import Anchors
 from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
 
@@ -42,7 +46,8 @@ Change = LabelChange | RatingChange
 class Session:
     """One annotator's labels and rating of one video.
 
-    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed.
+    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed. Another
+    thread may ask for estimates meanwhile.
 
     Attributes:
         face_video: the video and its tracks.
@@ -52,7 +57,12 @@ class Session:
         tracks: track number → track.
         labels: (track, frame) → label.
         rating: (T, 3) seconds, valence and arousal; T = 0: nothing is rated.
+        last_saved: the file that was written last.
+        shared_posteriors: number of a track → its posteriors, if it shares the labels of a person with other tracks;
+            None: no track does.
     """
+
+    _lock: ClassVar[Any] = threading.RLock()  # one for all sessions, so that no thread waits for two
 
     def __init__(
         self,
@@ -84,7 +94,10 @@ class Session:
         self._done: list[Change] = []
         self._undone: list[Change] = []
         self._estimates: dict[int, TrackEstimate] = {}
+        self.shared_posteriors: Callable[[int], list[MixturePosterior] | None] | None = None
+        self._shared: dict[int, list[MixturePosterior] | None] = {}
         self.rating = rating_file.read()
+        self.last_saved = file.path
         self._used_rating: np.ndarray | None = None
         self.use_rating()
 
@@ -160,6 +173,10 @@ class Session:
         """Takes the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
         if self._used_rating is self.rating:
             return
+        with self._lock:
+            self._apply_rating()
+
+    def _apply_rating(self) -> None:
         self._used_rating = self.rating
         is_rated = len(self.rating) > 1
         self.labeller = self._unadapted_labeller = (
@@ -199,12 +216,29 @@ class Session:
 
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
-        self._fit_to_labels()
-        if track not in self._estimates:
-            labelled_track = self.tracks[track]
-            anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
-            self._estimates[track] = labelled_track.estimate(anchors, self.annotator_error)
-        return self._estimates[track]
+        with self._lock:
+            self._fit_to_labels()
+            shared = self.shared_posteriors(track) if self.shared_posteriors else None
+            if track not in self._estimates or self._shared.get(track) is not shared:
+                self._estimates[track] = self._estimate(track, shared)
+                self._shared[track] = shared
+            return self._estimates[track]
+
+    def anchors_in(self, track: int) -> Anchors | None:
+        """The labelled frames of a track; None: it has none."""
+        return anchors_in_track(self.tracks[track].track, self._means())
+
+    @property
+    def labelled_tracks(self) -> set[int]:
+        """Numbers of the tracks that have labels."""
+        return {track for track, _ in self.labels}
+
+    def _estimate(self, track: int, shared: list[MixturePosterior] | None) -> TrackEstimate:
+        labelled_track = self.tracks[track]
+        if shared is not None:
+            return labelled_track.estimate(self.anchors_in(track), self.annotator_error, shared)
+        anchors = anchors_for_track(labelled_track.track, self.face_video, self._means()) if self.labels else None
+        return labelled_track.estimate(anchors, self.annotator_error)
 
     def _fit_to_labels(self) -> None:
         """Fits uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""
@@ -231,6 +265,11 @@ class Session:
         sizes = [len(track.frames) for track in self.tracks.values()]
         squares = [self.estimate(track).expected_error ** 2 for track in self.tracks]
         return float(np.sqrt(np.average(squares, weights=sizes)))
+
+    def share_done(self, target: float) -> float:
+        """Share of the frames of all tracks whose expected error is at most `target`."""
+        errors = np.concatenate([self.estimate(track).frame_errors for track in self.tracks])
+        return float(np.mean(errors <= target))
 
     def _means(self) -> pd.DataFrame:
         """The labels as the table `ResolvedLabels.means`."""
@@ -282,13 +321,16 @@ class Session:
         """Sets or deletes a label on disk, then in memory."""
         labels = {**self.labels, key: label} if label else {k: v for k, v in self.labels.items() if k != key}
         self.file.write({**self._labels_of_other_tracks, **labels})
-        self.labels = labels
-        self._estimates.clear()
+        with self._lock:
+            self.labels = labels
+            self._estimates.clear()
+        self.last_saved = self.file.path
 
     def _save_rating(self, rating: np.ndarray) -> None:
         """Replaces the rating on disk, then in memory."""
         self.rating_file.write(rating)
         self.rating = rating
+        self.last_saved = self.rating_file.path
 
 
 def no_face(track: int, frame: int) -> str:

@@ -53,6 +53,13 @@ class TrackEstimate:
         """The next suggestions in order; computing them for a long clip takes about 0.1 s."""
         return self._suggest(PLANNED_LABELS)
 
+    @cached_property
+    def frame_errors(self) -> np.ndarray:
+        """(N,) expected root mean square error of each frame over both axes; 0 for labelled frames."""
+        errors = np.sqrt(np.mean([posterior.predictive_variance for posterior in self.posteriors], 0))
+        errors[self.labelled] = 0.0
+        return errors
+
     def labels_needed(self, target: float) -> int | None:
         """Number of further labels that reduce the expected error to `target`; None: more than are planned."""
         if self.expected_error <= target:
@@ -97,16 +104,22 @@ class LabelledTrack:
         index = int(np.searchsorted(self.frames, frame))
         return index if index < len(self.frames) and self.frames[index] == frame else None
 
-    def estimate(self, anchors: Anchors | None, annotator_error: float) -> TrackEstimate:
+    def estimate(
+        self, anchors: Anchors | None, annotator_error: float, shared: list[MixturePosterior] | None = None
+    ) -> TrackEstimate:
         """Estimates all frames from the labels so far.
 
         Args:
             anchors: labelled frames of the track, or of other tracks; None: nothing is labelled yet.
             annotator_error: standard deviation of the labels to come.
+            shared: the posteriors, if the track shares the labels of a person with other tracks; `anchors` are then
+                the labelled frames of this track alone.
         """
         contradictions: list[Contradiction] = []
         labelled = np.empty(0, int)
-        if anchors is None or anchors.all_in_clip:
+        if shared is not None:
+            posteriors = shared
+        elif anchors is None or anchors.all_in_clip:
             posteriors = self._incremental.posteriors(observations_of(anchors))
         else:
             posteriors = self.labeller.posteriors(self.clip, anchors)

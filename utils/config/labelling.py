@@ -53,8 +53,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     """Labels of some frames of the video: CSV (frame or time, valence, arousal), ELAN (.eaf) or NOVA (.annotation)."""
     people: Path | None = None
     """CSV (video, track, person) that says which tracks show the same person, in one or several videos. Labels of a
-    person then inform all tracks of this person. Each run writes people.csv, in which every track is another person, to
-    be corrected. Default: every track is another person."""
+    person then inform all tracks of this person. Each run that labels writes people.csv, in which every track is
+    another person, to be corrected. Default: every track is another person."""
     ratings: list[Path] = []
     """Continuous ratings of the person in the video: CSV (time, valence, arousal), CARMA, DARMA, PAGAN or NOVA files,
     or folders of them; several are separated by commas. They are evidence besides the network, corrected for lag and

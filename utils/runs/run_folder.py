@@ -147,11 +147,8 @@ class RunFolder:
         path = self.path / name
         if len(table) >= PARQUET_ROWS:
             write_atomically(path.with_suffix(".parquet"), lambda temporary: table.to_parquet(temporary, index=False))
-        if "time" in table:
-            table = table.assign(time=table["time"].map(_microseconds, na_action="ignore"))
-        texts = table.select_dtypes(["object", "string"])
-        safe = table.assign(**{column: texts[column].map(safe_text, na_action="ignore") for column in texts})
-        write_atomically(path, lambda temporary: safe.to_csv(temporary, index=False, float_format="%.6g"))
+        text = csv_text(table)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         return path
 
     def save_figure(self, name: str, figure: Figure) -> Path:
@@ -198,6 +195,15 @@ class ReadOnlyRunFolder(RunFolder):
 
     def save_json(self, name: str, content: Any) -> Path:
         return self.path / name
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """The text of a table's CSV, as `RunFolder.save_table` writes it."""
+    if "time" in table:
+        table = table.assign(time=table["time"].map(_microseconds, na_action="ignore"))
+    texts = table.select_dtypes(["object", "string"])
+    safe = table.assign(**{column: texts[column].map(safe_text, na_action="ignore") for column in texts})
+    return safe.to_csv(index=False, float_format="%.6g")
 
 
 def shared_run(make: Callable[[], RunFolder]) -> RunFolder:

@@ -14,13 +14,21 @@ from utils.base.errors import DataError
 from utils.base.json_files import read_json
 from utils.base.text import plain_text
 from utils.config.manifest import Input
-from utils.labelling.check import ErrorBound, bound_error
+from utils.labelling.check import LEVEL, ErrorBound, bound_error
 
 FORMAT = 1
-TEMPLATE_NAME, DRAW_NAME = "check_to_label.csv", "check.json"
+TEMPLATE_NAME, DRAW_NAME, BOUNDS_NAME = "check_to_label.csv", "check.json", "check.csv"
+
+ASSUMPTIONS = f"""\
+The bound holds at {LEVEL:.0%} if the frames were labelled without seeing their estimates, by the person whose labels
+the error is measured against. This person's own errors are part of it. It is of the estimates at the time of the draw,
+before the labels of the check are used.
+"""
 
 FrameKey = tuple[str, int, int]
 """Video, track and frame."""
+FrameScores = dict[FrameKey, tuple[float, float]]
+"""Frame → valence and arousal."""
 
 
 class CheckedFrame(BaseModel):
@@ -73,12 +81,12 @@ class CheckDraw(BaseModel):
     expected: tuple[float, float]
     frames: list[CheckedFrame]
 
-    def template(self) -> pd.DataFrame:
-        """The table to fill in: video, track, frame, time, and empty valence and arousal."""
-        columns = ["video", "track", "frame", "time"]
-        return pd.DataFrame([frame.model_dump(include=set(columns)) for frame in self.frames])[columns].assign(
-            **dict.fromkeys(AXES, np.nan)
-        )
+    def template(self, labels: FrameScores | None = None) -> pd.DataFrame:
+        """The table to fill in: video, track, frame, time, valence and arousal, which are empty without a label."""
+        columns, labels = ["video", "track", "frame", "time"], labels or {}
+        scores = np.array([labels.get(frame.key, (np.nan, np.nan)) for frame in self.frames])
+        frames = pd.DataFrame([frame.model_dump(include=set(columns)) for frame in self.frames])[columns]
+        return frames.assign(**dict(zip(AXES, scores.T, strict=True)))
 
     def bounds(self, labels: np.ndarray) -> list[ErrorBound]:
         """The bounds of valence and arousal, from the labels (F, 2) of the drawn frames."""
@@ -86,6 +94,18 @@ class CheckDraw(BaseModel):
         squares = (np.array([frame.estimate for frame in self.frames]) - labels) ** 2
         weights = np.repeat([frame.weight for frame in self.frames], draws)
         return [bound_error(np.repeat(squares[:, axis], draws), weights) for axis in range(len(AXES))]
+
+    def table_of_bounds(self, labels: np.ndarray) -> pd.DataFrame:
+        """One row per axis: expected RMSE, RMSE estimated from the labels (F, 2) of the check, and its upper bound."""
+        bounds = self.bounds(labels)
+        return pd.DataFrame(
+            {
+                "axis": AXES,
+                "expected RMSE": self.expected,
+                "RMSE": [bound.rmse for bound in bounds],
+                f"upper bound at {LEVEL:.0%}": [bound.upper for bound in bounds],
+            }
+        )
 
 
 def read_draw(path: Path) -> CheckDraw:
@@ -113,11 +133,28 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
     """Reads the labels of the drawn frames, (F, 2) valence and arousal, from a filled-in CSV.
 
     Raises:
-        DataError: the file cannot be read; it has a frame that was not drawn, or twice; or a drawn frame has no label.
-            Labels of only some frames are refused: whoever stops early may do so because of what was seen.
+        DataError: as `read_given_labels`, or a drawn frame has no label. Labels of only some frames are refused:
+            whoever stops early may do so because of what was seen.
+    """
+    labels = read_given_labels(path, draw)
+    missing = [frame for frame in draw.frames if frame.key not in labels]
+    if missing:
+        first = missing[0]
+        raise DataError(
+            f"{path}: {len(missing)} of {len(draw.frames)} frames have no label, the first is frame {first.frame} of "
+            f"track {first.track} of {first.video!r}; label all of them: a bound from some frames only would not hold"
+        )
+    return np.array([labels[frame.key] for frame in draw.frames])
+
+
+def read_given_labels(path: Path, draw: CheckDraw) -> FrameScores:
+    """Reads the labels of a CSV that may be filled in only in part.
+
+    Raises:
+        DataError: the file cannot be read, or it has a frame that was not drawn, or twice.
     """
     drawn = {frame.key for frame in draw.frames}
-    labels: dict[FrameKey, tuple[float, float]] = {}
+    labels: FrameScores = {}
     seen: set[FrameKey] = set()
     for where, key, scores in _rows(path):
         video, track, frame = key
@@ -131,14 +168,7 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
         seen.add(key)
         if scores is not None:
             labels[key] = scores
-    missing = [frame for frame in draw.frames if frame.key not in labels]
-    if missing:
-        first = missing[0]
-        raise DataError(
-            f"{path}: {len(missing)} of {len(drawn)} frames have no label, the first is frame {first.frame} of track "
-            f"{first.track} of {first.video!r}; label all of them: a bound from some frames only would not hold"
-        )
-    return np.array([labels[frame.key] for frame in draw.frames])
+    return labels
 
 
 def _rows(path: Path) -> "list[tuple[str, FrameKey, tuple[float, float] | None]]":

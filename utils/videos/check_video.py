@@ -14,10 +14,12 @@ from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.manifest import Input
-from utils.labelling.check import LEVEL, FrameDraw, draw_frames
+from utils.labelling.check import FrameDraw, draw_frames
 from utils.labelling.sources import EvidenceSources
 from utils.runs.manifest import input_changes, path_input
 from utils.videos.check_files import (
+    ASSUMPTIONS,
+    BOUNDS_NAME,
     DRAW_NAME,
     FORMAT,
     TEMPLATE_NAME,
@@ -34,12 +36,6 @@ from utils.videos.support import anchors_for_track
 
 CHECK = "check"
 """Role of the files of a check among the inputs of a run."""
-
-ASSUMPTIONS = f"""\
-The bound holds at {LEVEL:.0%} if the frames were labelled without seeing their estimates, by the person whose labels
-the error is measured against. This person's own errors are part of it. It is of the estimates at the time of the draw,
-before the labels of the check are used.
-"""
 
 
 class EstimatedTrack(NamedTuple):
@@ -191,27 +187,16 @@ class CheckRunner(LabellingRunner):
     def complete(self) -> None:
         """Writes the table of bounds."""
         if self.run_folder:
-            self.run_folder.save_table("check.csv", self._table())
+            self.run_folder.save_table(BOUNDS_NAME, self.draw.table_of_bounds(self.check_labels))
 
     def summary(self) -> str:
         """The bounds, what they assume, and what to do next."""
+        table = self.draw.table_of_bounds(self.check_labels)
         return (
             f"error over {self.draw.population} frames without a label, from {len(self.draw.frames)} frames drawn at "
-            f"random\n\n{self._table().to_string(index=False, float_format='{:.3f}'.format)}\n\n{ASSUMPTIONS}\n"
+            f"random\n\n{table.to_string(index=False, float_format='{:.3f}'.format)}\n\n{ASSUMPTIONS}\n"
             "*_labels.csv hold all labels, those of the check included: pass them as --labels. For a bound of the new "
             "estimates, draw a new check.\n"
-        )
-
-    def _table(self) -> pd.DataFrame:
-        """One row per axis: expected RMSE, RMSE estimated from the check, and its upper bound."""
-        bounds = self.draw.bounds(self.check_labels)
-        return pd.DataFrame(
-            {
-                "axis": AXES,
-                "expected RMSE": self.draw.expected,
-                "RMSE": [bound.rmse for bound in bounds],
-                f"upper bound at {LEVEL:.0%}": [bound.upper for bound in bounds],
-            }
         )
 
 

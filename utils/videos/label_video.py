@@ -25,6 +25,7 @@ from utils.labelling.types import Anchors, EncodedClip, Labels
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track
 from utils.videos.job_runner import VideoJobRunner
+from utils.videos.likeness import Likeness, candidate_sheets, candidate_table
 from utils.videos.outputs import (
     affect_ranges,
     rater_table,
@@ -48,6 +49,7 @@ from utils.videos.support import (
 log = logging.getLogger(__name__)
 
 AUDIT_NAME, AGREEMENT_NAME, PEOPLE_NAME = "audit.csv", "agreement.csv", "people.csv"
+CANDIDATES_NAME = "people_candidates.csv"
 
 
 class LabellingRunner(VideoJobRunner):
@@ -66,12 +68,16 @@ class LabellingRunner(VideoJobRunner):
         self.inputs.append(calibration_input(sources.only_checkpoint, self.labeller.calibration))
         self.people: People | None = None
         self.shared: dict[TrackKey, TrackEstimates] = {}
+        self.jobs: list[VideoJob] = []
+        self.likeness = Likeness()
+        self.people_of_tracks: dict[TrackKey, str] = {}
         if settings.people:
             self.inputs.append(path_input("people", settings.people))
 
     def prepare(self, jobs: list[VideoJob]) -> None:
         """Fits the sources of evidence that are not calibrated to all videos; labels people of several tracks."""
         settings = self.label_settings
+        self.jobs = jobs
         self.people = People(settings.people, jobs) if settings.people else None
         self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, self.sources.names, settings)
         if self.people:
@@ -95,9 +101,32 @@ class LabellingRunner(VideoJobRunner):
             agreement = annotator_agreement(resolved.labels).assign(video=face_video.video.name)
         tables = {AUDIT_NAME: result.contradictions, AGREEMENT_NAME: agreement}
         tables[PEOPLE_NAME] = self._people_table(face_video)
+        self._compare_faces(face_video)
         return VideoRecord(
             index, track_summaries(table, _describe), {name: rows_of(table) for name, table in tables.items()}
         )
+
+    def complete(self) -> None:
+        """Writes the tables of all videos, and the people who may be shown in each track, if there are several."""
+        super().complete()
+        if not self.run_folder:
+            return
+        if len({video for video, _ in self.likeness.faces}) < len(self.records):  # The run was interrupted.
+            self.likeness = Likeness()
+            for job in self.jobs:
+                if job.video in self.records:
+                    self._compare_faces(self.reader.read(job.video))
+        if len(self.likeness.faces) > 1:
+            self.run_folder.save_table(CANDIDATES_NAME, candidate_table(self.likeness, self.people_of_tracks))
+            for number, sheet in enumerate(candidate_sheets(self.likeness, self.people_of_tracks), 1):
+                self.run_folder.save_figure(f"people_{number}.png", sheet)
+
+    def _compare_faces(self, face_video: FaceVideo) -> None:
+        """Keeps how the faces of a video look, if there may be others to compare them with."""
+        if len(self.jobs) > 1 or len(face_video.tracks) > 1:
+            self.likeness.add(self.reader, face_video)
+            path = face_video.video.path
+            self.people_of_tracks |= {(path, track): person for track, person in self._people(face_video).items()}
 
     def labelled_clips(
         self, face_video: FaceVideo, labels: Path | None
@@ -155,10 +184,13 @@ class LabellingRunner(VideoJobRunner):
         return "\n".join([*parts, f"{summary_table(self.records.tracks)}\n"])
 
     def _people_table(self, face_video: FaceVideo) -> pd.DataFrame:
-        """The rows of people.csv for a video; a track that nobody has named shows a person of its own."""
-        name = face_video.video.name
-        people = {track.number: unnamed_person(name, track.number) for track in face_video.tracks}
-        return people_table(name, people | (self.people.of_tracks(face_video) if self.people else {}), face_video.faces)
+        """The rows of people.csv for a video."""
+        return people_table(face_video.video.name, self._people(face_video), face_video.faces)
+
+    def _people(self, face_video: FaceVideo) -> dict[int, str]:
+        """Name of the person by number of the track; a track that nobody has named shows a person of its own."""
+        people = {track.number: unnamed_person(face_video.video.name, track.number) for track in face_video.tracks}
+        return people | (self.people.of_tracks(face_video) if self.people else {})
 
 
 class VideoLabels(NamedTuple):

@@ -98,7 +98,7 @@ def load_ratings(settings: LabelSettings) -> tuple[RatingSource, ...]:
                 known = np.isfinite(values)
                 if known.any():
                     other = axes.setdefault(axis, RatedAxis(path, rating.times[known], values[known]))
-                    if other.path != path:
+                    if other.path.resolve() != path.resolve():
                         raise DataError(
                             f"{path}: {other.path} is a rating of {AXES[axis]} by the same person; pass one of them, "
                             "or put the names of the raters into the names of the files"

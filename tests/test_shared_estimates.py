@@ -1,0 +1,213 @@
+"""Who is shown in the tracks of the page's videos: people.csv, undo, and labels that inform all tracks of a person."""
+
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from datasets.columns import BOX
+from models.mtclar import MTCLAR
+from utils.annotate.archive import Archive
+from utils.annotate.guarded_file import NotSavedError
+from utils.annotate.label_file import LabelFile
+from utils.annotate.people import TrackPeople
+from utils.annotate.rating_file import RatingFile
+from utils.annotate.session import Session
+from utils.annotate.shared_estimates import SharedEstimates
+from utils.base.errors import DataError
+from utils.compute.runtime import make_runtime
+from utils.config.sections import RuntimeSettings
+from utils.labelling.clip_encoder import ClipEncoder
+from utils.labelling.labeller import Labeller
+from utils.videos.face_video import FaceVideo, Track
+from utils.videos.likeness import Likeness
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def labeller() -> Labeller:
+    torch.manual_seed(0)
+    runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
+    return Labeller(ClipEncoder(runtime.to_device(MTCLAR(16, "concat").eval()), runtime))
+
+
+@pytest.fixture
+def videos(tmp_path) -> list[FaceVideo]:
+    """Three videos with two tracks each, one after the other, which share a frame in the last video."""
+    rng, face_videos = np.random.default_rng(0), []
+    for name in "abc":
+        frames = np.arange(FRAMES)
+        faces = pd.DataFrame({"frame": frames, "time": frames / 25, "track": frames // (FRAMES // 2)})
+        if name == "c":
+            faces.loc[FRAMES // 2, ["frame", "time"]] = faces.loc[FRAMES // 2 - 1, ["frame", "time"]]
+        faces = faces.assign(**dict.fromkeys(BOX, 1.0), score=0.9)
+        tracks = []
+        for number in (0, 1):
+            rows = faces[faces["track"] == number].reset_index(drop=True)
+            embeddings = torch.from_numpy(rng.normal(size=(len(rows), 256)).astype(np.float32))
+            tracks.append(Track(number, rows, embeddings, np.empty((len(rows), 0, 2))))
+        face_videos.append(FaceVideo(SimpleNamespace(name=name, path=tmp_path / f"{name}.mp4"), faces, tracks))
+    return face_videos
+
+
+@pytest.fixture
+def likeness(videos) -> Likeness:
+    likeness = Likeness()
+    for index, video in enumerate(videos):
+        for number in (0, 1):
+            key = video.video.path, number
+            likeness.faces[key] = np.zeros((4, 4, 3), np.uint8)
+            likeness._features[key] = np.array([np.cos(index), np.sin(index)], np.float32)
+            likeness._simultaneous[key] = {(key[0], 1 - number)} if index == 2 else set()
+    return likeness
+
+
+@pytest.fixture
+def open_people(videos, likeness, tmp_path):
+    paths = [video.video.path for video in videos]
+    return lambda: TrackPeople(tmp_path / "people.csv", videos, [*paths, tmp_path / "d.mp4"], likeness)
+
+
+@pytest.fixture
+def sessions(videos, labeller, tmp_path) -> list[Session]:
+    sessions = []
+    for video in videos:
+        file = LabelFile(tmp_path / f"{video.video.name}_labels.csv", video.timeline, "")
+        rating_file = RatingFile(tmp_path / f"{video.video.name}_rating.csv", "")
+        sessions.append(Session(video, labeller, file, rating_file))
+    return sessions
+
+
+def share(people: TrackPeople, sessions: list[Session]) -> SharedEstimates:
+    shared = SharedEstimates(people, {session.face_video.video.path: session for session in sessions})
+    for session in sessions:
+        session.shared_posteriors = partial(shared.posteriors, session)
+    return shared
+
+
+def key(videos, index: int, track: int) -> tuple[Path, int]:
+    return videos[index].video.path, track
+
+
+def test_changes_are_on_disk_undone_and_redone(open_people, videos):
+    people = open_people()
+    assert set(people.names.values()) == {"a 0", "a 1", "b 0", "b 1", "c 0", "c 1"} and not people.path.exists()
+    people.join(key(videos, 1, 0), "a 0")
+    people.rename(key(videos, 0, 0), " Ada  L. ")
+    people.join(key(videos, 2, 1), "Ada L.")
+    people.make_new(key(videos, 0, 0))
+    assert open_people().names == people.names
+    assert people.names[key(videos, 0, 0)] == "a 0" and people.tracks_of("Ada L.") == [
+        key(videos, 1, 0),
+        key(videos, 2, 1),
+    ]
+    states = [people.names]
+    while (track := people.undo()) is not None:
+        states.append(people.names)
+        assert open_people().names == people.names
+    assert len(states) == 5 and track is None and not people.has_joined_tracks
+    while people.redo():
+        pass
+    assert people.names == states[0] == open_people().names
+
+
+def test_a_new_person_gets_a_name_that_is_free(open_people, videos):
+    people = open_people()
+    people.join(key(videos, 1, 0), "a 0")
+    people.make_new(key(videos, 0, 0))  # "a 0" is now the name of the person in the other track
+    assert people.names[key(videos, 0, 0)] == "a 0 (2)"
+    before = people.names
+    people.make_new(key(videos, 0, 0))  # already alone
+    assert people.names is before
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [("", "names no person"), ("Ada, Ben", "several people"), ("=1", "begin with"), ("x" * 61, "60"), ("b 1", "join")],
+)
+def test_impossible_names_change_nothing(open_people, videos, name, message):
+    people = open_people()
+    with pytest.raises(DataError, match=message):
+        people.rename(key(videos, 0, 0), name)
+    assert not people.path.exists() and people.names[key(videos, 0, 0)] == "a 0"
+
+
+def test_tracks_of_one_frame_are_never_joined(open_people, videos):
+    people = open_people()
+    with pytest.raises(DataError, match="same frame"):
+        people.join(key(videos, 2, 1), "c 0")
+    with pytest.raises(DataError, match="no person 'Zoe'"):
+        people.join(key(videos, 2, 1), "Zoe")
+    assert "c 0" not in [candidate.person for candidate in people.candidates(key(videos, 2, 1), 9)]
+    assert not people.path.exists()
+
+
+def test_other_rows_of_the_file_are_kept(open_people, videos, tmp_path):
+    (tmp_path / "people.csv").write_text("video,track,person\nb,,Ben\nd,0,Dan\na.mp4,0,Ada\n")
+    (tmp_path / "d.mp4").touch()
+    people = open_people()
+    assert [people.names[key(videos, 1, track)] for track in (0, 1)] == ["Ben", "Ben"]
+    people.join(key(videos, 0, 1), "Ada")
+    table = pd.read_csv(people.path).fillna("")
+    assert ["d", 0, "Dan"] in table[["video", "track", "person"]].to_numpy().tolist() and len(table) == 7
+    people.path.write_text(people.path.read_text() + "\n")
+    with pytest.raises(NotSavedError, match="another program"):
+        people.undo()
+    assert people.names[key(videos, 0, 1)] == "Ada"
+
+
+def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, videos, sessions, labeller):
+    people = open_people()
+    shared = share(people, sessions)
+    assert shared.posteriors(sessions[1], 0) is None
+    people.join(key(videos, 1, 0), "a 0")
+    alone = sessions[1].estimate(0)
+    sessions[0].label(0, 5, 0.6, -0.4)
+    sessions[0].label(0, 15, -0.2, 0.3)
+    estimate = sessions[1].estimate(0)
+    assert estimate is not alone and estimate.expected_error < alone.expected_error
+    assert sessions[1].estimate(0) is estimate
+    clips = labeller.encoder.relative_to_person([sessions[index].tracks[0].clip for index in (0, 1)])
+    posteriors = labeller.person_posteriors(clips, [sessions[0].anchors_in(0), None])
+    for index in (0, 1):
+        expected = labeller.fused_labels(posteriors[index], sessions[index].anchors_in(0))
+        np.testing.assert_allclose(sessions[index].estimate(0).values, expected.values, atol=1e-5)
+        np.testing.assert_allclose(sessions[index].estimate(0).half_widths, expected.half_widths, atol=1e-5)
+    sessions[0].undo()
+    changed = sessions[1].estimate(0)
+    assert changed is not estimate
+    people.undo()
+    np.testing.assert_allclose(sessions[1].estimate(0).values, alone.values)
+
+
+def test_the_next_frame_of_all_videos_follows_the_people(open_people, videos, sessions):
+    people = open_people()
+    archive = Archive(sessions, share(people, sessions))
+    first = archive.next()
+    assert first is not None and len(archive._known) == 6
+    for index in (1, 2):
+        people.join(key(videos, index, 0), "a 0")
+    sessions[0].label(0, 5, 0.6, -0.4)
+    assert archive.next() is not None
+    assert sorted(map(len, archive._known)) == [1, 1, 1, 3]
+    people.undo()
+    assert archive.next() is not None and sorted(map(len, archive._known)) == [1, 1, 1, 1, 2]
+
+
+def test_a_rated_video_shares_labels_with_none_of_the_others(open_people, videos, sessions):
+    people = open_people()
+    shared = share(people, sessions)
+    people.join(key(videos, 0, 1), "a 0")
+    people.join(key(videos, 1, 0), "a 0")
+    assert len(shared.group_of(key(videos, 0, 0))) == 3
+    sessions[0].rate(0.0, [[second / 10, 0.1, 0.2] for second in range(10)])
+    sessions[0].use_rating()
+    sessions[0].label(0, 5, 0.6, -0.4)
+    assert shared.group_of(key(videos, 0, 0)) == [key(videos, 0, 0), key(videos, 0, 1)]
+    assert shared.posteriors(sessions[1], 0) is None and shared.posteriors(sessions[0], 1) is not None
+    assert np.isfinite(sessions[0].estimate(1).values).all()

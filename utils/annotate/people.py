@@ -1,0 +1,188 @@
+"""Who is shown in the face tracks of all videos of the page: people.csv, rewritten after each change, with undo."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from datasets.people import (
+    COLUMNS,
+    HASH_COLUMN,
+    named_tracks,
+    parse_person,
+    people_table,
+    read_people,
+    unnamed_person,
+)
+from utils.annotate.guarded_file import GuardedFile
+from utils.base.errors import DataError
+from utils.base.text import quoted, safe_text
+from utils.videos.face_video import FaceVideo
+from utils.videos.likeness import Candidate, Likeness
+from utils.videos.people import TrackKey
+
+LONGEST_NAME = 60  # characters of a person's name
+
+
+class PeopleChange(NamedTuple):
+    """A change: the track that was on screen, and the names of all tracks before and after."""
+
+    track: TrackKey
+    before: dict[TrackKey, str]
+    after: dict[TrackKey, str]
+
+
+class TrackPeople:
+    """The person in each chosen track of all videos.
+
+    Every change is on disk before a method returns. Otherwise NotSavedError is raised and nothing has changed.
+
+    Attributes:
+        path: people.csv.
+        names: track → name of the person; a track that nobody has named shows a person of its own.
+    """
+
+    def __init__(self, path: Path, face_videos: Sequence[FaceVideo], videos: Sequence[Path], likeness: Likeness):
+        """Reads people.csv, if it exists.
+
+        Args:
+            path: the file.
+            face_videos: the videos that can be labelled.
+            videos: all videos of the page; rows of the others, and of other tracks, are kept as they are.
+            likeness: of all chosen tracks.
+
+        Raises:
+            DataError: the file is invalid, see `datasets.people`.
+        """
+        self.path, self.likeness = path, likeness
+        self._file = GuardedFile(path)
+        self._face_videos = face_videos
+        self._video_names = {face_video.video.path: face_video.video.name for face_video in face_videos}
+        rows = read_people(path, videos) if path.exists() else {}
+        self._other_rows = {video.stem: rows.get(video.stem, []) for video in videos}
+        self.names: dict[TrackKey, str] = {}
+        for face_video in face_videos:
+            video = face_video.video
+            chosen = [track.number for track in face_video.tracks]
+            named = named_tracks(rows.get(video.path.stem, []), face_video.faces, chosen, video.path)
+            for track in chosen:
+                self.names[video.path, track] = named.get(track, unnamed_person(video.name, track))
+            self._other_rows[video.path.stem] = [
+                row for row in self._other_rows[video.path.stem] if row.track is not None and row.track not in chosen
+            ]
+        self._tracks = _by_person(self.names)
+        self._done: list[PeopleChange] = []
+        self._undone: list[PeopleChange] = []
+
+    def tracks_of(self, person: str) -> list[TrackKey]:
+        """The tracks that show a person, in the order of the videos."""
+        return self._tracks.get(person, [])
+
+    def candidates(self, track: TrackKey, count: int) -> list[Candidate]:
+        """Up to `count` other people who may be shown in a track, sorted by likeness of the images."""
+        return self.likeness.candidates(track, self.names, count)
+
+    def join(self, track: TrackKey, person: str) -> None:
+        """Says that a track shows a person whom another track shows.
+
+        Raises:
+            DataError: there is no such person, or a frame shows this person in another track.
+        """
+        if person not in self.names.values():
+            raise DataError(f"there is no person {quoted(person)} any more")
+        for other in self.likeness.simultaneous(track):
+            if self.names[other] == person:
+                raise DataError(f"tracks {other[1]} and {track[1]} of {track[0].name} are shown in the same frame")
+        self._change(track, {**self.names, track: person})
+
+    def make_new(self, track: TrackKey) -> None:
+        """Says that a track shows a new person, whom no other track shows."""
+        others = {name for key, name in self.names.items() if key != track}
+        if self.names[track] not in others:
+            return
+        name = base = unnamed_person(self._video_names[track[0]], track[1])
+        number = 2
+        while name in others:
+            name, number = f"{base} ({number})", number + 1
+        self._change(track, {**self.names, track: name})
+
+    def rename(self, track: TrackKey, name: str) -> None:
+        """Renames the person in a track, in all tracks of this person.
+
+        Raises:
+            DataError: the name is empty, too long, looks like several people, or is that of another person.
+        """
+        name, before = " ".join(name.split()), self.names[track]
+        if name == before:
+            return
+        if len(name) > LONGEST_NAME or safe_text(name) != name:
+            raise DataError(f"a name has at most {LONGEST_NAME} characters and does not begin with = + - @")
+        parse_person(name, "the name")
+        if name in self.names.values():
+            raise DataError(f"another person is called {quoted(name)}; join the track to that person instead")
+        self._change(track, {key: name if person == before else person for key, person in self.names.items()})
+
+    def undo(self) -> TrackKey | None:
+        """Undoes the last change; returns its track, or None if there is none left."""
+        return self._revert(self._done, self._undone)
+
+    def redo(self) -> TrackKey | None:
+        """Repeats the change that was undone last; returns its track, or None if there is none."""
+        return self._revert(self._undone, self._done)
+
+    @property
+    def has_joined_tracks(self) -> bool:
+        """Whether a person is shown in several tracks."""
+        return len(set(self.names.values())) < len(self.names)
+
+    def table(self, videos: Sequence[Path] | None = None) -> pd.DataFrame:
+        """The rows of people.csv; `videos`: those of some videos only."""
+        return self._table(self.names, videos)
+
+    def _table(self, names: dict[TrackKey, str], videos: Sequence[Path] | None = None) -> pd.DataFrame:
+        tables = []
+        for face_video in self._face_videos:
+            path = face_video.video.path
+            if videos is None or path in videos:
+                people = {track: name for (video, track), name in names.items() if video == path}
+                tables.append(people_table(face_video.video.name, people, face_video.faces))
+        others = [
+            (video, row.track, row.person, row.tracks)
+            for video, rows in self._other_rows.items()
+            if videos is None
+            for row in rows
+        ]
+        tables.append(pd.DataFrame(others, columns=[*COLUMNS, HASH_COLUMN]))
+        return pd.concat(tables).astype({"track": "Int64"})
+
+    def _change(self, track: TrackKey, after: dict[TrackKey, str]) -> None:
+        if after == self.names:
+            return
+        change = PeopleChange(track, self.names, after)
+        self._save(after)
+        self._done.append(change)
+        self._undone.clear()
+
+    def _revert(self, source: list[PeopleChange], target: list[PeopleChange]) -> TrackKey | None:
+        """Reverts the last change of `source` and moves it, reversed, to `target`."""
+        if not source:
+            return None
+        change = source[-1]
+        self._save(change.before)
+        target.append(PeopleChange(change.track, change.after, change.before))
+        source.pop()
+        return change.track
+
+    def _save(self, names: dict[TrackKey, str]) -> None:
+        """Replaces the names on disk, then in memory."""
+        self._file.write(self._table(names).to_csv(index=False, lineterminator="\n"))
+        self.names, self._tracks = names, _by_person(names)
+
+
+def _by_person(names: dict[TrackKey, str]) -> dict[str, list[TrackKey]]:
+    """Name of each person → tracks."""
+    tracks: dict[str, list[TrackKey]] = {}
+    for track, person in names.items():
+        tracks.setdefault(person, []).append(track)
+    return tracks
