@@ -366,10 +366,10 @@ class Finished(NamedTuple):
     output: str
 
 
-def run(*command: object) -> Finished:
-    """Runs a script or module of the project."""
+def run(*command: object, root: Path = ROOT, python: str | Path = sys.executable) -> Finished:
+    """Runs a script or module of the project, or of another checkout of it with its own interpreter."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run([str(python), *map(str, command)], cwd=root, check=True, capture_output=True, text=True)
     return Finished(time.perf_counter() - started, done.stdout)
 
 
