@@ -14,6 +14,7 @@ one run, and each part runs in processes of its own.
 import argparse
 import contextlib
 import importlib.util
+import io
 import subprocess
 import sys
 import tempfile
@@ -302,7 +303,7 @@ def measure_rows(_: list[str]) -> list[Row]:
 
 
 def make_video(folder: Path, frames: int, scale: int = 1) -> Path:
-    """Writes a video of 640 × 360 pixels, times `scale`, that shows a rendered person. Every 200th frame has a label."""
+    """Writes a video of 640 × 360 pixels, times `scale`, of a rendered person. Every 200th frame has a label."""
     clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2, workers=1).glob("*/")]
     images = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
     images += images[::-1]
@@ -388,7 +389,7 @@ def label_video(video: str, checkpoint: str, runs: str) -> tuple[float, float]:
     import fsl_mtclar
 
     processor, started = time.process_time(), time.perf_counter()
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         fsl_mtclar.main()
     return time.perf_counter() - started, time.process_time() - processor
 
