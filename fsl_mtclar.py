@@ -16,42 +16,30 @@ scored beside two baselines that use time alone: the last label held, and linear
 split are those of the training run.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.config.command_line import read_layers
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
-from utils.config.layers import merge_layers
+from utils.config.layers import Layer, merge_layers
 from utils.runs.script import run_script
 from utils.runs.trained import checkpoint_path, label_settings, refuse_trained_folder
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # PyTorch takes seconds to import, which --help and wrong settings must not wait for.
     from utils.compute.runtime import Runtime
-    from utils.labelling.sources import EvidenceSources
+    from utils.labelling.sources import EvidenceSources, SiameseSource
 
 
 def main() -> None:
-    layers = read_layers(LabelSettings, "config.yaml", __doc__)
-
-    # The settings are merged twice. A checkpoint holds the data settings of its training run, which take part in the
-    # final merge (`label_settings`), so a first merge has to find the checkpoint.
-    first = merge_layers(LabelSettings, layers)
-    checkpoint = checkpoint_path(first) if MTCLAR_EVIDENCE in first.evidence else None
-
-    # PyTorch takes seconds to import, so it is imported only after the first merge, which finds most wrong settings.
-    from utils.compute.runtime import make_runtime
-    from utils.labelling.sources import find_head, load_siamese, load_sources
-
-    # By default the data set and the split are those of the training run. A split that would put people of the
-    # training set into the test set is refused.
-    siamese = load_siamese(checkpoint) if checkpoint else None
-    trained = (siamese.checkpoint, siamese.settings) if siamese else find_head(first.evidence_files)
-    settings = label_settings(layers, *trained) if trained else first
-    settings = settings.model_copy(update={"checkpoint": checkpoint})
-    runtime = make_runtime(settings.runtime)
+    siamese, settings = find_network_and_settings(read_layers(LabelSettings, "config.yaml", __doc__))
 
     # The sources of evidence are what the rule `fused` follows between labelled frames: the Siamese network, networks
     # and tables with estimates of each frame, and raters.
+    from utils.compute.runtime import make_runtime
+    from utils.labelling.sources import load_sources
+
+    runtime = make_runtime(settings.runtime)
     sources = load_sources(siamese, settings, runtime)
 
     if settings.annotate:
@@ -64,10 +52,34 @@ def main() -> None:
         label_test_clips(sources, settings, runtime)
 
 
+def find_network_and_settings(layers: Sequence[Layer]) -> "tuple[SiameseSource | None, LabelSettings]":
+    """Loads the Siamese network, if the settings use it, and merges the settings.
+
+    By default, data set and split are those that the network was trained with. The settings therefore depend on the
+    checkpoint, and which checkpoint depends on the settings. So they are merged twice: without the settings in the
+    checkpoint, to find it, and then with them. A split that would put people of the training set into the test set is
+    refused. Without the Siamese network, a supervised head among the evidence takes its part.
+
+    Args:
+        layers: the settings of the YAML file and the command line, as `read_layers` returns them.
+    """
+    settings = merge_layers(LabelSettings, layers)
+    checkpoint = checkpoint_path(settings) if MTCLAR_EVIDENCE in settings.evidence else None
+
+    from utils.labelling.sources import find_head, load_siamese
+
+    siamese = load_siamese(checkpoint) if checkpoint else None
+    trained = (siamese.checkpoint, siamese.settings) if siamese else find_head(settings.evidence_files)
+    if trained:
+        settings = label_settings(layers, *trained)
+    return siamese, settings.model_copy(update={"checkpoint": checkpoint})
+
+
 def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
     """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
     from utils.compute.data import read_splits
-    from utils.labelling.build_labeller import clip_reader_for_dataset
+    from utils.labelling.build_labeller import labeller_for_dataset
+    from utils.labelling.clips import ClipReader
     from utils.labelling.dataset import dataset_inputs, label_dataset
     from utils.labelling.report import report_labels
     from utils.runs.manifest import check_inputs, finish_run, open_run
@@ -76,19 +88,20 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     splits = read_splits(settings)
     sources.refuse_seen_people(settings, splits.test)
 
-    # The calibration says how far the rule `fused` can trust each source of evidence. It is fitted on validation clips,
-    # because predictions for people of the training set would look too accurate. Sources without a calibration are
-    # fitted to the given labels of the test clips instead. utils/labelling/__init__.py describes the whole way from the
-    # sources to the labels.
-    clips = clip_reader_for_dataset(sources, runtime, splits.validation, settings)
+    # The reader encodes clips. The labeller holds the calibration, which says how far the rule `fused` can trust each
+    # source of evidence. It is fitted on validation clips, because predictions for people of the training set would
+    # look too accurate. Sources without a calibration are fitted to the given labels of the test clips instead.
+    # utils/labelling/__init__.py describes the whole way from the sources to the labels.
+    reader = ClipReader.of_sources(sources, runtime, settings)
+    labeller = labeller_for_dataset(reader, sources, splits.validation, settings)
 
     # The manifest records what the labels depend on. With --from_manifest, inputs that have changed are refused.
-    inputs = dataset_inputs(splits, sources, clips.labeller.calibration, settings)
+    inputs = dataset_inputs(splits, sources, labeller.calibration, settings)
     check_inputs(settings, inputs)
     run = shared_run(lambda: open_run(settings, "fsl_mtclar", inputs))
 
-    report_labels(label_dataset(clips, splits, settings), settings.support_set, run)
-    finish_run(settings, run, clips.back_ends_used)
+    report_labels(label_dataset(reader, labeller, splits, settings), settings.support_set, run)
+    finish_run(settings, run, reader.back_ends_used)
 
 
 def calibrate_on_own_videos(
@@ -98,14 +111,13 @@ def calibrate_on_own_videos(
     from utils.compute.data import read_videos
     from utils.labelling.clip_calibration.calibrate_clips import calibrate_on_videos
     from utils.labelling.clips import ClipReader
-    from utils.labelling.labeller import Labeller
     from utils.labelling.report import report_calibration
 
     network = sources.only_network()
     refuse_trained_folder(folder, network.trainings, network.checkpoint)
     frames = read_videos(folder, settings.data)
-    clips = ClipReader.of_sources(Labeller(sources.model, runtime), sources, settings)
-    report_calibration(calibrate_on_videos(clips, frames, network.checkpoint, folder), network.checkpoint)
+    reader = ClipReader.of_sources(sources, runtime, settings)
+    report_calibration(calibrate_on_videos(reader, frames, network.checkpoint, folder), network.checkpoint)
 
 
 def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:

@@ -44,8 +44,8 @@ def main() -> None:
     from utils.compute.runtime import make_runtime
     from utils.compute.seeds import seed_step
     from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
+    from utils.labelling.clip_encoder import ClipEncoder
     from utils.labelling.clips import ClipReader
-    from utils.labelling.labeller import Labeller
     from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
     from utils.runs.run_folder import RunFolder, shared_run
     from utils.runs.trained import refuse_known_splits, refuse_seen_people
@@ -94,8 +94,8 @@ def main() -> None:
     # With fewer, a fine-tuned network keeps the calibration of the network that it started from.
     if model.predicts_differences:
         cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
-        clips = ClipReader(Labeller(model, runtime), read_crops, cache, settings.data.workers)
-        calibration_for_dataset(clips, splits.validation, run.best, settings, settings.model.init)
+        reader = ClipReader(ClipEncoder(model, runtime), read_crops, cache, settings.data.workers)
+        calibration_for_dataset(reader, splits.validation, run.best, settings, settings.model.init)
 
 
 def export_network(run: Path) -> None:

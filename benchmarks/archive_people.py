@@ -32,6 +32,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.calibration.file import read_calibration
 from utils.labelling.clip_calibration.shots import fit_shot_offsets
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.support import middles_of_parts
@@ -87,7 +88,7 @@ def main() -> None:
             continue
         frames = pd.concat([render(arguments.folder, seed, name != "normal") for seed in seeds], ignore_index=True)
         clips = EncodedFrames(labeller, frames, settings).clips
-        fitted = fit_shot_offsets(labeller, labeller.calibration, clips)
+        fitted = fit_shot_offsets(labeller.encoder, labeller.calibration, clips)
         for axis, fit, used in zip(AXES, fitted.axes, labeller.calibration.axes, strict=True):
             shot, assumed = (each.with_evidence.sources[0].shot_offset for each in (fit, used))
             print(f"{name}, {axis}: standard deviation of the shot's offset {shot:.3f}, assumed {assumed:.3f}")
@@ -121,7 +122,7 @@ def load_labeller(checkpoint: Path | None) -> tuple[Labeller, LabelSettings]:
     if calibration is None:
         raise SystemExit(f"{path}: has no calibration of this version; run fsl_mtclar.py --checkpoint {path}")
     runtime = make_runtime(settings.runtime)
-    return Labeller(runtime.to_device(model), runtime, calibration), settings
+    return Labeller(ClipEncoder(runtime.to_device(model), runtime), calibration), settings
 
 
 def render(folder: Path, seed: int, hard: bool) -> pd.DataFrame:
@@ -137,7 +138,9 @@ def people_of(clips: list[DatasetClip], labeller: Labeller) -> list[Person]:
     by_person: dict[str, list[DatasetClip]] = {}
     for clip in clips:
         by_person.setdefault(clip.person, []).append(clip)
-    return [Person(own, labeller.relative_to_person([clip.encoded for clip in own])) for own in by_person.values()]
+    return [
+        Person(own, labeller.encoder.relative_to_person([clip.encoded for clip in own])) for own in by_person.values()
+    ]
 
 
 def score(labeller: Labeller, people: list[Person], budget: Budget, shared: bool) -> dict[str, object]:

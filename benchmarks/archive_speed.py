@@ -18,6 +18,7 @@ from datasets.video.jobs import VideoJob
 from utils.compute.runtime import Runtime, make_runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.people import person_offsets, person_posteriors
@@ -80,7 +81,7 @@ class MeasuredRunner(LabellingRunner):
     def __init__(self, settings: LabelSettings, runtime: Runtime):
         VideoJobRunner.__init__(self, SimulatedReader(), settings, [])  # type: ignore[arg-type]
         self.label_settings, self.support = settings, settings.support_set
-        self.sources, self.labeller = EvidenceSources(), Labeller(None, runtime)
+        self.sources, self.labeller = EvidenceSources(), Labeller(ClipEncoder(None, runtime))
         self.people, self.shared = None, {}
         self.starts: list[tuple[float, float]] = []
         self.peaks: list[int] = []

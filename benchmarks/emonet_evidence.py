@@ -49,7 +49,6 @@ from utils.config.labelling import LabelSettings
 from utils.config.mtclar import Settings
 from utils.labelling.clip_calibration.calibrate_clips import long_clips
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.labeller import Labeller
 from utils.labelling.sources import EvidenceSources, NetworkSource, load_estimators
 from utils.metrics import regression_scores
 from utils.runs.resume import load_settings
@@ -158,7 +157,7 @@ def main() -> None:
         clips = reader.read(render(Path("data/label_quality"), kind))
         raw.append({"set": kind.name} | score_estimates(clips))
         for variant in VARIANTS:
-            rows += [{"set": kind.name} | row for row in score(reader.labeller, variant, clips, validation)]
+            rows += [{"set": kind.name} | row for row in score(reader.encoder, variant, clips, validation)]
     for table in (raw, rows):
         print(pd.DataFrame(table).to_string(index=False, float_format="{:.3f}".format))
 
@@ -185,7 +184,7 @@ def make_reader(settings: EmoNetSettings, runtime: Runtime) -> ClipReader:
     (source,) = load_estimators(label_settings, runtime)
     assert isinstance(source, NetworkSource)
     sources = EvidenceSources(estimators=(replace(source, image_size=settings.data.image_size),))
-    return ClipReader.of_sources(Labeller(None, runtime), sources, label_settings)
+    return ClipReader.of_sources(sources, runtime, label_settings)
 
 
 def score_estimates(clips: list[DatasetClip]) -> dict[str, float]:

@@ -79,7 +79,7 @@ def main() -> None:
     labeller = labeller_for_videos(sources, runtime)
     settings = LabelSettings(data=DataSettings(cache=None, image_size=trained["data"]["image_size"]))
     cache = EmbeddingCache(arguments.folder / "embeddings", arguments.checkpoint, runtime)
-    reader = ClipReader(labeller, CropReader(settings), cache, settings.data.workers)
+    reader = ClipReader(labeller.encoder, CropReader(settings), cache, settings.data.workers)
     rows = []
     for kind in (
         TestSet("normal", arguments.seeds),

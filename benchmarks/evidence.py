@@ -33,6 +33,7 @@ from utils.labelling.calibration.calibration import START, AxisCalibration, Cali
 from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.calibration.fitting import fit_calibration
 from utils.labelling.clip_calibration.calibrate_clips import long_clips
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import GPParameters
@@ -135,7 +136,7 @@ def main() -> None:
     for kind in (TestSet("normal", arguments.seeds), TestSet("harder", arguments.hard_seeds, hard=True)):
         clips = reader.read(render(arguments.folder, kind))
         for variant in VARIANTS:
-            rows += [{"set": kind.name} | row for row in score(reader.labeller, variant, clips, validation)]
+            rows += [{"set": kind.name} | row for row in score(reader.encoder, variant, clips, validation)]
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
 
 
@@ -147,18 +148,18 @@ def make_reader(checkpoint: Path, head_checkpoint: Path) -> tuple[ClipReader, li
     settings = label_settings(layers, checkpoint, siamese.settings)
     runtime = make_runtime(merge_layers(LabelSettings, layers).runtime)
     sources = load_sources(siamese, settings, runtime)
-    reader = ClipReader.of_sources(Labeller(sources.model, runtime), sources, settings)
+    reader = ClipReader.of_sources(sources, runtime, settings)
     return reader, reader.read(long_clips(read_splits(settings).validation))
 
 
 def score(
-    labeller: Labeller, variant: Variant, clips: list[DatasetClip], validation: list[DatasetClip]
+    encoder: ClipEncoder, variant: Variant, clips: list[DatasetClip], validation: list[DatasetClip]
 ) -> list[dict[str, object]]:
     """One row per support-set."""
     changed, rows = with_evidence(clips, variant), []
     uncalibrated = () if variant.fitted_on == "validation" else (len(variant.relative) - 1,)
     calibration = calibrate(variant, with_evidence(validation, variant))
-    fitted = Labeller(labeller.model, labeller.runtime, calibration, uncalibrated)
+    fitted = Labeller(encoder, calibration, uncalibrated)
     for name, strategy, amount in SUPPORT:
         anchors = []
         for clip in changed:

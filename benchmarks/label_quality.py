@@ -46,6 +46,7 @@ from utils.config.layers import merge_layers
 from utils.labelling.anchors import FUSED
 from utils.labelling.clip_calibration.calibrate_clips import calibrate, long_clips
 from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.dataset import label_dataset, with_estimated_errors
 from utils.labelling.labeller import Labeller
@@ -106,18 +107,20 @@ class EncodedFrames(ClipReader):
     They are not cached on disk, since a network with random weights has no checkpoint.
 
     Attributes:
+        labeller: labels the clips.
         clips: the clips.
     """
 
     def __init__(self, labeller: Labeller, frames: pd.DataFrame, settings: LabelSettings):
-        self.labeller, self.crops, self.estimators = labeller, CropReader(settings), ()
+        self.labeller, self.encoder = labeller, labeller.encoder
+        self.crops, self.estimators = CropReader(settings), ()
         self.clips = super().read(frames)
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
         return self.clips
 
     def embed(self, tables: list[pd.DataFrame]) -> list[Tensor]:
-        model, runtime = self.labeller.model, self.labeller.runtime
+        model, runtime = self.encoder.model, self.encoder.runtime
         return [encode_crops_eagerly(model, self.crops(table), runtime) for table in tables]
 
 
@@ -196,16 +199,17 @@ def make_labellers(checkpoint: Path | None) -> tuple[Labeller, Labeller, LabelSe
     model, training_settings = load_mtclar(path)
     settings = label_settings(layers, path, training_settings)
     runtime, validation = make_runtime(settings.runtime), read_splits(settings).validation
-    trained = Labeller(runtime.to_device(model), runtime)
+    encoder = ClipEncoder(runtime.to_device(model), runtime)
     cache = EmbeddingCache(path.parent / "embeddings", path, runtime)
-    clips = ClipReader(trained, CropReader(settings), cache, settings.data.workers)
-    trained.calibration = calibration_for_dataset(clips, validation, path, settings)
+    reader = ClipReader(encoder, CropReader(settings), cache, settings.data.workers)
+    trained = Labeller(encoder, calibration_for_dataset(reader, validation, path, settings))
     torch.manual_seed(0)
     random_model = MTCLAR(training_settings["model"]["width"], training_settings["model"]["fusion"]).eval()
-    random = Labeller(runtime.to_device(random_model), runtime)
+    random = Labeller(ClipEncoder(runtime.to_device(random_model), runtime))
     calibration_frames = long_clips(validation)
     if len(calibration_frames):
-        random.calibration = calibrate(random, EncodedFrames(random, calibration_frames, settings).clips)
+        clips = EncodedFrames(random, calibration_frames, settings).clips
+        random = Labeller(random.encoder, calibrate(random.encoder, clips))
     return trained, random, settings
 
 
@@ -240,7 +244,7 @@ def score(clips: EncodedFrames, kind: TestSet, support_set: tuple[str, int], set
     settings = settings.model_copy(update={"support_set": support_settings})
     frames = pd.concat([clip.frames for clip in clips.clips])
     splits = Splits(train=frames, validation=frames, test=frames)  # Only the test set is read.
-    tables = label_dataset(clips, splits, settings).tables
+    tables = label_dataset(clips, clips.labeller, splits, settings).tables
     expected, labels = [], 0
     for clip, (_, table) in zip(clips.clips, tables[FUSED].groupby("clip", sort=False), strict=True):
         indices = np.flatnonzero(table["support"])

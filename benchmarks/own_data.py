@@ -142,7 +142,7 @@ def errors(checkpoint: Path, videos: Path, folder: Path) -> pd.DataFrame:
     labeller = labeller_for_videos(EvidenceSources(SiameseSource(runtime.to_device(model), checkpoint)), runtime)
     cache = EmbeddingCache(folder / "embeddings", checkpoint, runtime)
     frames = read_own_videos(videos, folder / "cache")
-    clips = ClipReader(labeller, CropReader(label_settings), cache, data.workers).read(frames)
+    clips = ClipReader(labeller.encoder, CropReader(label_settings), cache, data.workers).read(frames)
     rows = []
     for budget in BUDGETS:
         parts = []

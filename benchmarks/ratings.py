@@ -34,12 +34,13 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings
 from utils.labelling.build_labeller import labeller_for_videos
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import EvidenceSources, SiameseSource
 from utils.labelling.support import uniform_k
-from utils.labelling.types import Anchors, ClipRating, EncodedClip
+from utils.labelling.types import Anchors, EncodedClip
 from utils.runs.checkpoint import load_mtclar
 
 PEOPLE, FRAMES, RATINGS, LABELS = 10, 1500, 8, 10
@@ -99,8 +100,8 @@ def read_clips(checkpoint: Path | None, folder: Path, seed: int) -> list[Dataset
     if checkpoint:
         image_size = load_mtclar(checkpoint)[1]["data"]["image_size"]
         settings = LabelSettings(data=DataSettings(cache=folder / "cache", image_size=image_size))
-    cache = EmbeddingCache(folder / "embeddings", checkpoint, labeller.runtime) if checkpoint else None
-    return ClipReader(labeller, CropReader(settings), cache, settings.data.workers).read(frames)
+    cache = EmbeddingCache(folder / "embeddings", checkpoint, labeller.encoder.runtime) if checkpoint else None
+    return ClipReader(labeller.encoder, CropReader(settings), cache, settings.data.workers).read(frames)
 
 
 def make_labeller(checkpoint: Path | None, raters: int) -> Labeller:

@@ -45,6 +45,7 @@ from utils.compute.backends import BackEnd, BackEnds
 from utils.compute.runtime import Runtime, make_runtime
 from utils.config.mtclar import Settings
 from utils.config.sections import RuntimeSettings
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
 from utils.labelling.types import Anchors
 from utils.runs.checkpoint import save_checkpoint
@@ -189,7 +190,7 @@ def labelling(
 ) -> list[float]:
     """Seconds to encode and label a clip of so many frames, for each number of anchors."""
     model, runtime, encode = encoder(backend, folder, width, image_size)
-    labeller = Labeller(model, runtime)
+    labeller = Labeller(ClipEncoder(model, runtime))
     images = random_images(min(frames, IMAGES_PER_PART), image_size)
     encode(images[: encode.batch])
 

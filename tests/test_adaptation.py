@@ -12,7 +12,7 @@ from utils.labelling.calibration.adaptation import (
     _whiten,
     fit_source,
     fit_sources,
-    weigh_explanations,
+    weaken_inaccurate_evidence,
 )
 from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
 from utils.labelling.posterior.process import GPParameters
@@ -32,7 +32,7 @@ def uncalibrated(sources=1):
 
 
 def adapt(calibration, indices, clips):
-    return weigh_explanations(fit_sources(calibration, indices, clips))
+    return weaken_inaccurate_evidence(fit_sources(calibration, indices, clips))
 
 
 def labelled(clips, evidence):

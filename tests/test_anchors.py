@@ -17,6 +17,7 @@ from utils.labelling.anchors import (
     nearest_anchor,
     weighted_mean,
 )
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller, label_by_baseline
 from utils.labelling.support import SUPPORT_STRATEGIES
 from utils.labelling.types import Anchors
@@ -30,7 +31,7 @@ def rng():
 @pytest.fixture
 def labeller():
     """A labeller with a random network."""
-    return Labeller(MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32")))
+    return Labeller(ClipEncoder(MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32"))))
 
 
 def anchors_of(embeddings, times, indices, labels):
@@ -83,10 +84,10 @@ def test_rules_equal_a_slow_loop_over_pairs(labeller, rng, rule, indices):
     images, times = torch.rand(9, 3, 64, 64), np.array([2.0, 3, 5, 8, 10, 11, 13, 99, 100])
     labels = rng.uniform(-1, 1, (len(indices), 2))
     with torch.inference_mode():
-        embeddings = labeller.model.encode(images)
+        embeddings = labeller.encoder.model.encode(images)
     clip = labeller.encode_clip(embeddings, times)
     found = labeller.label(clip, anchors_of(embeddings, times, indices, labels), rule)
-    expected = label_slowly(labeller.model, images, times, np.array(indices), labels, rule)
+    expected = label_slowly(labeller.encoder.model, images, times, np.array(indices), labels, rule)
     np.testing.assert_allclose(found.values, expected, atol=1e-5)
     if rule == "previous" and indices == [0, 4, 7]:
         assert [indices[anchor] for anchor in found.anchor] == [0, 0, 0, 0, 4, 4, 4, 7, 7]

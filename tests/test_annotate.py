@@ -36,6 +36,7 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.anchors import FUSED
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
 from utils.labelling.raters.ratings import RatedAxis, RatingSource
 from utils.videos.face_video import FaceVideo, Track
@@ -49,7 +50,7 @@ FRAMES, CUT, GAP = 120, 80, range(30, 36)
 def labeller() -> Labeller:
     torch.manual_seed(0)
     runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
-    return Labeller(runtime.to_device(MTCLAR(16, "concat").eval()), runtime)
+    return Labeller(ClipEncoder(runtime.to_device(MTCLAR(16, "concat").eval()), runtime))
 
 
 @pytest.fixture(scope="module")

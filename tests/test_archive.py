@@ -6,7 +6,7 @@ from simulated_clips import anchors_at, posteriors_given, simulate_clips
 
 from utils.labelling.posterior.offsets import PersonOffset
 from utils.labelling.suggestion.archive import ArchiveSuggester
-from utils.labelling.suggestion.suggest import suggest
+from utils.labelling.suggestion.suggest import suggest_one_by_one
 from utils.labelling.types import NO_LABELS
 
 FRAMES, ERROR = (20, 31, 12), 0.1
@@ -103,7 +103,7 @@ def test_without_people_a_track_gets_the_suggestions_of_a_single_clip(rng):
     for suggestion in suggester.suggest(9):
         chosen[suggestion.track].append(suggestion.frame_index)
     for number, frames in chosen.items():
-        alone = suggest(posteriors_given(clips[number], None), 9)
+        alone = suggest_one_by_one(posteriors_given(clips[number], None), 9)
         assert frames == [one.frame_index for one in alone][: len(frames)] and len(frames) >= 2
 
 

@@ -40,7 +40,7 @@ from utils.base.errors import UserError
 from utils.base.text import listed, printable, quoted, safe_name
 from utils.config.mtclar import Settings
 from utils.config.yaml_files import resolved_yaml
-from utils.labelling.dataset import read_support
+from utils.labelling.support_file import read_support_file
 from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised, save_checkpoint
 from utils.runs.resume import load_settings
 
@@ -723,7 +723,7 @@ TWICE = f"frame,valence,arousal,annotator\n1,0,0,{LONG}\n"
         (labels_of(f"{','.join(f'column number {column}' for column in range(199))}\n1\n"), "and 189 more"),
         (labels_of(TWICE + f"1,0,0,{LONG}\n"), "by annotator '9x9x.*…'"),
         (labels_of(TWICE, lambda path: LabelFile(path, TIMELINE, "Ada").read()), "holds labels by '9x9x.*…'; each"),
-        (labels_of(f"clip,frame\n000,{LONG}\n", read_support), "row 2: frame is '9x9x.*…'; give a frame number"),
+        (labels_of(f"clip,frame\n000,{LONG}\n", read_support_file), "row 2: frame is '9x9x.*…'; give a frame number"),
     ],
 )
 def test_messages_quote_an_excerpt_of_long_cells(read, message, tmp_path):

@@ -17,6 +17,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings, RuntimeSettings
 from utils.labelling.calibration.adaptation import labelled_evidence
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.encoding_plan import SEGMENT_FACES, EncodingPlan, every_nth, plan_encoding
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.gp import GPPosterior
@@ -130,7 +131,7 @@ def read(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.compute.backends.MAX_BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))
     runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32", backend="eager"))
-    labeller = Labeller(MTCLAR(16).eval(), runtime, CALIBRATION)
+    labeller = Labeller(ClipEncoder(MTCLAR(16).eval(), runtime), CALIBRATION)
 
     def read(folder, plan=None):
         plan = plan or EncodingPlan(labeller=labeller, networks=(True,))
@@ -138,9 +139,9 @@ def read(tmp_path, monkeypatch):
         copy = tmp_path / folder / "best.pt"
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(b"weights")
-        return VideoReader(labeller.model, copy, settings, runtime, plan=plan).read(video)
+        return VideoReader(labeller.encoder.model, copy, settings, runtime, plan=plan).read(video)
 
-    read.model = labeller.model
+    read.model = labeller.encoder.model
     return read
 
 

@@ -7,14 +7,13 @@ from scipy.linalg import block_diag
 from simulated_clips import PARAMETERS
 
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.posterior.activity import activity, combined_evidence
 from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.posterior.process import (
     LEVEL_STD,
     GPParameters,
     ProcessParameters,
     SourceParameters,
-    activity,
-    combined_evidence,
     evidence_covariance,
     initial_precision,
     label_covariance,

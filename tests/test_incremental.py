@@ -7,7 +7,7 @@ import torch
 from utils.labelling.audit import audit, find_contradictions
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.incremental import IncrementalClip
-from utils.labelling.suggestion.suggest import expected_error, suggest
+from utils.labelling.suggestion.suggest import expected_error, suggest_one_by_one
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip, observations_of
 
 FRAMES = 700
@@ -54,7 +54,7 @@ def test_conditioned_posteriors_equal_those_from_scratch(clip, indices, error):
     half_widths = [DEFAULT_CALIBRATION.half_widths(posteriors) for posteriors in (found, expected)]
     np.testing.assert_allclose(*half_widths, atol=1e-4)
     assert expected_error(found) == pytest.approx(expected_error(expected), abs=1e-5)
-    suggestions = (suggest(posteriors, 6, (error, error)) for posteriors in (found, expected))
+    suggestions = (suggest_one_by_one(posteriors, 6, (error, error)) for posteriors in (found, expected))
     for one, other in zip(*suggestions, strict=True):
         assert one.frame_index == other.frame_index
         assert one.error_after == pytest.approx(other.error_after, abs=1e-5)
@@ -64,7 +64,8 @@ def test_posteriors_before_the_first_label_equal_those_from_scratch(clip):
     found = IncrementalClip(clip, DEFAULT_CALIBRATION).posteriors([NO_LABELS, NO_LABELS])
     expected = DEFAULT_CALIBRATION.posteriors(clip.times, clip.evidence, [NO_LABELS, NO_LABELS])
     suggested, suggested_again, expected_suggestions = (
-        [suggestion.frame_index for suggestion in suggest(posteriors, 3)] for posteriors in (found, found, expected)
+        [suggestion.frame_index for suggestion in suggest_one_by_one(posteriors, 3)]
+        for posteriors in (found, found, expected)
     )
     assert suggested == expected_suggestions
     assert suggested == suggested_again  # Suggesting does not change the posteriors.

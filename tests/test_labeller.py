@@ -9,6 +9,7 @@ from models.mtclar import MTCLAR
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.types import NO_LABELS, Anchors
@@ -22,15 +23,15 @@ def rng():
 @pytest.fixture
 def labeller():
     """A labeller with a random network and the default calibration."""
-    return Labeller(MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32")))
+    return Labeller(ClipEncoder(MTCLAR(16).eval(), make_runtime(RuntimeSettings(device="cpu", precision="float32"))))
 
 
 def test_mean_difference_computed_in_parts_is_equal(labeller, monkeypatch):
     frames, references = torch.randn(30, 256), torch.randn(4, 256)
-    at_once = labeller.mean_difference(frames, references)
-    monkeypatch.setattr("utils.labelling.labeller.DIFFERENCES_AT_ONCE", 64)
-    np.testing.assert_allclose(labeller.mean_difference(frames, references), at_once, atol=1e-5)
-    np.testing.assert_allclose(labeller.mean_difference(frames, frames[:1])[0], 0, atol=1e-6)
+    at_once = labeller.encoder.mean_difference(frames, references)
+    monkeypatch.setattr("utils.labelling.clip_encoder.DIFFERENCES_AT_ONCE", 64)
+    np.testing.assert_allclose(labeller.encoder.mean_difference(frames, references), at_once, atol=1e-5)
+    np.testing.assert_allclose(labeller.encoder.mean_difference(frames, frames[:1])[0], 0, atol=1e-6)
 
 
 def test_anchors_of_other_videos_shift_the_evidence(labeller):
@@ -38,7 +39,7 @@ def test_anchors_of_other_videos_shift_the_evidence(labeller):
     clip = labeller.encode_clip(torch.randn(20, 256), times)
     foreign = Anchors(others, np.full((3, 2), 0.4), np.zeros((3, 2)), np.full(3, np.nan), np.arange(3), np.full(3, -1))
     posteriors = labeller.posteriors(clip, foreign)
-    evidence = 0.4 + labeller.mean_difference(clip.embeddings, others)
+    evidence = 0.4 + labeller.encoder.mean_difference(clip.embeddings, others)
     parameters = DEFAULT_CALIBRATION.for_foreign_anchors(1).arousal.with_evidence
     expected = GPPosterior(parameters, times, evidence[:, 1:], NO_LABELS)
     np.testing.assert_allclose(posteriors[1].mean, expected.mean)

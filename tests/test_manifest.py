@@ -10,8 +10,13 @@ import pandas as pd
 import pytest
 from conftest import finished, label, labels_file, run_script
 
+from datasets.annotations.estimates import Estimates
+from models.mtclar import MTCLAR
 from utils.base.files import sha256_of_file
 from utils.config.manifest import Input, read_manifest
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
+from utils.labelling.calibration.file import calibration_input
+from utils.labelling.sources import EvidenceSources, SiameseSource, TableSource
 from utils.runs.manifest import _by_key, path_input
 
 
@@ -68,6 +73,19 @@ def test_a_data_set_is_labelled_again_byte_for_byte(quick):
     assert same_files(first, Path(re.search(r"run folder +(.+)", done.stdout)[1]))
     inputs = read_manifest(first / "manifest.json").inputs
     assert [one.role for one in inputs] == ["network", "calibration", "data set"]
+
+
+def test_calibration_of_several_sources_is_not_named_after_the_file_of_one(tmp_path):
+    checkpoint = tmp_path / "best.pt"
+    network, table = (
+        SiameseSource(MTCLAR(16), checkpoint),
+        TableSource("table", Estimates(Path("e.csv"), pd.DataFrame())),
+    )
+    paths = [
+        calibration_input(sources.only_checkpoint, DEFAULT_CALIBRATION).path
+        for sources in (EvidenceSources(network), EvidenceSources(network, (table,)), EvidenceSources(None, (table,)))
+    ]
+    assert paths == [str(tmp_path / "calibration.json"), "calibration", "calibration"]
 
 
 @pytest.mark.parametrize("changed", ["video", "labels", "network", "calibration"])

@@ -16,8 +16,8 @@ from simulated_clips import (
 
 from utils.labelling.audit import audit
 from utils.labelling.posterior.gp import GPPosterior
-from utils.labelling.posterior.mixture import ClipModel, Explanation, MixturePosterior
-from utils.labelling.suggestion.suggest import expected_error, suggest
+from utils.labelling.posterior.mixture import ClipExplanation, Explanation, MixturePosterior
+from utils.labelling.suggestion.suggest import expected_error, suggest_one_by_one
 from utils.labelling.types import NO_LABELS, observations_of
 
 
@@ -66,22 +66,23 @@ def test_posterior_of_negligible_weight_is_left_out(rng, calibration):
     np.testing.assert_array_equal(mixture.mean, with_evidence.mean)
 
 
-def test_mixture_has_the_moments_of_its_components(rng, calibration):
+def test_mixture_has_the_moments_of_the_posteriors_in_it(rng, calibration):
     clip = simulate_misread_clip(rng)
     observations = observations_of(anchors_at(clip, [100, 130]))[0]
     parameters = (calibration.valence.with_evidence, calibration.valence.time_only)
     evidence = clip.evidence[..., 0]
     given = [partial(GPPosterior, each, clip.times, evidence[:, : len(each.sources)]) for each in parameters]
-    components = [posterior(observations) for posterior in given]
-    priors = zip((0.98, 0.02), parameters, ([0], []), strict=True)
-    mixture = MixturePosterior(ClipModel([Explanation(*one) for one in priors], given), observations)
+    posteriors = [posterior(observations) for posterior in given]
+    explanations = [Explanation(*values) for values in zip((0.98, 0.02), parameters, ([0], []), strict=True)]
+    model = [ClipExplanation(*pair) for pair in zip(explanations, given, strict=True)]
+    mixture = MixturePosterior(model, observations)
     mixture.weights = np.array([0.3, 0.7])
-    mixture._components = [(0.3, components[0]), (0.7, components[1])]
+    mixture._posteriors = [(0.3, posteriors[0]), (0.7, posteriors[1])]
     frames = np.array([0, 50, 120])
     covariance = mixture.covariance(frames, frames)
     np.testing.assert_allclose(covariance.diagonal(), mixture.variance[frames], rtol=1e-4, atol=1e-7)
-    difference = components[0].mean[frames] - components[1].mean[frames]
-    within = sum(w * one.covariance(frames, frames) for w, one in zip((0.3, 0.7), components, strict=True))
+    difference = posteriors[0].mean[frames] - posteriors[1].mean[frames]
+    within = sum(w * one.covariance(frames, frames) for w, one in zip((0.3, 0.7), posteriors, strict=True))
     expected = within + 0.21 * np.outer(difference, difference)
     np.testing.assert_allclose(covariance / mixture.variance_scale, expected, atol=1e-7)
 
@@ -110,7 +111,7 @@ def test_contradictory_labels_do_not_give_expected_errors_above_one(rng):
     posteriors = posteriors_given(clip, anchors_at(clip, range(20, 28))._replace(labels=labels))
     assert max(posterior.variance.max() for posterior in posteriors) > 1
     assert 0.4 < expected_error(posteriors) <= 1
-    assert suggest(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.3)
+    assert suggest_one_by_one(posteriors, 1)[0].error_before == pytest.approx(expected_error(posteriors), rel=0.3)
 
 
 def test_weak_evidence_is_not_called_misread(rng, calibration):

@@ -9,12 +9,11 @@ from simulated_clips import PARAMETERS
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, AxisCalibration, Calibration
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.people import person_offsets, person_posteriors
+from utils.labelling.posterior.activity import activity, combined_evidence
 from utils.labelling.posterior.offsets import OffsetGaussian
 from utils.labelling.posterior.process import (
     LEVEL_STD,
     SourceParameters,
-    activity,
-    combined_evidence,
     noise_inflation,
 )
 from utils.labelling.types import EncodedClip, LabelObservations

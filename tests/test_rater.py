@@ -14,12 +14,14 @@ from utils.annotate.label_file import LabelFile
 from utils.annotate.rating_file import RatingFile
 from utils.annotate.session import Session
 from utils.config.labelling import LabelSettings
+from utils.labelling.adaptation_report import log_adaptation
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, START
+from utils.labelling.clip_encoder import ClipEncoder
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.raters.rater import LAG_MEAN, PRIOR_RATER, PRIOR_RATING
 from utils.labelling.raters.ratings import load_ratings
-from utils.labelling.types import ClipRating
 from utils.videos.face_video import FaceVideo, Track
 
 FRAMES, LABELLED = 750, list(range(25, 750, 100))
@@ -58,7 +60,7 @@ def make_labeller(raters=1, network=True):
         axes.append(axis._replace(with_evidence=parameters))
     calibration = DEFAULT_CALIBRATION._replace(valence=axes[0], arousal=axes[1])
     uncalibrated = tuple(range(int(network), int(network) + raters))
-    return Labeller(None, None, calibration, uncalibrated, (PRIOR_RATER,) * raters)
+    return Labeller(ClipEncoder(None, None), calibration, uncalibrated, (PRIOR_RATER,) * raters)
 
 
 def rate(clip, rng, lag, gain=1.0, bias=0.0, std=0.1):
@@ -136,7 +138,7 @@ def test_single_rating_without_anything_to_compare_is_taken_as_it_is(clips, rng,
     ratings = [(rate(clip, rng, LAG_MEAN, std=0.0),) for clip in clips]
     fitted = fit(make_labeller(network=False), clips, ratings, labels=[], network=False)
     assert fitted.raters == (PRIOR_RATER,)
-    fitted.log_adaptation(["anna"], 0)
+    log_adaptation(fitted, ["anna"], 0)
     assert "anna" in caplog.text and "label some frames" in caplog.text
     assert errors_of(fitted, clips, ratings, [], network=False) < 0.6 * np.std([clip.labels for clip in clips])
     labels = fitted.fused_labels(fitted.posteriors(rated(fitted, clips[0], *ratings[0], network=False), None), None)

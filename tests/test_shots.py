@@ -9,8 +9,8 @@ from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
 from utils.labelling.clip_calibration.shots import FEWEST_PEOPLE, fit_shot_offsets
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
-from utils.labelling.labeller import Labeller
 from utils.labelling.types import EncodedClip
 
 CALIBRATION = Calibration(AxisCalibration(PARAMETERS), AxisCalibration(PARAMETERS))
@@ -33,8 +33,8 @@ def draw_clips(people: int, clips: int, seconds: float = 400.0) -> list[DatasetC
 
 
 def fitted(clips: list[DatasetClip]) -> list[float]:
-    labeller = Labeller(None, make_runtime(RuntimeSettings(device="cpu")))
-    axes = fit_shot_offsets(labeller, CALIBRATION, clips).axes
+    encoder = ClipEncoder(None, make_runtime(RuntimeSettings(device="cpu")))
+    axes = fit_shot_offsets(encoder, CALIBRATION, clips).axes
     return [axis.with_evidence.sources[0].shot_offset for axis in axes]
 
 

@@ -30,7 +30,6 @@ from utils.config.layers import merge_layers
 from utils.config.supervised import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
 from utils.config.yaml_files import commented_yaml
 from utils.labelling.clips import ClipReader
-from utils.labelling.labeller import Labeller
 from utils.labelling.sources import EvidenceSources, load_estimators
 from utils.metrics import regression_scores
 from utils.runs.checkpoint import FORMAT, load_model, load_supervised, read_checkpoint, save_checkpoint
@@ -567,11 +566,11 @@ def test_a_head_is_evidence_for_fsl_mtclar(folds_run, expression_run, demo_run, 
     settings = LabelSettings.model_validate(json.loads((folder / "manifest.json").read_text())["settings"])
     runtime, splits = make_runtime(settings.runtime), read_splits(settings)
     sources = EvidenceSources(estimators=load_estimators(settings, runtime))
-    clips = ClipReader.of_sources(Labeller(None, runtime), sources, settings)
+    reader = ClipReader.of_sources(sources, runtime, settings)
     rows = [
         (clip.name, frame, *values)
         for frames in (splits.validation, splits.test)
-        for clip in clips.read(frames)
+        for clip in reader.read(frames)
         for frame, values in zip(clip.frames["frame"], clip.encoded.evidence[:, 0], strict=True)
     ]
     table = pd.DataFrame(rows, columns=["clip", "frame", "valence", "arousal"])

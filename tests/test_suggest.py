@@ -7,7 +7,7 @@ from simulated_clips import anchors_at, posteriors_given, simulate_clips
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.posterior.gp import GPPosterior
-from utils.labelling.suggestion.suggest import _Plan, expected_error, plan_labels, suggest
+from utils.labelling.suggestion.suggest import _Plan, expected_error, suggest_one_by_one, suggest_set
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import observations_of
 
@@ -20,7 +20,7 @@ def rng():
 def test_suggestions_reduce_the_error_as_predicted(rng):
     (clip,) = simulate_clips(rng, 1, 60, 0.1)
     unlabelled = posteriors_given(clip, None)
-    suggestions = suggest(unlabelled, 3)
+    suggestions = suggest_one_by_one(unlabelled, 3)
     indices = [suggestion.frame_index for suggestion in suggestions]
     assert len(set(indices)) == 3
     assert suggestions[0].error_before == pytest.approx(expected_error(unlabelled), rel=1e-6)
@@ -40,31 +40,31 @@ def test_suggestions_reduce_the_error_as_predicted(rng):
 
 def test_first_suggestion_is_the_best_of_all_frames(rng):
     (clip,) = simulate_clips(rng, 1, 40, 0.1)
-    (best,) = suggest(posteriors_given(clip, None), 1)
+    (best,) = suggest_one_by_one(posteriors_given(clip, None), 1)
     errors = [expected_error(posteriors_given(clip, anchors_at(clip, [index]))) for index in range(40)]
     assert errors[best.frame_index] == pytest.approx(min(errors), rel=1e-3)
 
 
 def test_no_more_suggestions_than_frames(rng):
     (clip,) = simulate_clips(rng, 1, 3, 0.1)
-    suggestions = suggest(posteriors_given(clip, None), 10)
+    suggestions = suggest_one_by_one(posteriors_given(clip, None), 10)
     assert sorted(suggestion.frame_index for suggestion in suggestions) == [0, 1, 2]
 
 
 def test_labelled_frames_are_not_suggested(rng):
     (clip,) = simulate_clips(rng, 1, 6, 0.1)
-    suggestions = suggest(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
+    suggestions = suggest_one_by_one(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
     assert sorted(suggestion.frame_index for suggestion in suggestions) == [1, 3, 5]
-    assert suggest(posteriors_given(clip, anchors_at(clip, range(6))), 2) == []
+    assert suggest_one_by_one(posteriors_given(clip, anchors_at(clip, range(6))), 2) == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 6, 12])
 def test_labels_planned_together_are_no_worse_than_even_or_greedy_ones(rng, count):
     for clip in simulate_clips(rng, 3, 60, 0.1):
         unlabelled = posteriors_given(clip, None)
-        plan = plan_labels(unlabelled, count)
+        plan = suggest_set(unlabelled, count)
         assert len({suggestion.frame_index for suggestion in plan}) == count
-        greedy = suggest(unlabelled, count)[-1].error_after
+        greedy = suggest_one_by_one(unlabelled, count)[-1].error_after
         assert plan[-1].error_after <= greedy * (1 + 1e-6)
         even = _Plan(unlabelled, (0.0, 0.0), middles_of_parts(np.arange(60), count), 60)
         assert plan[-1].error_after <= even.suggestions(np.arange(count))[-1].error_after * (1 + 1e-6)
@@ -73,7 +73,7 @@ def test_labels_planned_together_are_no_worse_than_even_or_greedy_ones(rng, coun
 def test_plan_for_a_labelled_clip_is_empty_and_expected_error_leaves_labelled_frames_out(rng):
     (clip,) = simulate_clips(rng, 1, 30, 0.1)
     labelled = posteriors_given(clip, anchors_at(clip, range(30)))
-    assert plan_labels(labelled, 3) == [] and expected_error(labelled) == 0
+    assert suggest_set(labelled, 3) == [] and expected_error(labelled) == 0
     some = posteriors_given(clip, anchors_at(clip, [10, 20]))
     unlabelled = np.delete(np.arange(30), [10, 20])
     variances = [posterior.predictive_variance[unlabelled] for posterior in some]
@@ -103,8 +103,8 @@ def test_plans_of_long_clips_are_no_worse_than_greedy_or_even_ones_and_sometimes
         evidence[: frames // 2] = evidence[frames // 2]  # at rest in the first half
         clip = CalibrationClip(times, evidence[:, None], evidence)
         unlabelled = posteriors_given(clip, None)
-        plan = [suggestion.frame_index for suggestion in plan_labels(unlabelled, count)]
-        greedy = [suggestion.frame_index for suggestion in suggest(unlabelled, count)]
+        plan = [suggestion.frame_index for suggestion in suggest_set(unlabelled, count)]
+        greedy = [suggestion.frame_index for suggestion in suggest_one_by_one(unlabelled, count)]
         planned, *others = (
             error_given_labels(clip, chosen) for chosen in (plan, greedy, middles_of_parts(np.arange(frames), count))
         )
@@ -117,19 +117,19 @@ def test_plans_of_long_clips_are_no_worse_than_greedy_or_even_ones_and_sometimes
 
 def test_plan_has_no_more_frames_than_are_without_a_label(rng):
     (clip,) = simulate_clips(rng, 1, 6, 0.1)
-    plan = plan_labels(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
+    plan = suggest_set(posteriors_given(clip, anchors_at(clip, [0, 2, 4], 0.3)), 5)
     assert sorted(suggestion.frame_index for suggestion in plan) == [1, 3, 5]
     assert [one.error_after for one in plan[:-1]] == pytest.approx([one.error_before for one in plan[1:]])
     (long,) = simulate_clips(rng, 1, 100, 0.1)
-    assert len({one.frame_index for one in plan_labels(posteriors_given(long, None), 90)}) == 90
-    assert plan_labels(posteriors_given(long, None), 0) == []
+    assert len({one.frame_index for one in suggest_set(posteriors_given(long, None), 90)}) == 90
+    assert suggest_set(posteriors_given(long, None), 0) == []
 
 
 def test_a_clip_can_be_given_more_suggestions_than_the_usual_number_of_candidates(rng):
     (clip,) = simulate_clips(rng, 1, 600, 0.1)
     unlabelled = posteriors_given(clip, None)
-    assert len({suggestion.frame_index for suggestion in suggest(unlabelled, 300)}) == 300
-    assert len({suggestion.frame_index for suggestion in plan_labels(unlabelled, 300)}) == 300
+    assert len({suggestion.frame_index for suggestion in suggest_one_by_one(unlabelled, 300)}) == 300
+    assert len({suggestion.frame_index for suggestion in suggest_set(unlabelled, 300)}) == 300
 
 
 def test_covariances_stay_exact_when_labels_are_added_and_removed(rng):

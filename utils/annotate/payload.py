@@ -9,7 +9,7 @@ from utils.annotate.session import Session
 from utils.annotate.thin import thin_trace
 from utils.annotate.tracks import TrackEstimate
 from utils.labelling.calibration.calibration import NORMAL_WIDTH
-from utils.labelling.types import LONGEST_RATING_STEP
+from utils.labelling.clip_rating import LONGEST_RATING_STEP
 from utils.videos.face_video import FaceVideo
 
 ELLIPSE_SCALE = 2.1460 / NORMAL_WIDTH

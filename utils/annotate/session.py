@@ -11,9 +11,9 @@ from utils.annotate.label_file import FrameLabel, FrameLabels, LabelFile, LabelK
 from utils.annotate.rating_file import NO_RATING, RatingFile, redo_stretch
 from utils.annotate.tracks import LabelledTrack, TrackEstimate
 from utils.base.errors import DataError
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
-from utils.labelling.types import ClipRating
 from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
 

@@ -5,11 +5,12 @@ from functools import cached_property
 import numpy as np
 
 from utils.labelling.audit import Contradiction, find_contradictions
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.mixture import MixturePosterior
-from utils.labelling.suggestion.suggest import Suggestion, expected_error, suggest
-from utils.labelling.types import Anchors, ClipRating, Labels, observations_of
+from utils.labelling.suggestion.suggest import Suggestion, expected_error, suggest_one_by_one
+from utils.labelling.types import Anchors, Labels, observations_of
 from utils.videos.face_video import Track
 
 PLANNED_LABELS = 24  # how many labels ahead the page plans
@@ -59,7 +60,7 @@ class TrackEstimate:
         return next((count for count, suggestion in enumerate(self.plan, 1) if suggestion.error_after <= target), None)
 
     def _suggest(self, count: int) -> list[Suggestion]:
-        return suggest(self.posteriors, count, (self._annotator_error,) * 2)
+        return suggest_one_by_one(self.posteriors, count, (self._annotator_error,) * 2)
 
 
 class LabelledTrack:

@@ -1,58 +1,59 @@
 """Labels the valence and arousal of all frames of a clip from a few labelled frames.
 
+What happens to a clip of three frames, 0.2 s apart, on one axis, valence (with the default parameters):
+
+    1. Evidence. The Siamese network predicts how much each frame differs from the frames of the clip: -0.1, 0.0, 0.3.
+       The evidence of other sources (another network, a table of another tool, a person's continuous rating) is
+       absolute, such as 0.0, 0.1, 0.4. `EncodedClip.evidence` has a column for each source.
+    2. Given labels. A person has labelled the second frame: 0.2. Labelled frames are `Anchors`.
+    3. Posterior. Label and differences together suggest 0.1, 0.2 and 0.5. `GPPosterior` is a Gaussian process over time
+       that weighs them: the label is exact, the evidence has errors, and labels change slowly. It gives 0.06, 0.20 and
+       0.41.
+    4. Mixture. The network may misread this face. With three or more labels, `MixturePosterior` also follows each
+       source alone, and time alone, and weighs these explanations by how well they predict the labels.
+    5. Labels. `Labels` are the means of the mixture, with 90 % intervals: 0.06 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
+
+The paper's rules (`anchors`) need no posterior: label = label of the anchor + predicted difference.
+
+A `Calibration` says how large the errors of the evidence are. It is fitted on validation clips, whose true labels are
+known, and kept in calibration.json beside the network. A source without a calibration starts with prior parameters, and
+`Labeller.adapt` fits it to the given labels of the clips to be labelled. The Siamese network is never adapted:
+uncalibrated, it has default parameters.
+
+Read in this order; the other modules can wait:
+
+    fsl_mtclar.py           label_test_clips: reader, labeller, labels, report
+    types                   EncodedClip, Anchors, LabelObservations, Labels
+    anchors                 the paper's rules
+    clip_encoder            step 1: evidence from predicted differences
+    labeller                steps 2 to 5 for a clip, and the adaptation of sources
+    build_labeller          the calibration that a labeller gets
+    dataset                 all test clips, by every rule
+    posterior/process       step 3: the Gaussian process and its parameters
+    posterior/gp            its posterior
+    posterior/mixture       step 4
+    calibration/calibration the parameters of both axes, and the interval widths
+
 Glossary:
 
     axis             valence or arousal, each in [-1, 1].
-    frame            one image of a face. Frame numbers come from the data set or video; frame indices count from 0
-                     within a clip.
     clip             the frames of one person in a data set, or of one face track in a video, in order of time.
-    support frame    a frame of a clip that a person has labelled. All of a clip form its support-set.
-    anchor           a labelled frame from which other frames are labelled. Usually the anchors of a clip are its
-                     support frames; they can also be frames of the training set or of other people.
-    given label      the label of an anchor, given by a person. Its error is a standard deviation; 0 means exact.
-    true label       the label that a frame should have. On a data set, the labels in its table count as true.
-    estimated label  the label that this package computes for a frame.
-    latent label f   the Gaussian process of one axis over time. True labels scatter about it by the nugget, a standard
-                     deviation.
-    evidence         estimates of the valence and arousal of each frame by one or several sources. That of the Siamese
-                     network is relative to the clip: the mean of the predicted differences, frame minus reference
-                     frame, over up to 64 frames of the clip. Example: evidence -0.1, 0.0, 0.3 and a given label 0.2 on
-                     the second frame suggest 0.1, 0.2 and 0.5. That of EmoNet, of a supervised head or of another tool
-                     is absolute, and so is a continuous rating by a person, a rater, after correction for its lag.
-    rule             the method that turns anchors into estimated labels: `fused`, which uses the Gaussian process, or
-                     one of `anchors.ANCHOR_RULES`.
-    source           a source of evidence: the Siamese network, an estimator or a rater.
-    baseline         a method to compare with: from labels and time alone (hold, linear), or from a network without
-                     labels (zero-shot).
-    misread          an axis of a clip is misread if its given labels disagree with the evidence, so that the
-                     posterior without evidence gets most of the weight.
+    support-set      the labelled frames of a clip, its support frames.
+    anchor           a labelled frame from which other frames are labelled: usually a support frame of the clip, or a
+                     frame of the training set or of other people, which is then foreign.
+    given label      the label of an anchor. Its error is a standard deviation; 0 means exact.
+    true label       the label that a frame should have; on a data set, that of its table.
+    latent label f   the Gaussian process of one axis. True labels scatter about it by the nugget, a standard deviation.
+    source           a source of evidence: the Siamese network, an estimator (another network or a table) or a rater.
     offset           error of the evidence that is constant within a clip.
-    explanation      one way to explain the given labels of a clip: by all evidence, by one source alone, or by time
-                     alone, without evidence. A mixture weighs them.
-    foreign          anchors of other people, or evidence that is computed with them.
+    explanation      one way to explain the given labels: by all evidence, by one source alone, or by time alone.
+    misread          an axis of a clip is misread if the explanation by time alone gets most of the weight.
+    rule             the method that turns anchors into labels: `fused`, by the Gaussian process, or one of the paper's.
+    baseline         a method to compare with: from labels and time alone (hold, linear), or without labels (zero-shot).
 
-How labelling flows:
+All modules and packages, from low to high; each imports only those above it in this list:
 
-    1. Sources of evidence. `EvidenceSources` (sources) holds all sources in one list: the Siamese network, estimators
-       (other networks, and tables of another tool's estimates) and raters. Each has a name and, for a network, a
-       checkpoint. `EncodedClip.evidence` has a column for each source, in this order.
-    2. Calibration. `Calibration` (calibration) holds the parameters of the Gaussian process and, for each source, how
-       far its evidence can be trusted. It is fitted on validation clips, whose true labels are known
-       (clip_calibration), and kept in calibration.json beside the checkpoint.
-    3. Adaptation. A source without a calibration is uncalibrated. It starts with prior parameters, and
-       `Labeller.adapt` fits it to the given labels of the clips to be labelled (calibration.adaptation; raters, for
-       ratings). The Siamese network is never adapted: uncalibrated, it has default parameters.
-    4. Labeller. `Labeller` (labeller) holds the Siamese network and the calibration of all sources; `build_labeller`
-       builds it. It encodes a clip to an `EncodedClip` and labels it from its `Anchors`, the labelled frames.
-    5. Posterior. For each axis of a clip, a `GPPosterior` (posterior.gp) is the latent label given evidence and labels.
-       The evidence may be wrong for this face, so a `MixturePosterior` (posterior.mixture) weighs several of them: with
-       all evidence, with each source alone, and with none.
-    6. Labels. `Labeller.fused_labels` turns the mixtures of both axes into `Labels`: values and 90 % intervals. The
-       paper's rules (anchors) need no posterior: label = label of the anchor + predicted difference.
-
-Modules and packages, from low to high; each imports only those above it in this list. A first reading needs types,
-anchors, labeller, build_labeller and dataset; the Gaussian process is in posterior and calibration.calibration.
-
+    clip_rating       the continuous rating of a clip by one person
     types             encoded clip, anchors, given labels, estimated labels
     support           strategies: which frames of a clip are labelled
     anchors           rules and baselines: which anchors are used for a frame, and how their estimates are averaged
@@ -66,13 +67,16 @@ anchors, labeller, build_labeller and dataset; the Gaussian process is in poster
     incremental       the posteriors of a clip, fast to compute again after each label
     audit             given labels that the other given labels of the clip contradict
     label_noise       standard deviation of a person's labels, estimated from the labels
-    labeller          a network, its runtime and its calibration: labels clips by any rule
+    clip_encoder      computes the evidence of the Siamese network for a clip
+    labeller          labels clips by any rule, with the calibration of all sources
+    adaptation_report what the labeller has fitted to the given labels, for the log and the run folder
     encoding_plan     which faces of a video's track are encoded
     sources           the sources of evidence: networks, tables and raters
     clips             reads and encodes the clips of a data set
     clip_calibration/ calibrates the evidence of a labeller on the labelled clips of a data set
     build_labeller    builds the labeller of a data set or of videos, by the calibrations of its sources
     clip_anchors      anchors of a clip from itself, from its person, or from other clips
+    support_file      the file of support frames of a data set
     dataset           labels the test clips of a data set
     scores            scores estimated labels against true labels
     report            tables and figures of a labelled data set

@@ -1,4 +1,4 @@
-"""The anchors of a clip of a data set: labelled frames of the clip itself, of its person, or of other clips."""
+"""The anchors of a clip of a data set: labelled frames of the clip itself, of its person, or of others."""
 
 import numpy as np
 import pandas as pd
@@ -7,12 +7,13 @@ import torch
 from datasets.columns import AXES
 from utils.base.errors import DataError
 from utils.config.labelling import LabelSettings
-from utils.labelling.clips import DatasetClip
+from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
-from utils.labelling.support import SUPPORT_STRATEGIES
+from utils.labelling.support import SUPPORT_STRATEGIES, sample_valence_bins
 from utils.labelling.types import Anchors
 
-SUPPORT_SEED_STREAM, PERSON_SEED_STREAM = 11, 13
+SUPPORT_SEED_STREAM, BIN_SEED_STREAM, PERSON_SEED_STREAM = 11, 12, 13
+VALENCE_BINS = 10  # of the strategy train_bins
 
 
 def clip_anchors(
@@ -29,7 +30,7 @@ def clip_anchors(
         clips: all clips.
         clip_index: index of the clip to label.
         settings: scope, strategy, amount, seed, and the error of a label.
-        support_from_csv: the table that `read_support` returned; None: the strategy chooses the frames.
+        support_from_csv: the table that `read_support_file` returned; None: the strategy chooses the frames.
     """
     pool_indices = clips_in_scope([clip.person for clip in clips], clip_index, settings)
     pool = [clips[index] for index in pool_indices]
@@ -44,6 +45,22 @@ def clip_anchors(
     return _join(
         [part if index == clip_index else _outside(part) for index, part in zip(pool_indices, parts, strict=True)]
     )
+
+
+def sample_training_anchors(reader: ClipReader, frames: pd.DataFrame, settings: LabelSettings) -> Anchors:
+    """Anchors from the training set: `support_set.amount` frames of each of ten bins of valence.
+
+    Their labels count as exact: `support_set.annotator_error` is ignored.
+    """
+    labels = frames[list(AXES)].to_numpy(np.float64)
+    rng = np.random.default_rng([settings.seed, BIN_SEED_STREAM])
+    rows = sample_valence_bins(labels, settings.support_set.amount, VALENCE_BINS, rng)
+    table = frames.iloc[rows].reset_index(drop=True)
+    (embeddings,) = reader.embed([table])
+    no_time, not_in_clip = np.full(len(rows), np.nan), np.full(len(rows), -1)
+    exact = np.zeros((len(rows), len(AXES)))
+    people = table["subject"].nunique()
+    return Anchors(embeddings, labels[rows], exact, no_time, table["frame"].to_numpy(), not_in_clip, people)
 
 
 def clips_in_scope(people: list[str], clip_index: int, settings: LabelSettings) -> list[int]:
@@ -85,7 +102,7 @@ def _choose_support(
                 f"clip {pool[0].name}: the strategy suggested may choose any frame, but only {lengths[0]} of "
                 f"{len(pool[0].frames)} are labelled; set support_set.strategy to uniform_k"
             )
-        suggestions = labeller.suggest(pool[0].encoded, None, amount)
+        suggestions = labeller.suggest_set(pool[0].encoded, None, amount)
         return [np.sort([suggestion.frame_index for suggestion in suggestions])]
     rng = np.random.default_rng([settings.seed, SUPPORT_SEED_STREAM, seed_index])
     embeddings = torch.cat([clip.encoded.embeddings.cpu() for clip in pool]).numpy()[_rows(pool, labelled)]

@@ -12,8 +12,9 @@ from datasets.frames import TIME, is_labelled
 from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
+from utils.compute.runtime import Runtime
 from utils.config.common import ScriptSettings
-from utils.labelling.labeller import Labeller
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.sources import Estimator, EvidenceSources, NetworkSource, clip_evidence
 from utils.labelling.types import Anchors, EncodedClip
 
@@ -65,7 +66,7 @@ class ClipReader:
     """Reads clips of frame tables: crops, embeddings from the cache, evidence.
 
     Attributes:
-        labeller: its network encodes the clips. `label_dataset` labels them with it.
+        encoder: computes the evidence of the Siamese network.
         crops: cuts the faces out of the images.
         cache: embeddings on disk; None without the Siamese network.
         workers: processes that prepare images.
@@ -74,22 +75,23 @@ class ClipReader:
 
     def __init__(
         self,
-        labeller: Labeller,
+        encoder: ClipEncoder,
         crops: CropReader,
         cache: EmbeddingCache | None,
         workers: int,
         estimators: tuple[Estimator, ...] = (),
     ):
-        self.labeller, self.crops, self.cache, self.workers = labeller, crops, cache, workers
+        self.encoder, self.crops, self.cache, self.workers = encoder, crops, cache, workers
         self.estimators = estimators
 
     @classmethod
-    def of_sources(cls, labeller: Labeller, sources: EvidenceSources, settings: ScriptSettings) -> "ClipReader":
+    def of_sources(cls, sources: EvidenceSources, runtime: Runtime, settings: ScriptSettings) -> "ClipReader":
         """A reader for all sources of evidence; the embeddings are cached beside the checkpoint."""
         cache = None
         if sources.siamese:
-            cache = EmbeddingCache.of_network(sources.siamese.checkpoint, settings.runs, labeller.runtime)
-        return cls(labeller, CropReader(settings), cache, settings.data.workers, sources.estimators)
+            cache = EmbeddingCache.of_network(sources.siamese.checkpoint, settings.runs, runtime)
+        encoder = ClipEncoder(sources.model, runtime)
+        return cls(encoder, CropReader(settings), cache, settings.data.workers, sources.estimators)
 
     @property
     def back_ends_used(self) -> set[str]:
@@ -114,13 +116,13 @@ class ClipReader:
         if self.estimators:
             estimates = [*clip_evidence(self.estimators, parts, self.crops, self.workers)]
         return [
-            DatasetClip(name, part, self.labeller.encode_clip(embedded, times, estimated))
+            DatasetClip(name, part, self.encoder.encode(embedded, times, estimated))
             for (name, part, times), embedded, estimated in zip(parts, embeddings, estimates, strict=True)
         ]
 
     def embed(self, tables: list[pd.DataFrame]) -> list[Tensor]:
         """The embeddings (N, 256) of each frame table's rows; (N, 0) without the Siamese network."""
-        model = self.labeller.model
+        model = self.encoder.model
         if model is None or self.cache is None:
             return [torch.empty(len(table), 0) for table in tables]
         return encode_clips(model, [self.crops(table) for table in tables], self.cache, self.workers)

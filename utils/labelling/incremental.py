@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.posterior.gp import GPPosterior
-from utils.labelling.posterior.mixture import ClipModel, Explanation, MixturePosterior, PosteriorFactory
+from utils.labelling.posterior.mixture import ClipExplanation, ClipModel, Explanation, MixturePosterior
 from utils.labelling.posterior.offsets import OffsetGaussian
 from utils.labelling.posterior.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
@@ -32,7 +32,7 @@ class IncrementalClip:
 
     def __init__(self, clip: EncodedClip, calibration: Calibration):
         self.models = [
-            _clip_model(axis.explanations(clip.evidence[..., column]), clip, column)
+            _incremental_model(axis.explanations(clip.evidence[..., column]), clip, column)
             for column, axis in enumerate(calibration.axes)
         ]
 
@@ -45,12 +45,13 @@ class IncrementalClip:
         return [MixturePosterior(model, observed) for model, observed in zip(self.models, observations, strict=True)]
 
 
-def _clip_model(explanations: list[Explanation], clip: EncodedClip, axis: int) -> ClipModel:
-    factories: list[PosteriorFactory] = [
-        partial(ConditionedPosterior, UnlabelledPosterior(parameters, clip.times, clip.evidence[:, sources, axis]))
-        for _, parameters, sources in explanations
-    ]
-    return ClipModel(explanations, factories)
+def _incremental_model(explanations: list[Explanation], clip: EncodedClip, axis: int) -> ClipModel:
+    model = []
+    for explanation in explanations:
+        evidence = clip.evidence[:, explanation.sources, axis]
+        unlabelled = UnlabelledPosterior(explanation.parameters, clip.times, evidence)
+        model.append(ClipExplanation(explanation, partial(ConditionedPosterior, unlabelled)))
+    return model
 
 
 class UnlabelledPosterior:
@@ -72,10 +73,10 @@ class UnlabelledPosterior:
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Covariance as of `GPPosterior.covariance`."""
-        return self.covariance_at_0(columns, rows) + self.posterior.offset_part(columns, rows)
+        return self.covariance_given_offsets(columns, rows) + self.posterior.covariance_due_to_offsets(columns, rows)
 
-    def covariance_at_0(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Covariance as of `GPPosterior.covariance_at_0`."""
+    def covariance_given_offsets(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Covariance as of `GPPosterior.covariance_given_offsets`."""
         return self._cache(columns, rows)
 
 
@@ -84,7 +85,7 @@ class _CovarianceCache:
 
     def __init__(self, posterior: GPPosterior):
         self._posterior = posterior
-        self._full_columns = _ColumnCache(posterior.covariance_at_0)
+        self._full_columns = _ColumnCache(posterior.covariance_given_offsets)
         self._rows_key, self._columns_at_rows = b"", self._full_columns
 
     def __call__(self, columns: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
@@ -93,7 +94,7 @@ class _CovarianceCache:
             return self._full_columns(columns)
         if rows.tobytes() != self._rows_key:
             self._rows_key = rows.tobytes()
-            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_at_0, rows=rows))
+            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_given_offsets, rows=rows))
         return self._columns_at_rows(columns)
 
 
@@ -159,8 +160,8 @@ class ConditionedPosterior:
         posterior, (indices, labels, _) = self._unlabelled.posterior, self._observations
         if not self._is_labelled:
             return posterior.offset_message
-        observed = self._unlabelled.covariance_at_0(indices)[indices] + np.diag(self._label_variance)
-        response, residuals = posterior.offset_response[indices], labels - posterior.mean_at_0[indices]
+        observed = self._unlabelled.covariance_given_offsets(indices)[indices] + np.diag(self._label_variance)
+        response, residuals = posterior.offset_response[indices], labels - posterior.given_offsets.mean_at_0[indices]
         solved = cho_solve(cho_factor(observed, lower=True), np.column_stack((response, -residuals)))
         precision, information = response.T @ solved[:, :-1], response.T @ solved[:, -1]
         return OffsetGaussian.product([posterior.offset_message, OffsetGaussian(precision, information)])
@@ -171,7 +172,7 @@ class ConditionedPosterior:
         response, indices = self._unlabelled.posterior.offset_response, self._observations.indices
         if not self._is_labelled:
             return response
-        columns = self._unlabelled.covariance_at_0(indices)
+        columns = self._unlabelled.covariance_given_offsets(indices)
         observed = columns[indices] + np.diag(self._label_variance)
         return response - columns @ cho_solve(cho_factor(observed, lower=True), response[indices])
 

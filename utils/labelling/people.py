@@ -1,7 +1,7 @@
 """Posteriors of all tracks of one person, whose given labels inform each other.
 
 A person may be shown in several face tracks: in the shots of a film, or in several videos. The evidence of the Siamese
-network for all of them is relative to the same reference frames (`Labeller.relative_to_person`), so that its offset,
+network for all of them is relative to the same reference frames (`ClipEncoder.relative_to_person`), so that its offset,
 whatever it is, is nearly the same in all tracks:
 
     offset of a track = offset of the person + offset of the shot
@@ -20,12 +20,11 @@ The messages come from the posteriors that follow all evidence. A track with eno
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
-from utils.labelling.posterior.mixture import ClipModel, MixturePosterior, Posterior, PosteriorFactory
+from utils.labelling.posterior.mixture import ClipExplanation, ClipModel, MixturePosterior, Posterior
 from utils.labelling.posterior.offsets import OffsetGaussian, PersonOffset
 from utils.labelling.types import LabelObservations
 
@@ -43,7 +42,8 @@ def person_posteriors(
     if len(models) == 1:
         return [[MixturePosterior(model, observed) for model, observed in zip(models[0], observations[0], strict=True)]]
     by_axis = zip(calibration.axes, zip(*models, strict=True), zip(*observations, strict=True), strict=True)
-    return [list(of_track) for of_track in zip(*(_share_offset(*of_axis) for of_axis in by_axis), strict=True)]
+    posteriors_by_axis = [_share_offset(*axis_values) for axis_values in by_axis]
+    return [list(posteriors_of_track) for posteriors_of_track in zip(*posteriors_by_axis, strict=True)]
 
 
 def _share_offset(
@@ -56,14 +56,9 @@ def _share_offset(
     posteriors = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
         others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
-        factories: list[PosteriorFactory] = [
-            partial(_posterior, factory, others.of_sources(explanation.sources))
-            for explanation, factory in zip(model.explanations, model.factories, strict=True)
-        ]
-        # The posterior that follows all evidence is not computed twice.
-        known = alone[track].given_offset_prior(others.of_sources(model.explanations[0].sources))
-        factories[0] = partial(_known_posterior, observed, known, factories[0])
-        posteriors.append(MixturePosterior(model._replace(factories=factories), observed))
+        all_evidence, *other_explanations = [explained.given_offset_prior(others) for explained in model]
+        known = alone[track].given_offset_prior(others.of_sources(all_evidence.explanation.sources))
+        posteriors.append(MixturePosterior([_remember(all_evidence, observed, known), *other_explanations], observed))
     return posteriors
 
 
@@ -72,9 +67,9 @@ def _messages(
 ) -> tuple[list[Posterior], list[OffsetGaussian]]:
     """The posterior of each track alone, by all evidence, and its message about the offset of the person."""
     variances = _shot_variances(calibration)
-    alone = [model.factories[0](observed) for model, observed in zip(models, observations, strict=True)]
+    alone = [model[0].posterior(observed) for model, observed in zip(models, observations, strict=True)]
     messages = [
-        posterior.offset_message.among(model.explanations[0].sources, len(variances)).with_noise(variances)
+        posterior.offset_message.among(model[0].explanation.sources, len(variances)).with_noise(variances)
         for model, posterior in zip(models, alone, strict=True)
     ]
     return alone, messages
@@ -124,7 +119,7 @@ def _person_offset(
     everything = OffsetGaussian.product([_offset_prior(calibration), *messages])
     covariances = []
     for model, posterior, message, mixture in zip(models, alone, messages, posteriors, strict=True):
-        sources = model.explanations[0].sources
+        sources = model[0].explanation.sources
         from_others = np.linalg.inv(everything.precision - message.precision)
         prior = from_others + shot  # of the offset of the track
         track_message = posterior.offset_message.among(sources, len(shot)).precision
@@ -135,13 +130,6 @@ def _person_offset(
     return PersonOffset(np.linalg.inv(everything.precision), covariances)
 
 
-def _posterior(factory: PosteriorFactory, prior: OffsetGaussian, observations: LabelObservations) -> Posterior:
-    """The posterior by another prior distribution of the offsets."""
-    return factory(observations).given_offset_prior(prior)
-
-
-def _known_posterior(
-    known_observations: LabelObservations, known: Posterior, factory: PosteriorFactory, observations: LabelObservations
-) -> Posterior:
-    """The posterior given `observations`, which is already known for one of them."""
-    return known if observations is known_observations else factory(observations)
+def _remember(explained: ClipExplanation, observations: LabelObservations, known: Posterior) -> ClipExplanation:
+    """The explanation, whose posterior given `observations` is known already and not computed again."""
+    return explained._replace(posterior=lambda given: known if given is observations else explained.posterior(given))

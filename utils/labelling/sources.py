@@ -151,6 +151,12 @@ class EvidenceSources(NamedTuple):
             if isinstance(source, SiameseSource | NetworkSource):
                 refuse_seen_people(settings, test, source.trainings, source.checkpoint)
 
+    @property
+    def only_checkpoint(self) -> Path | None:
+        """The file of the only network; None: there are several sources, or a table or a rater."""
+        source, *others = self.all
+        return None if others else source.checkpoint
+
     def only_network(self) -> SiameseSource | NetworkSource:
         """The only source. Raises SettingsError if there are several, or it is no network."""
         source, *others = self.all

@@ -26,10 +26,11 @@ from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.config.supervised import PredictSettings
+from utils.labelling.clip_rating import ClipRating
 from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import Estimator, NetworkSource
-from utils.labelling.types import ClipRating, is_encoded
+from utils.labelling.types import is_encoded
 from utils.videos.track_embeddings import track_embeddings
 
 

@@ -13,6 +13,7 @@ from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.adaptation_report import adapted_content
 from utils.labelling.agreement import annotator_agreement
 from utils.labelling.anchors import BASELINES, FUSED
 from utils.labelling.audit import contradiction_row
@@ -63,7 +64,7 @@ class LabellingRunner(VideoJobRunner):
         super().__init__(reader_of_sources(sources, labeller, settings, runtime), settings, sources.inputs)
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = sources, labeller
-        self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
+        self.inputs.append(calibration_input(sources.only_checkpoint, self.labeller.calibration))
         self.people: People | None = None
         self.shared: dict[TrackKey, SharedTrack] = {}
         if settings.people:
@@ -87,7 +88,7 @@ class LabellingRunner(VideoJobRunner):
         table = result.tables[self.support.rule]
         index = self.save_labels(face_video, table)
         index |= {"support": int(table["support"].sum()), "expected_error": result.expected_error}
-        if adapted := self.labeller.adapted_content(self.sources.names):
+        if adapted := adapted_content(self.labeller, self.sources.names):
             self.open_run_folder().save_json(FILE_NAME, adapted)
         write_affect_outputs(
             self.open_run_folder(), face_video, result.tables, self.support.rule, resolved.labels, self.settings

@@ -93,7 +93,7 @@ def shared_labels(
     for tracks in by_person.values():
         anchors = [track.anchors for track in tracks]
         if len(tracks) > 1 and any(anchors):
-            clips = labeller.relative_to_person([track.clip for track in tracks])
+            clips = labeller.encoder.relative_to_person([track.clip for track in tracks])
             for track, posteriors in zip(tracks, labeller.person_posteriors(clips, anchors), strict=True):
                 fused = labeller.fused_labels(posteriors, track.anchors)
                 shared[track.key] = SharedTrack(fused, unlabelled_variances(posteriors))

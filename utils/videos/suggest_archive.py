@@ -95,7 +95,7 @@ class ArchiveSuggestionRunner(SuggestionRunner):
     def _add_person(self, person: str) -> None:
         """Adds the tracks of a named person, whose labels inform each other."""
         tracks, calibration = self._person_tracks[person], self.labeller.calibration
-        clips = self.labeller.relative_to_person([track.clip for track in tracks])
+        clips = self.labeller.encoder.relative_to_person([track.clip for track in tracks])
         models = [calibration.models(clip.times, clip.evidence) for clip in clips]
         observations = [observations_of(track.anchors) for track in tracks]
         posteriors = person_posteriors(calibration, models, observations)

@@ -52,7 +52,7 @@ class SuggestionRunner(VideoJobRunner):
         self.count, self.tier = settings.suggest, settings.tier
         self.support = settings.support_set
         self.sources, self.labeller = sources, labeller
-        self.inputs.append(calibration_input(sources.all[0].checkpoint, self.labeller.calibration))
+        self.inputs.append(calibration_input(sources.only_checkpoint, self.labeller.calibration))
         self.tables: list[pd.DataFrame] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:
@@ -103,7 +103,7 @@ class SuggestionRunner(VideoJobRunner):
         for track in face_video.tracks:
             clip = clips[track.number]
             anchors = resolved and anchors_for_track(track, face_video, resolved.means)
-            suggestions = self.labeller.suggest(clip, anchors, self.count, (error, error))
+            suggestions = self.labeller.suggest_set(clip, anchors, self.count, (error, error))
             indices = [suggestion.frame_index for suggestion in suggestions]
             rows = track.faces.iloc[indices][["track", "frame", "time", *BOX]]
             scores = {

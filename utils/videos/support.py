@@ -15,6 +15,7 @@ from datasets.video.jobs import VideoJob
 from utils.base.errors import DataError
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
+from utils.labelling.adaptation_report import log_adaptation
 from utils.labelling.agreement import label_error
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.encoding_plan import EncodingPlan
@@ -131,7 +132,7 @@ def adapt_to_videos(
                 anchors = resolved and anchors_in_track(track, resolved.means)
                 pairs.append((clip._replace(embeddings=clip.embeddings[:0]), anchors))
     labeller = labeller.adapt(pairs)
-    labeller.log_adaptation(names, sum(anchors is not None for _, anchors in pairs))
+    log_adaptation(labeller, names, sum(anchors is not None for _, anchors in pairs))
     return labeller
 
 

@@ -17,6 +17,7 @@ from utils.labelling.posterior.mixture import (
     ClipModel,
     Explanation,
     MixturePosterior,
+    clip_model,
     explanations,
 )
 from utils.labelling.posterior.process import GPParameters, ProcessParameters, SourceParameters
@@ -145,7 +146,7 @@ class Calibration(NamedTuple):
     def models(self, times: np.ndarray, evidence: np.ndarray) -> list[ClipModel]:
         """The models of valence and arousal of a clip; arguments as of `posteriors`."""
         return [
-            ClipModel.of_axis(axis.explanations(evidence[..., index]), times, evidence[..., index])
+            clip_model(axis.explanations(evidence[..., index]), times, evidence[..., index])
             for index, axis in enumerate(self.axes)
         ]
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from utils.labelling.calibration.calibration import START
 from utils.labelling.calibration.fit_problems import FitProblem
+from utils.labelling.posterior.activity import activity
 from utils.labelling.posterior.process import (
     EXACT_ERROR,
     GPParameters,
     ProcessParameters,
     SourceParameters,
-    activity,
     evidence_covariance,
     label_covariance,
     noise_inflation,

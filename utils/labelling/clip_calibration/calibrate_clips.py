@@ -14,8 +14,8 @@ from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.calibration.fitting import fit_calibration
 from utils.labelling.clip_calibration.foreign import fit_foreign_offsets
 from utils.labelling.clip_calibration.shots import fit_shot_offsets
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
-from utils.labelling.labeller import Labeller
 
 log = logging.getLogger(__name__)
 
@@ -37,29 +37,29 @@ def enough_clips(frames: pd.DataFrame) -> bool:
     return bool(frames["clip"].nunique() >= FEWEST_CLIPS)
 
 
-def calibrate(labeller: Labeller, clips: list[DatasetClip], relative: tuple[bool, ...] = (True,)) -> Calibration:
+def calibrate(encoder: ClipEncoder, clips: list[DatasetClip], relative: tuple[bool, ...] = (True,)) -> Calibration:
     """Fits a calibration on clips of people that no source of evidence was trained on.
 
     Args:
-        labeller: compares frames of different people, if it has the Siamese network.
+        encoder: compares frames of different people, if it has the Siamese network.
         clips: the clips, with their evidence.
         relative: for each source, whether its evidence is relative to the clip.
     """
     fitted = fit_calibration(
         [CalibrationClip(clip.encoded.times, clip.encoded.evidence, clip.labels) for clip in clips], relative
     )
-    fitted = fit_shot_offsets(labeller, fitted, clips)
-    if labeller.model is None:
+    fitted = fit_shot_offsets(encoder, fitted, clips)
+    if encoder.model is None:
         return fitted
-    offsets = zip(fitted.axes, fit_foreign_offsets(labeller, clips), strict=True)
+    offsets = zip(fitted.axes, fit_foreign_offsets(encoder, clips), strict=True)
     return fitted.replace_axes(axis._replace(foreign_offset=offset) for axis, offset in offsets)
 
 
-def calibrate_on_videos(clips: ClipReader, frames: pd.DataFrame, checkpoint: Path, folder: Path) -> Calibration:
+def calibrate_on_videos(reader: ClipReader, frames: pd.DataFrame, checkpoint: Path, folder: Path) -> Calibration:
     """Fits a calibration on the user's own labelled videos, and saves it beside the checkpoint.
 
     Args:
-        clips: reads the clips.
+        reader: reads the clips.
         frames: frame table of the videos, which must show people that the network was not trained on.
         checkpoint: the checkpoint of the network; its present calibration is replaced.
         folder: the folder of the videos.
@@ -73,7 +73,7 @@ def calibrate_on_videos(clips: ClipReader, frames: pd.DataFrame, checkpoint: Pat
             f"{folder}: {usable['clip'].nunique()} of {frames['clip'].nunique()} clips have at least {SHORTEST_CLIP} "
             f"frames, {FEWEST_LABELS} of them labelled, but a calibration needs {FEWEST_CLIPS} such clips; label more"
         )
-    fitted = calibrate(clips.labeller, clips.read(usable), (clips.labeller.model is not None,))._replace(
+    fitted = calibrate(reader.encoder, reader.read(usable), (reader.encoder.model is not None,))._replace(
         fitted_on=f"videos {folder.absolute().name}, {is_labelled(usable).sum()} labels"
     )
     if fitted.clips < RELIABLE_CLIPS:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def calibration_for_dataset(
-    clips: ClipReader,
+    reader: ClipReader,
     validation: pd.DataFrame,
     checkpoint: Path,
     settings: ScriptSettings,
@@ -51,7 +51,7 @@ def calibration_for_dataset(
     which training started, which is saved, or the default calibration.
 
     Args:
-        clips: reads the clips.
+        reader: reads the clips.
         validation: frame table of people that the network was not trained on.
         checkpoint: the checkpoint of the network.
         settings: the settings that determine the data set and its split.
@@ -65,19 +65,9 @@ def calibration_for_dataset(
         return saved
     frames = long_clips(validation)
     if not enough_clips(frames):
-        saved = saved or _take_over_calibration(fine_tuned_from, checkpoint)
-        used = f"the calibration for {saved.fitted_on}" if saved else "default parameters"
-        log.warning(
-            "fewer than %d validation clips of at least %d frames, %d of them labelled: fused labels use %s, and their "
-            "intervals are not calibrated on this data set",
-            FEWEST_CLIPS,
-            SHORTEST_CLIP,
-            FEWEST_LABELS,
-            used,
-        )
-        return saved or DEFAULT_CALIBRATION
-    relative = (clips.labeller.model is not None,)
-    fitted = calibrate(clips.labeller, clips.read(frames), relative)._replace(fitted_on=fitted_on)
+        return _calibration_of_other_data(saved, checkpoint, fine_tuned_from)
+    relative = (reader.encoder.model is not None,)
+    fitted = calibrate(reader.encoder, reader.read(frames), relative)._replace(fitted_on=fitted_on)
     text = "calibrated fused labels on %d validation clips of %s (%d labelled frames)"
     log.info(text, fitted.clips, fitted_on, is_labelled(frames).sum())
     if fitted.clips < RELIABLE_CLIPS:
@@ -85,14 +75,30 @@ def calibration_for_dataset(
             "fewer than %d validation clips: the intervals of fused labels may be too narrow or too wide",
             RELIABLE_CLIPS,
         )
-    if not saved and ranks.is_rank_zero() and not _is_foreign_demo(clips, settings):
+    if not saved and ranks.is_rank_zero() and not _is_foreign_demo(reader, settings):
         save_calibration(checkpoint, fitted)
     return fitted
 
 
-def _is_foreign_demo(clips: ClipReader, settings: ScriptSettings) -> bool:
+def _calibration_of_other_data(
+    saved: Calibration | None, checkpoint: Path, fine_tuned_from: Path | None
+) -> Calibration:
+    """The calibration to use if there are too few validation clips, with a warning; arguments as above."""
+    calibration = saved or _take_over_calibration(fine_tuned_from, checkpoint)
+    log.warning(
+        "fewer than %d validation clips of at least %d frames, %d of them labelled: fused labels use %s, and their "
+        "intervals are not calibrated on this data set",
+        FEWEST_CLIPS,
+        SHORTEST_CLIP,
+        FEWEST_LABELS,
+        f"the calibration for {calibration.fitted_on}" if calibration else "default parameters",
+    )
+    return calibration or DEFAULT_CALIBRATION
+
+
+def _is_foreign_demo(reader: ClipReader, settings: ScriptSettings) -> bool:
     """Whether a network that was not trained here was calibrated on rendered faces, which says nothing of real ones."""
-    networks = [estimator for estimator in clips.estimators if isinstance(estimator, NetworkSource)]
+    networks = [estimator for estimator in reader.estimators if isinstance(estimator, NetworkSource)]
     return settings.dataset == "demo" and any(not network.trainings for network in networks)
 
 
@@ -101,7 +107,7 @@ def split_name(dataset: str, root: Path, fold: int | str, seed: int) -> str:
     return f"{dataset} {root.name}, fold {fold}, seed {seed}"
 
 
-def calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: EvidenceSources) -> Calibration:
+def calibrate_together(reader: ClipReader, validation: pd.DataFrame, sources: EvidenceSources) -> Calibration:
     """The calibration of several sources: read from the file of an earlier run, or fitted on the validation clips.
 
     It has 0 clips if there are too few validation clips, or a table lacks them.
@@ -113,34 +119,34 @@ def calibrate_together(clips: ClipReader, validation: pd.DataFrame, sources: Evi
     if not enough_clips(frames):
         log.warning("evidence %s: fewer than %d validation clips, so it is not calibrated on them", names, FEWEST_CLIPS)
         return DEFAULT_CALIBRATION
-    path = _path_of_sources(clips, frames, sources)
+    path = _path_of_sources(reader, frames, sources)
     saved = ranks.broadcast_from_rank_zero(lambda: path and read_calibration_of_sources(path))
     if saved:
         log.info("evidence %s: calibrated together on %d validation clips (%s)", names, saved.clips, path)
         return saved
     try:
-        read = clips.read(frames)
+        clips = reader.read(frames)
     except DataError as error:
         log.warning("evidence %s: not calibrated on the validation clips: %s", names, error)
         return DEFAULT_CALIBRATION
-    log.info("evidence %s: calibrated together on %d validation clips", names, len(read))
-    fitted = calibrate(clips.labeller, read, tuple(source.relative for source in sources.all))
+    log.info("evidence %s: calibrated together on %d validation clips", names, len(clips))
+    fitted = calibrate(reader.encoder, clips, tuple(source.relative for source in sources.all))
     if path and ranks.is_rank_zero():
         save_calibration_of_sources(path, fitted, sources.names)
     return fitted
 
 
-def _path_of_sources(clips: ClipReader, frames: pd.DataFrame, sources: EvidenceSources) -> Path | None:
+def _path_of_sources(reader: ClipReader, frames: pd.DataFrame, sources: EvidenceSources) -> Path | None:
     """The file beside the first network's weights that keeps a calibration of several sources; None for tables alone.
 
     Its name is a hash of all that the calibration depends on: the sources in their order, the labels and the crops.
     For an exported network, the file is in the folder of the runs, as the embeddings are.
     """
     networks = [estimator for estimator in sources.estimators if isinstance(estimator, NetworkSource)]
-    cache = clips.cache or (networks[0].cache if networks else None)
+    cache = reader.cache or (networks[0].cache if networks else None)
     if cache is None:
         return None
-    crops = cache.path(clips.crops(frames), "").stem  # a hash of the images, the boxes and the first network
+    crops = cache.path(reader.crops(frames), "").stem  # a hash of the images, the boxes and the first network
     content = [[source.sha256 for source in sources.inputs], crops, frames.to_csv(index=False)]
     key = hashlib.sha256(json.dumps(content).encode())
     return cache.folder.parent / f"calibration_{key.hexdigest()[:16]}.json"

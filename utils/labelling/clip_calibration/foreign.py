@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from utils.labelling.calibration.calibration import DEFAULT_OFFSET, ForeignOffset
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
-from utils.labelling.labeller import Labeller
 from utils.labelling.support import middles_of_parts
 
 ANCHORS_PER_CLIP = 3
@@ -20,18 +20,18 @@ MOST_CLIPS = 30  # The number of comparisons grows with the square of the number
 SMALLEST_STD = 0.05
 
 
-def fit_foreign_offsets(labeller: Labeller, clips: list[DatasetClip]) -> tuple[ForeignOffset, ForeignOffset]:
+def fit_foreign_offsets(encoder: ClipEncoder, clips: list[DatasetClip]) -> tuple[ForeignOffset, ForeignOffset]:
     """Fits the offset of evidence from other people's anchors, one entry per axis.
 
     Args:
-        labeller: compares the frames.
+        encoder: compares the frames.
         clips: clips of different people that the network was not trained on. With fewer than
             CLIPS_TO_FIT_OFFSET clips of at least ANCHORS_PER_CLIP labelled frames, the default offsets are returned.
     """
     labelled = [clip for clip in clips if len(clip.labelled) >= ANCHORS_PER_CLIP][:MOST_CLIPS]
     if len(labelled) < CLIPS_TO_FIT_OFFSET:
         return DEFAULT_OFFSET, DEFAULT_OFFSET
-    errors = _constant_errors(labeller, labelled)
+    errors = _constant_errors(encoder, labelled)
     others = errors.shape[1] - 1  # (clips, clips, 2), NaN on the diagonal
     valence, arousal = (_fit(errors[..., axis], others) for axis in range(2))
     return valence, arousal
@@ -45,7 +45,7 @@ def _fit(errors: np.ndarray, others: int) -> ForeignOffset:
     )
 
 
-def _constant_errors(labeller: Labeller, clips: list[DatasetClip]) -> np.ndarray:
+def _constant_errors(encoder: ClipEncoder, clips: list[DatasetClip]) -> np.ndarray:
     """(C, C, 2) mean error of the evidence of each clip (row) from anchors of each other clip; NaN on the diagonal."""
     errors = np.full((len(clips), len(clips), 2), np.nan)
     for column, other in enumerate(clips):
@@ -53,6 +53,6 @@ def _constant_errors(labeller: Labeller, clips: list[DatasetClip]) -> np.ndarray
         anchors, level = other.encoded.embeddings[torch.from_numpy(indices)], other.labels[indices].mean(0)
         for row, clip in enumerate(clips):
             if row != column:
-                evidence = level + labeller.mean_difference(clip.encoded.embeddings, anchors)
+                evidence = level + encoder.mean_difference(clip.encoded.embeddings, anchors)
                 errors[row, column] = np.nanmean(evidence - clip.labels, axis=0)
     return errors

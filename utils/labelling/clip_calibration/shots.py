@@ -8,19 +8,19 @@ moments, from the mean errors of the evidence of all clips of a person.
 import numpy as np
 
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
+from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
-from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import SourceParameters
 
 FEWEST_PEOPLE = 3  # With fewer people who have several clips, `process.SHOT_OFFSET` is used.
 SMALLEST_STD = 0.02
 
 
-def fit_shot_offsets(labeller: Labeller, calibration: Calibration, clips: list[DatasetClip]) -> Calibration:
+def fit_shot_offsets(encoder: ClipEncoder, calibration: Calibration, clips: list[DatasetClip]) -> Calibration:
     """The calibration with `shot_offset` fitted for all sources of evidence.
 
     Args:
-        labeller: computes the evidence of clips relative to their person.
+        encoder: computes the evidence of clips relative to their person.
         calibration: fitted on the clips.
         clips: clips of people that no source was trained on. With fewer than FEWEST_PEOPLE people who have several
             labelled clips, the calibration is returned unchanged.
@@ -32,7 +32,7 @@ def fit_shot_offsets(labeller: Labeller, calibration: Calibration, clips: list[D
     people = [person for person in by_person.values() if len(person) > 1]
     if len(people) < FEWEST_PEOPLE:
         return calibration
-    evidence = [labeller.relative_to_person([clip.encoded for clip in person]) for person in people]
+    evidence = [encoder.relative_to_person([clip.encoded for clip in person]) for person in people]
     axes = []
     for column, axis in enumerate(calibration.axes):
         errors = [

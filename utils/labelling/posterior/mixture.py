@@ -1,14 +1,19 @@
-"""A mixture of Gaussian processes, with all, some or no evidence, weighted by leave-one-out likelihood.
+"""A mixture of Gaussian processes, each of which explains the given labels of a clip in its own way.
 
 The calibration holds for faces like those of the validation clips. A source of evidence may misread another face
-systematically. Each axis of a clip with enough labels therefore has several posteriors. One follows all evidence, with
-the calibrated parameters; if there are several sources, one for each follows this source alone; and one ignores the
-evidence and changes over time as labels usually do. The weight of a posterior is its prior weight times the product,
-over the given labels, of the likelihood of each label given the others. Any label may be an outlier. In addition, the
-variance of the mixture is scaled by how well the leave-one-out predictions explain the labels of the clip.
+systematically. Each axis of a clip with enough labels therefore has several explanations:
+
+    all evidence    the labels follow all sources, with the calibrated parameters
+    one source      for each of several sources, the labels follow this source alone
+    time alone      the labels ignore the evidence, and change over time as labels usually do
+
+The weight of an explanation is its prior weight times the likelihood of the given labels, each predicted from the
+others. Example: time alone has the prior weight 0.1. If it predicts each of five labels with twice the density of all
+evidence, the weights are in the ratio 0.1 · 2⁵ to 0.9, and that of time alone is 0.78. Any label may be an outlier. In
+addition, the variance of the mixture is scaled by how well the leave-one-out predictions fit the labels of the clip.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple, Protocol
 
@@ -20,11 +25,11 @@ from utils.labelling.posterior.outliers import IGNORED_ERROR, find_outliers
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.types import LabelObservations
 
-PRIOR_OF_TIME_ONLY = 0.1  # The prior weight of the posterior that ignores calibrated evidence.
-PRIOR_OF_ONE_SOURCE = 0.1  # The prior weight of each posterior that follows one of several sources alone.
-CLIP_OUTLIER_RATE = 0.05  # The share of given labels that are outliers, which are distributed uniformly on [-1, 1].
-SMALLEST_WEIGHT = 0.01  # A posterior of less weight is left out of the mixture.
-LABELS_TO_WEIGH_EXPLANATIONS = 3  # With fewer labels, the posterior with all evidence is used alone.
+PRIOR_OF_TIME_ONLY = 0.1  # prior weight of the explanation by time alone, if the evidence is calibrated
+PRIOR_OF_ONE_SOURCE = 0.1  # prior weight of the explanation by each of several sources alone
+CLIP_OUTLIER_RATE = 0.05  # share of given labels that are outliers, which are distributed uniformly on [-1, 1]
+SMALLEST_WEIGHT = 0.01  # An explanation of less weight is left out of the mixture.
+LABELS_TO_WEIGH_EXPLANATIONS = 3  # With fewer labels, all evidence is the only explanation.
 SCALE_PRIOR_LABELS = 4  # The prior of the variance scale, which is 1, has the weight of this many labels.
 LARGEST_VARIANCE = 1.0  # The variance of any distribution on [-1, 1] is at most 1.
 LARGEST_SQUARED_DEVIATION = 9.0  # In the variance scale, no label counts as more than three standard deviations off.
@@ -46,16 +51,13 @@ class Posterior(Protocol):
     def given_offset_prior(self, prior: OffsetGaussian) -> "Posterior": ...
 
 
-PosteriorFactory = Callable[[LabelObservations], Posterior]
-
-
 class Explanation(NamedTuple):
-    """One way to explain the labels of a clip: by some of the sources of evidence.
+    """One way to explain the labels of clips: by some of the sources of evidence, or by time alone.
 
     Attributes:
         prior: prior weight.
         parameters: of the process, with the sources that are followed.
-        sources: indices of these sources.
+        sources: indices of these sources; empty: time alone.
     """
 
     prior: float
@@ -66,12 +68,12 @@ class Explanation(NamedTuple):
 def explanations(
     parameters: GPParameters, time_only: GPParameters, time_only_prior: float = PRIOR_OF_TIME_ONLY
 ) -> list[Explanation]:
-    """The explanations of a mixture: by all sources of evidence, by each of several sources alone, and by time only.
+    """The explanations of a mixture: by all sources of evidence, by each of several sources alone, and by time alone.
 
     Args:
         parameters: with all sources.
         time_only: without sources.
-        time_only_prior: prior weight of the explanation by time only.
+        time_only_prior: prior weight of the explanation by time alone.
     """
     sources = list(range(len(parameters.sources)))
     if not sources:
@@ -85,27 +87,112 @@ def explanations(
     ]
 
 
-class ClipModel(NamedTuple):
-    """One axis of a clip: everything that its posteriors depend on but the given labels.
+class ClipExplanation(NamedTuple):
+    """An explanation of one axis of a clip of N frames: all that its posterior depends on but the given labels.
 
     Attributes:
-        explanations: its explanations; the first one follows all evidence, the last one time only.
-        factories: for each explanation, a function that computes the posterior, given observations.
+        explanation: prior weight, parameters and sources.
+        posterior: computes the posterior, given the labels.
     """
 
-    explanations: list[Explanation]
-    factories: list[PosteriorFactory]
+    explanation: Explanation
+    posterior: Callable[[LabelObservations], Posterior]
 
-    @classmethod
-    def of_axis(cls, every: list[Explanation], times: np.ndarray, evidence: np.ndarray) -> "ClipModel":
-        """The model of one axis of a clip.
+    def given_offset_prior(self, prior: OffsetGaussian) -> "ClipExplanation":
+        """The explanation by another prior distribution of the offsets of all sources of evidence."""
+        prior_of_sources = prior.of_sources(self.explanation.sources)
+        return self._replace(posterior=lambda labels: self.posterior(labels).given_offset_prior(prior_of_sources))
 
-        Args:
-            every: as `explanations` returns them.
-            times: (N,) seconds, ascending.
-            evidence: (N, E) evidence of the axis.
-        """
-        return cls(every, [partial(GPPosterior, one.parameters, times, evidence[:, one.sources]) for one in every])
+
+ClipModel = Sequence[ClipExplanation]
+"""One axis of a clip: its explanations. The first one is by all evidence, the last one by time alone."""
+
+
+def clip_model(explained: Iterable[Explanation], times: np.ndarray, evidence: np.ndarray) -> ClipModel:
+    """The model of one axis of a clip.
+
+    Args:
+        explained: as `explanations` returns them.
+        times: (N,) seconds, ascending.
+        evidence: (N, E) evidence of the axis.
+    """
+    return [
+        ClipExplanation(
+            explanation, partial(GPPosterior, explanation.parameters, times, evidence[:, explanation.sources])
+        )
+        for explanation in explained
+    ]
+
+
+class Weights(NamedTuple):
+    """How far each of X explanations is believed.
+
+    Attributes:
+        given_all: (X,) weights given all labels.
+        given_others: (X, A) weights given all labels but one of the A.
+    """
+
+    given_all: np.ndarray
+    given_others: np.ndarray
+
+
+def weigh(priors: Sequence[float], log_likelihoods: np.ndarray) -> Weights:
+    """Weighs explanations by prior weight times likelihood.
+
+    Args:
+        priors: prior weights of the X explanations.
+        log_likelihoods: (X, A) of each label, as `label_log_likelihoods` returns them.
+    """
+    log_weights = np.log(priors) + log_likelihoods.sum(1)
+    return Weights(_softmax(log_weights), _softmax(log_weights[:, None] - log_likelihoods))
+
+
+def label_log_likelihoods(
+    explained: ClipExplanation, posterior: Posterior, observations: LabelObservations, nugget: float
+) -> np.ndarray:
+    """(A,) log-density of each given label under an explanation.
+
+    It is the density of the leave-one-out prediction from the other labels, without those that are outliers under
+    this explanation, mixed with the uniform density of outliers on [-1, 1].
+
+    Args:
+        explained: the explanation.
+        posterior: its posterior given all labels, outliers included.
+        observations: the given labels.
+        nugget: standard deviation of true labels about f.
+    """
+    errors = observations.errors.copy()
+    while True:
+        means, variances = posterior.loo_predictive()
+        variances = variances + nugget**2 + observations.errors**2
+        deviations = np.abs(observations.labels - means) / np.sqrt(variances)
+        outliers = find_outliers(deviations, errors)
+        if not outliers.any():
+            break
+        errors[outliers] = IGNORED_ERROR
+        posterior = explained.posterior(observations._replace(errors=errors.copy()))
+    density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
+    return np.log((1 - CLIP_OUTLIER_RATE) * density + CLIP_OUTLIER_RATE / 2)
+
+
+def mix_loo_predictive(posteriors: Sequence[Posterior], weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (A,) and variance (A,) of the leave-one-out prediction of a mixture.
+
+    Args:
+        posteriors: of the X explanations.
+        weights: (X, A) weights for the prediction of each label.
+    """
+    predictions = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
+    means, variances = (np.stack(values) for values in predictions)
+    mean = (weights * means).sum(0)
+    return mean, (weights * (variances + (means - mean) ** 2)).sum(0)
+
+
+def drop_small_weights(weights: np.ndarray, posteriors: Sequence[Posterior]) -> list[tuple[float, Posterior]]:
+    """The posteriors with a weight of at least SMALLEST_WEIGHT, with renormalised weights."""
+    kept = np.where(weights >= SMALLEST_WEIGHT, weights, 0)
+    pairs = zip(kept / kept.sum(), posteriors, strict=True)
+    return [(weight, posterior) for weight, posterior in pairs if weight > 0]
 
 
 class MixturePosterior:
@@ -115,8 +202,8 @@ class MixturePosterior:
 
     Attributes:
         observations: the given labels.
-        weights: (C,) weights of the C posteriors; the last one is that by time only. In the mixture, a component of
-            weight below 0.01 is dropped and the rest renormalised; this attribute keeps all weights.
+        weights: (X,) weights of the X explanations; the last one is that of time alone. In the mixture, an explanation
+            of weight below 0.01 is dropped and the rest renormalised; this attribute keeps all weights.
         nugget: standard deviation of true labels about f, before it is scaled.
     """
 
@@ -124,38 +211,49 @@ class MixturePosterior:
         """Computes the mixture.
 
         Args:
-            model: of the axis of the clip, with C explanations. The nugget of the first is used for all posteriors. All
-                posteriors but the first are computed only if there are enough labels.
+            model: of the axis of the clip. The nugget of its first explanation is used for all. The other explanations
+                count only if there are enough labels.
             observations: given labels at A of the frames.
         """
-        priors, factories = [one.prior for one in model.explanations], model.factories
-        self.observations, self.nugget = observations, model.explanations[0].parameters.process.nugget
-        self.weights, self._time_only_prior = np.eye(len(priors))[0], priors[-1]
-        posterior = factories[0](observations)
-        self._components: list[tuple[float, Posterior]] = [(1.0, posterior)]
-        self._loo: tuple[np.ndarray, np.ndarray] | None = None
-        if len(observations.indices) >= LABELS_TO_WEIGH_EXPLANATIONS and len(factories) > 1:
-            others = [factory(observations) for factory in factories[1:]]
-            self._weight_components(np.log(priors), factories, [posterior, *others])
+        all_evidence, time_only = model[0], model[-1]
+        self.observations, self.nugget = observations, all_evidence.explanation.parameters.process.nugget
+        self._time_only_prior = time_only.explanation.prior
+        self._posteriors: list[tuple[float, Posterior]]
+        self._loo: tuple[np.ndarray, np.ndarray] | None
+        if len(model) == 1 or len(observations.indices) < LABELS_TO_WEIGH_EXPLANATIONS:
+            self.weights = np.eye(len(model))[0]
+            self._posteriors = [(1.0, all_evidence.posterior(observations))]
+            self._loo = None  # It is that of this posterior, and seldom needed.
+        else:
+            posteriors = [explained.posterior(observations) for explained in model]
+            likelihoods = [
+                label_log_likelihoods(explained, posterior, observations, self.nugget)
+                for explained, posterior in zip(model, posteriors, strict=True)
+            ]
+            weights = weigh([explained.explanation.prior for explained in model], np.stack(likelihoods))
+            self.weights = weights.given_all
+            self._posteriors = drop_small_weights(weights.given_all, posteriors)
+            # Each label is predicted with weights that come from the other labels.
+            self._loo = mix_loo_predictive(posteriors, weights.given_others)
 
     @property
     def misread(self) -> bool:
-        """Whether labels have moved most of the weight to the posterior that ignores the evidence.
+        """Whether labels have moved most of the weight to the explanation by time alone.
 
-        It is not so if that posterior had most of the weight without them, as for evidence that explains little.
+        It is not so if that explanation had most of the weight without them, as for evidence that explains little.
         """
         return len(self.weights) > 1 and bool(self._time_only_prior < 0.5 < self.weights[-1])
 
     @cached_property
     def mean(self) -> np.ndarray:
         """(N,) mean of f."""
-        return _weighted_sum((weight, posterior.mean) for weight, posterior in self._components)
+        return _weighted_sum((weight, posterior.mean) for weight, posterior in self._posteriors)
 
     @cached_property
     def variance(self) -> np.ndarray:
         """(N,) variance of f, scaled by `variance_scale`."""
-        within = _weighted_sum((weight, posterior.variance) for weight, posterior in self._components)
-        between = _weighted_sum((weight, (posterior.mean - self.mean) ** 2) for weight, posterior in self._components)
+        within = _weighted_sum((weight, posterior.variance) for weight, posterior in self._posteriors)
+        between = _weighted_sum((weight, (posterior.mean - self.mean) ** 2) for weight, posterior in self._posteriors)
         return self.variance_scale * (within + between)
 
     @property
@@ -172,7 +270,7 @@ class MixturePosterior:
         """(R, C) covariance of f at `rows` (R,) (None: all frames) with f at `columns` (C,), both frame indices."""
         rows = np.arange(len(self.mean)) if rows is None else rows
         parts = []
-        for weight, posterior in self._components:
+        for weight, posterior in self._posteriors:
             deviation = posterior.mean - self.mean
             between = np.outer(deviation[rows], deviation[columns])
             parts.append((weight, posterior.covariance(columns, rows) + between))
@@ -183,7 +281,7 @@ class MixturePosterior:
 
         The variance is that of the mixture, without `variance_scale`.
         """
-        return self._components[0][1].loo_predictive() if self._loo is None else self._loo
+        return self._posteriors[0][1].loo_predictive() if self._loo is None else self._loo
 
     @cached_property
     def variance_scale(self) -> float:
@@ -194,43 +292,6 @@ class MixturePosterior:
         expected = variances + self.nugget**2 + self.observations.errors**2
         squared = np.minimum((self.observations.labels - means) ** 2 / expected, LARGEST_SQUARED_DEVIATION)
         return float((SCALE_PRIOR_LABELS + squared.sum()) / (SCALE_PRIOR_LABELS + len(means)))
-
-    def _weight_components(
-        self, log_priors: np.ndarray, factories: list[PosteriorFactory], posteriors: list[Posterior]
-    ) -> None:
-        """Sets the weights, the components and the leave-one-out prediction.
-
-        In the leave-one-out prediction, each label is predicted with weights computed from the other labels.
-        """
-        likelihoods = np.stack([self._log_likelihoods(*pair) for pair in zip(factories, posteriors, strict=True)])
-        log_weights = log_priors + likelihoods.sum(1)
-        self.weights, loo_weights = _softmax(log_weights), _softmax(log_weights[:, None] - likelihoods)
-        loo = zip(*(posterior.loo_predictive() for posterior in posteriors), strict=True)
-        means, variances = (np.stack(values) for values in loo)
-        mean = (loo_weights * means).sum(0)
-        self._loo = mean, (loo_weights * (variances + (means - mean) ** 2)).sum(0)
-        kept = np.where(self.weights >= SMALLEST_WEIGHT, self.weights, 0)
-        components = zip(kept / kept.sum(), posteriors, strict=True)
-        self._components = [(weight, posterior) for weight, posterior in components if weight > 0]
-
-    def _log_likelihoods(self, factory: PosteriorFactory, posterior: Posterior) -> np.ndarray:
-        """(A,) log-density of each given label under a posterior.
-
-        It is the density of the leave-one-out prediction from the other labels, without those that are outliers under
-        this posterior, mixed with the uniform density of outliers on [-1, 1].
-        """
-        errors = self.observations.errors.copy()
-        while True:
-            means, variances = posterior.loo_predictive()
-            variances = variances + self.nugget**2 + self.observations.errors**2
-            deviations = np.abs(self.observations.labels - means) / np.sqrt(variances)
-            outliers = find_outliers(deviations, errors)
-            if not outliers.any():
-                break
-            errors[outliers] = IGNORED_ERROR
-            posterior = factory(self.observations._replace(errors=errors.copy()))
-        density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi * variances)
-        return np.log((1 - CLIP_OUTLIER_RATE) * density + CLIP_OUTLIER_RATE / 2)
 
 
 def _weighted_sum(pairs: Iterable[tuple[float, np.ndarray]]) -> np.ndarray:

@@ -14,9 +14,9 @@ mainly the clip's mean level with the sign reversed, which the given labels reve
 absolute. The nugget is left out where labels are given, as a simplification; it is included where a given label is
 predicted from the others (`utils.labelling.posterior.mixture`).
 
-The amplitude a(t) grows with the activity of the evidence, its local root-mean-square rate of change: where the
-evidence is at rest, the latent label changes little. The activity is computed from the evidence and then treated as
-known. With it fixed, all components are Gaussian, so the posterior of f is exact.
+The amplitude a(t) grows with the activity of the evidence (`activity`): where the evidence is at rest, the latent label
+changes little. The activity is computed from the evidence and then treated as known. With it fixed, all components are
+Gaussian, so the posterior of f is exact.
 
 The covariances are differentiable and are used to fit the parameters (`calibration.fitting`). The state-space form
 describes the same process, and needs time linear in the number of frames. It is used to label (`gp`).
@@ -26,17 +26,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 PROCESS_STATES = 3  # wiener, matern, derivative of matern; the ou of each source follows
 LEVEL_STD = 0.5  # prior standard deviation of the Wiener component at the first frame of a clip
 EXACT_ERROR = 1e-3  # An error of 0 is replaced by this one, the smallest that keeps the factorisation stable.
-RATE_SMOOTHING = 0.1  # seconds; standard deviation of the Gaussian filter that is applied before differentiation
-RATE_AVERAGING = 0.16  # seconds; standard deviation of the Gaussian filter that averages the squared rate of change
-REST_RATE = 0.1  # label units per second; it is added to every rate, so that activity stays above 0
-NORMAL_RATE = 0.6  # label units per second; the rate of change at which activity is 1
-KNOWN_SECONDS = 0.3  # The activity is measured up to this far from a value of the evidence.
 NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
 SHOT_OFFSET = 0.15  # used where few validation people have several clips; rendered people: .08, in harder scenes .2
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
@@ -100,74 +94,6 @@ class GPParameters(NamedTuple):
 def scale_errors(parameters: SourceParameters, scale: float) -> SourceParameters:
     """The parameters with all errors but the offset multiplied by `scale`."""
     return parameters._replace(ou=scale * parameters.ou, observation_noise=scale * parameters.observation_noise)
-
-
-def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Combines all sources of evidence to one estimate per frame, from which the activity is computed.
-
-    Gain and bias are corrected, frames without a value are interpolated, and the sources are weighted by the inverse of
-    their error variance.
-
-    Args:
-        parameters: of the process.
-        times: (N,) seconds, ascending.
-        evidence: (N, E) evidence of E sources; NaN = no value.
-
-    Returns:
-        (N,) estimates; all 0 without evidence.
-    """
-    total, weights = np.zeros(len(times)), 0.0
-    for source, values in zip(parameters.sources, evidence.T, strict=True):
-        known = np.isfinite(values)
-        if known.any():
-            weight = source.gain**2 / (source.ou**2 + source.observation_noise**2)
-            total += weight * (np.interp(times, times[known], values[known]) - source.bias) / source.gain
-            weights += weight
-    return total / weights if weights else total
-
-
-def activity(times: np.ndarray, evidence: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Measures how fast the evidence changes around each frame: its smoothed absolute rate of change.
-
-    Args:
-        times: (N,) seconds, ascending.
-        evidence: (N,) evidence of one axis, interpolated where it has no value.
-        known: (N,) whether there is a value; None: everywhere.
-
-    Returns:
-        (N,) activity: 1 at the rate of change NORMAL_RATE, 1/7 at rest. It is 1 further than KNOWN_SECONDS from any
-        value: without evidence, a face does not count as at rest.
-    """
-    if len(times) < 2:
-        return np.ones(len(times))
-    measured = _measured_activity(times, evidence)
-    if known is None or known.all():
-        return measured
-    return np.where(_seconds_to_nearest(times, times[known]) <= KNOWN_SECONDS, measured, 1.0)
-
-
-def _seconds_to_nearest(times: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """(N,) seconds from each of the times (N,) to the nearest of the given ones, which are ascending."""
-    if not len(given):
-        return np.full(len(times), np.inf)
-    after = np.searchsorted(given, times)
-    before, after = given[np.maximum(after - 1, 0)], given[np.minimum(after, len(given) - 1)]
-    return np.minimum(np.abs(times - before), np.abs(after - times))
-
-
-def _measured_activity(times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """(N,) activity where the evidence has values."""
-    frame_interval = np.median(time_steps(times))
-    squared_rate = smoothed_rate(times, evidence) ** 2
-    rate = np.sqrt(gaussian_filter1d(squared_rate, RATE_AVERAGING / frame_interval, mode="nearest"))
-    return (rate + REST_RATE) / (NORMAL_RATE + REST_RATE)
-
-
-def smoothed_rate(times: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(N,) rate of change per second of two or more values (N,), after Gaussian smoothing."""
-    steps = time_steps(times)
-    smoothed = gaussian_filter1d(values, RATE_SMOOTHING / np.median(steps), mode="nearest")
-    return np.gradient(smoothed, np.concatenate(([0], np.cumsum(steps))))
 
 
 def time_steps(times: np.ndarray) -> np.ndarray:

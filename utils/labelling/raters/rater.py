@@ -27,7 +27,7 @@ from utils.labelling.raters.rating_windows import (
     LAGS,
     LONGEST_LAG,
     RatedPart,
-    Rater,
+    RaterLag,
     cut_windows,
     rated_parts,
 )
@@ -44,7 +44,7 @@ PRIOR = SourceParameters(ou=0.2, ou_seconds=3.0, offset=0.2, observation_noise=0
 FITTED = ("ou", "ou_seconds", "offset", "observation_noise")
 LOG_STD = 0.7
 
-PRIOR_RATER = Rater()  # a rater before the fit
+PRIOR_RATER = RaterLag()  # a rater before the fit
 
 
 def with_lag_error(parameters: SourceParameters, lag_std: float, rate: float = PRIOR_RATE) -> SourceParameters:
@@ -61,8 +61,8 @@ PRIOR_RATING = with_lag_error(PRIOR, LAG_STD)  # parameters of a rating before t
 
 
 def fit_raters(
-    calibration: Calibration, clips: Sequence[tuple[EncodedClip, Anchors | None]], raters: tuple[Rater, ...]
-) -> tuple[Calibration, tuple[Rater, ...]]:
+    calibration: Calibration, clips: Sequence[tuple[EncodedClip, Anchors | None]], raters: tuple[RaterLag, ...]
+) -> tuple[Calibration, tuple[RaterLag, ...]]:
     """Fits all raters, one after the other, each given the other evidence and the labels.
 
     Without labels and other evidence, the first rater keeps the prior, the others are fitted to those before, and the
@@ -94,7 +94,7 @@ def fit_raters(
     return calibration, tuple(fitted)
 
 
-def _assume_mean_lag(calibration: Calibration, raters: list[Rater]) -> tuple[Calibration, tuple[Rater, ...]]:
+def _assume_mean_lag(calibration: Calibration, raters: list[RaterLag]) -> tuple[Calibration, tuple[RaterLag, ...]]:
     """Sets the mean lag of raters who are the only evidence to the prior mean, with the uncertainty of the prior.
 
     All ratings share the error of the mean lag, so that it does not average out. As the model has independent errors,
@@ -116,8 +116,8 @@ def _assume_mean_lag(calibration: Calibration, raters: list[Rater]) -> tuple[Cal
 
 
 def _fit_rater(
-    calibration: Calibration, column: int, parts: list[list[RatedPart]], level_known: bool, rater: Rater
-) -> tuple[Calibration, Rater]:
+    calibration: Calibration, column: int, parts: list[list[RatedPart]], level_known: bool, rater: RaterLag
+) -> tuple[Calibration, RaterLag]:
     """Fits the rater whose ratings are a column of the evidence.
 
     Args:
@@ -146,7 +146,7 @@ def _fit_rater(
         evidence = list(axis.with_evidence.sources)
         evidence[column] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else PRIOR_RATING
         axes.append(axis.replace_sources(evidence))
-    return calibration.replace_axes(axes), Rater(lag, lag_std, max(map(len, parts)))
+    return calibration.replace_axes(axes), RaterLag(lag, lag_std, max(map(len, parts)))
 
 
 def _peak(profile: np.ndarray) -> tuple[float, float]:

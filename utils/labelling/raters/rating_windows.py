@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.columns import AXES
 from utils.labelling.calibration.calibration import Calibration
-from utils.labelling.posterior.process import smoothed_rate
+from utils.labelling.posterior.activity import smoothed_rate
 from utils.labelling.types import Anchors, EncodedClip, LabelObservations, observations_of
 
 GRID_STEP = 0.1  # seconds between the frames at which f is estimated, and between the lags that are tried
@@ -20,8 +20,8 @@ FEWEST_SAMPLES = 10  # A part with fewer samples of the rating says too little.
 LAGS = np.arange(round(LONGEST_LAG / GRID_STEP) + 1) * GRID_STEP
 
 
-class Rater(NamedTuple):
-    """How late a rater's ratings are.
+class RaterLag(NamedTuple):
+    """How late the ratings of one rater are.
 
     Attributes:
         lag: seconds by which the ratings follow the face.
@@ -34,7 +34,7 @@ class Rater(NamedTuple):
     clips: int = 0
 
 
-def shift_ratings(clip: EncodedClip, raters: tuple[Rater, ...]) -> EncodedClip:
+def shift_ratings(clip: EncodedClip, raters: tuple[RaterLag, ...]) -> EncodedClip:
     """The clip with evidence of its raters that is shifted by their lags."""
     evidence = clip.evidence.copy()
     first = evidence.shape[1] - len(raters)
@@ -101,7 +101,7 @@ class RatedPart(NamedTuple):
 
 
 def rated_parts(
-    calibration: Calibration, windows: list[Window], raters: list[Rater], number: int, others: list[int]
+    calibration: Calibration, windows: list[Window], raters: list[RaterLag], number: int, others: list[int]
 ) -> list[list[RatedPart]]:
     """For each axis, the parts that a rater rated, with the posterior of f from other sources and the labels.
 

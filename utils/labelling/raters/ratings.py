@@ -19,7 +19,7 @@ from utils.base.errors import DataError
 from utils.base.text import listed
 from utils.config.labelling import LabelSettings
 from utils.config.manifest import Input
-from utils.labelling.types import ClipRating
+from utils.labelling.clip_rating import ClipRating
 from utils.runs.manifest import path_input
 
 UNNAMED = "rater"  # the name of a rater whom neither the file nor its name tells

@@ -138,12 +138,12 @@ class _Person:
         self.values = 2 * int(frames.sum())
         self._axes = [
             _PersonAxis(
-                list(of_axis),
+                list(axis_covariances_of_tracks),
                 frames,
                 [posteriors[axis].nugget_variance for posteriors in by_track],
                 offsets[axis] if offsets else None,
             )
-            for axis, of_axis in enumerate(zip(*covariances, strict=True))
+            for axis, axis_covariances_of_tracks in enumerate(zip(*covariances, strict=True))
         ]
         self._labelled: set[tuple[int, int]] = set()
         self._evaluate()

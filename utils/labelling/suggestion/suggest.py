@@ -9,8 +9,8 @@ from utils.labelling.suggestion.covariances import AxisCovariance, axis_covarian
 from utils.labelling.support import middles_of_parts
 
 CANDIDATES = 256  # Up to this many evenly spaced frames of the clip may be suggested.
-EVALUATION_POINTS = 2048  # `suggest` averages the expected error over up to this many evenly spaced frames.
-PLAN_POINTS = 1024  # `plan_labels` averages over fewer frames, since it evaluates many more plans.
+EVALUATION_POINTS = 2048  # `suggest_one_by_one` averages the error over up to this many evenly spaced frames.
+PLAN_POINTS = 1024  # `suggest_set` averages over fewer frames, since it evaluates many more plans.
 MOST_SWEEPS = 4  # The exchange ends after this many rounds; most plans are stable after two.
 LARGEST_EXCHANGE = 64  # Larger plans are not improved by exchange, which would take too long.
 
@@ -42,10 +42,10 @@ def unlabelled_variances(posteriors: list[MixturePosterior]) -> np.ndarray:
     return np.stack([posterior.predictive_variance[unlabelled] for posterior in posteriors], 1)
 
 
-def suggest(
+def suggest_one_by_one(
     posteriors: list[MixturePosterior], count: int, label_errors: tuple[float, float] = (0.0, 0.0)
 ) -> list[Suggestion]:
-    """Suggests frames one after the other, the most useful first, for a person who may stop at any time.
+    """Suggests frames one after the other, the most useful first, for a person who may stop after any of them.
 
     Each suggestion assumes that the frames suggested before it have been labelled. A label at frame q reduces the
     variance at frame t by cov(t, q)² / (var(q) + error²); the frame with the largest total reduction is chosen.
@@ -59,10 +59,12 @@ def suggest(
     return plan.suggestions(plan.greedy(count, np.arange(len(plan.candidates))))
 
 
-def plan_labels(
+def suggest_set(
     posteriors: list[MixturePosterior], count: int, label_errors: tuple[float, float] = (0.0, 0.0)
 ) -> list[Suggestion]:
-    """Chooses `count` frames together, for a person who will label all of them; arguments as for `suggest`.
+    """Suggests `count` frames that help most together, for a person who will label all of them.
+
+    Arguments are those of `suggest_one_by_one`.
 
     There are two starting points: the greedy choice, and evenly spaced frames. From each, one chosen frame after the
     other is replaced by the candidate that reduces the variance most, given all other chosen frames, until nothing

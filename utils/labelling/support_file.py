@@ -1,0 +1,45 @@
+"""The file of support frames that `support_set.csv` names, and the clips of a data set that are labelled."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from datasets.columns import AXES
+from datasets.csv_files import read_small_csv, require_columns
+from utils.base.errors import DataError
+from utils.base.text import quoted
+from utils.config.sections import SupportSettings
+
+
+def read_support_file(path: Path) -> pd.DataFrame:
+    """Reads a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
+
+    Raises:
+        DataError: a column is missing, a value is not a number in range, or a frame is listed twice.
+    """
+    table = read_small_csv(path, "clip, frame, and valence, arousal")
+    require_columns(table.columns, ("clip", "frame"), path)
+    for name in ("frame", *AXES):
+        given = table[name].str.strip() if name in table else pd.Series("", table.index)
+        table[name] = pd.to_numeric(given, errors="coerce")
+        wrong = table[name].isna() & (given != "") | (table[name].abs() > 1 if name in AXES else table[name].isna())
+        if wrong.any():
+            row, wanted = wrong.idxmax(), "a number in [-1, 1]" if name in AXES else "a frame number"
+            raise DataError(f"{path} row {row + 2}: {name} is {quoted(str(given[row]))}; give {wanted}")
+    if table.duplicated(["clip", "frame"]).any():
+        row = table.duplicated(["clip", "frame"]).idxmax()
+        raise DataError(f"{path} row {row + 2}: this frame of the clip is listed twice; delete one row")
+    return table
+
+
+def select_clips(
+    frames: pd.DataFrame, settings: SupportSettings, support_from_csv: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The frames of clips with at least `min_frames` frames that, with the strategy `csv`, occur in the file."""
+    kept = frames[frames.groupby("clip")["frame"].transform("size") >= settings.min_frames]
+    if support_from_csv is not None:
+        kept = kept[kept["clip"].isin(support_from_csv["clip"])]
+    if kept.empty:
+        count = frames["clip"].nunique()
+        raise DataError(f"none of {count} clips is left to label; check support_set.min_frames and support_set.csv")
+    return kept.reset_index(drop=True)
