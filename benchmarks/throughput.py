@@ -12,7 +12,9 @@ one run, and each part runs in processes of its own.
 """
 
 import argparse
+import contextlib
 import importlib.util
+import io
 import subprocess
 import sys
 import tempfile
@@ -301,15 +303,24 @@ def measure_rows(_: list[str]) -> list[Row]:
 # Whole scripts ----------------------------------------------------------------------------------------------------
 
 
-def make_video(folder: Path, frames: int) -> Path:
-    """Writes a video of 640 × 360 pixels that shows a rendered person, and its labels."""
+def make_video(folder: Path, frames: int, scale: int = 1) -> Path:
+    """Writes a video of 640 × 360 pixels, times `scale`, of a rendered person. Every 200th frame has a label."""
     clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2, workers=1).glob("*/")]
     images = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
     images += images[::-1]
     framed = [cv2.copyMakeBorder(image, 20, 20, 160, 160, cv2.BORDER_CONSTANT) for image in images]
+    framed = [cv2.resize(image, None, fx=scale, fy=scale) for image in framed]
     write_video(folder / "clip.mp4", (framed[frame % len(framed)] for frame in range(frames)))
-    (folder / "clip.csv").write_text("frame,valence,arousal\n0,0.1,0.2\n200,-0.3,0.4\n")
+    labels = [f"{frame},{(-0.3, 0.1)[frame % 400 == 0]},0.2\n" for frame in range(0, frames, 200)]
+    (folder / "clip.csv").write_text("frame,valence,arousal\n" + "".join(labels))
     return folder / "clip.mp4"
+
+
+def save_network(path: Path, width: int = WIDTH, image_size: int = IMAGE_SIZE) -> None:
+    """Saves a network with random weights as a checkpoint."""
+    settings = Settings(data={"image_size": image_size}, model={"width": width})
+    state = network(plain_runtime(), width).cpu().state_dict()
+    save_checkpoint(path, {"kind": "mtclar", "settings": settings.model_dump(mode="json"), "model": state})
 
 
 def detection(engine: str, folder: str) -> tuple[float, float]:
@@ -323,6 +334,22 @@ def detection(engine: str, folder: str) -> tuple[float, float]:
     track_faces(video, progress=False, detector=detector)
     per_frame = 1000 / DETECTED_FRAMES
     return (time.process_time() - processor) * per_frame, (time.perf_counter() - started) * per_frame
+
+
+def decoding(folder: str, scale: int) -> float:
+    """Core-milliseconds per frame of `make_video`, to read it once."""
+    video = open_video(make_video(Path(folder), DETECTED_FRAMES, scale))
+    started = time.process_time()
+    frames = sum(1 for _ in video)
+    return (time.process_time() - started) * 1000 / frames
+
+
+def measure_decoding(_: list[str]) -> list[Row]:
+    """Reading a video once."""
+    with tempfile.TemporaryDirectory() as folder:
+        costs = [measure_alone(decoding, folder, scale).value for scale in (1, 3)]
+    name = "a video read once, 640 × 360, 1920 × 1080: core-milliseconds a frame"
+    return [Row(name, "", ", ".join(f"{cost:.2f}" for cost in costs))]
 
 
 def measure_detection(_: list[str]) -> list[Row]:
@@ -342,15 +369,12 @@ def measure_detection(_: list[str]) -> list[Row]:
 def measure_video(backends: list[str]) -> list[Row]:
     """From the video file to labels.csv: start-up, decoding, detection, tracking, encoding, labelling, plots."""
     rows, frames = [], 1_000
-    settings = Settings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH})
-    state = network(plain_runtime()).cpu().state_dict()
-    content = {"kind": "mtclar", "settings": settings.model_dump(mode="json"), "model": state}
     for backend in backends:
         speeds = []
         for step in ENCODE_EVERY:
             with tempfile.TemporaryDirectory() as folder:
                 video, checkpoint = make_video(Path(folder), frames), Path(folder) / "best.pt"
-                save_checkpoint(checkpoint, content)
+                save_network(checkpoint)
                 files = ("--video", video, "--checkpoint", checkpoint, "--runs", folder)
                 duration = run("fsl_mtclar.py", *files, "--runtime.backend", backend, "--encode_every", step).seconds
             speeds.append(frames / duration)
@@ -360,6 +384,36 @@ def measure_video(backends: list[str]) -> list[Row]:
     return rows
 
 
+def label_video(video: str, checkpoint: str, runs: str) -> tuple[float, float]:
+    """Seconds and core-seconds in which `fsl_mtclar.py` labels a video, without the time to start Python."""
+    sys.argv = ["fsl_mtclar.py", "--video", video, "--checkpoint", checkpoint, "--runs", runs]
+    import fsl_mtclar
+
+    processor, started = time.process_time(), time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        fsl_mtclar.main()
+    return time.perf_counter() - started, time.process_time() - processor
+
+
+def measure_length(_: list[str]) -> list[Row]:
+    """A video of ten minutes against one of a minute, with the demo's small network and images."""
+    measured, lengths = [], (1_500, 15_000)
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(checkpoint := Path(folder) / "best.pt", SMALL_WIDTH, SMALL_IMAGE_SIZE)
+        for frames in lengths:
+            (part := Path(folder) / str(frames)).mkdir()
+            video = make_video(part, frames)
+            measured.append(measure_alone(label_video, str(video), str(checkpoint), folder))
+    (minute, minute_memory), (ten_minutes, long_memory) = measured
+    name = "narrow network, own video: {} a frame, in a video of a minute and of ten minutes"
+    rows = []
+    for unit, short, long in zip(("milliseconds", "core-milliseconds"), minute, ten_minutes, strict=True):
+        short, long = 1000 * short / lengths[0], 1000 * long / lengths[1]
+        rows.append(Row(name.format(unit), "", f"{short:.2f}, {long:.2f}", f"{long / short:.2f} ×"))
+    memories = f"{minute_memory:.0f} MB, {long_memory:.0f} MB"
+    return [*rows, Row("their peak memory", "", memories, f"{long_memory / minute_memory:.2f} ×")]
+
+
 class Finished(NamedTuple):
     """How long a command took, and its standard output."""
 
@@ -367,10 +421,10 @@ class Finished(NamedTuple):
     output: str
 
 
-def run(*command: object) -> Finished:
-    """Runs a script or module of the project."""
+def run(*command: object, root: Path = ROOT, python: str | Path = sys.executable) -> Finished:
+    """Runs a script or module of the project, or of another checkout of it with its own interpreter."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run([str(python), *map(str, command)], cwd=root, check=True, capture_output=True, text=True)
     return Finished(time.perf_counter() - started, done.stdout)
 
 
@@ -386,8 +440,10 @@ PARTS: dict[str, Callable[[list[str]], list[Row]]] = {
     "training": measure_training,
     "scale": measure_scale,
     "rows": measure_rows,
+    "decoding": measure_decoding,
     "detection": measure_detection,
     "video": measure_video,
+    "length": measure_length,
     "start": measure_start,
 }
 
