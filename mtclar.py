@@ -90,8 +90,9 @@ def main() -> None:
     report_pairs(test_evaluator, model, runtime, run)
 
     # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. Its parameters are
-    # fitted here on the validation clips, if there are at least six, and saved as calibration.json beside best.pt.
-    # With fewer, a fine-tuned network keeps the calibration of the network that it started from.
+    # fitted here on the validation clips of at least 24 frames, 4 of them labelled, and saved as calibration.json
+    # beside best.pt. With fewer than six such clips, a fine-tuned network keeps the calibration of the network that it
+    # started from.
     if model.predicts_differences:
         cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
         reader = ClipReader(ClipEncoder(model, runtime), read_crops, cache, settings.data.workers)

@@ -6,11 +6,11 @@
     python mtclar_sl.py --emonet data/emonet/emonet_8.pth   with published EmoNet as the encoder
     python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/best.pt
 
-A frozen encoder, of a mtclar.py run or published EmoNet, turns each face image into an embedding of 256 numbers. A
-small network, the head, learns to predict valence and arousal, or one of eight expressions, from the embeddings
-alone. The head is tested by five-fold cross-validation over people; AffectNet has a single split instead. In each
-fold, its scores are compared with those of a constant prediction and of a linear model. Settings:
-mtclar_sl_config.yaml.
+A frozen encoder turns each face image into an embedding of 256 numbers. It is that of a mtclar.py run, of an exported
+or published Siamese network, or of published EmoNet. A small network, the head, learns to predict valence and arousal,
+or one of eight expressions, from the embeddings alone. The head is tested by five-fold cross-validation over people;
+AffectNet has a single split instead. Its mean scores over the folds are compared with those of a constant prediction
+and of a linear model. Settings: mtclar_sl_config.yaml.
 """
 
 from pathlib import Path

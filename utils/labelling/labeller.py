@@ -1,4 +1,4 @@
-"""Labels clips with a trained network and its calibration."""
+"""Labels clips by the evidence of any sources, and their calibration."""
 
 from collections.abc import Sequence
 

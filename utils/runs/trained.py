@@ -45,7 +45,10 @@ def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = 
 
 
 def with_checkpoint(settings: PredictSettings) -> PredictSettings:
-    """Returns the settings with `checkpoint` filled in, so that a resumed run keeps the checkpoint it started from."""
+    """Returns the settings with `checkpoint` filled in, so that a resumed run starts from the same path.
+
+    A pattern with * stays a pattern. If a newer file matches it when the run is resumed, `run_fold` refuses it.
+    """
     if settings.emonet:
         return settings
     path = checkpoint_path(settings, "mtclar_sl" if settings.predict else "mtclar")
@@ -120,8 +123,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
     """Returns the settings for labelling, with the data and split that the network was trained with.
 
     The command line takes precedence over the checkpoint, and the checkpoint over the YAML file. If the command line
-    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint. A default
-    `checkpoint` is filled in.
+    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint.
 
     Args:
         layers: as `read_layers` returns them.

@@ -1,4 +1,4 @@
-"""Loads the frozen encoder of a fold: that of a mtclar.py run, or of published EmoNet."""
+"""Loads the frozen encoder of a fold: of a mtclar.py run, an exported or published Siamese network, or EmoNet."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -44,7 +44,8 @@ def calibration_for_dataset(
     """The calibration for labelling a data set.
 
     It is read from the file beside the checkpoint if it was fitted on the same data. Otherwise it is fitted on the
-    validation clips. It is saved beside the checkpoint unless a calibration of other data is there.
+    validation clips. It is saved beside the checkpoint, unless a calibration of other data is there or the data say
+    nothing of the network (see `_demo_says_nothing_of_network`).
 
     With fewer than FEWEST_CLIPS validation clips that are long enough, nothing is fitted. The calibration beside the
     checkpoint is then returned although it was fitted on other data. If there is none, it is that of the network from
@@ -75,7 +76,7 @@ def calibration_for_dataset(
             "fewer than %d validation clips: the intervals of fused labels may be too narrow or too wide",
             RELIABLE_CLIPS,
         )
-    if not saved and ranks.is_rank_zero() and not _is_foreign_demo(reader, settings):
+    if not saved and ranks.is_rank_zero() and not _demo_says_nothing_of_network(reader, settings):
         save_calibration(checkpoint, fitted)
     return fitted
 
@@ -96,8 +97,8 @@ def _calibration_of_other_data(
     return calibration or DEFAULT_CALIBRATION
 
 
-def _is_foreign_demo(reader: ClipReader, settings: ScriptSettings) -> bool:
-    """Whether a network that was not trained here was calibrated on rendered faces, which says nothing of real ones."""
+def _demo_says_nothing_of_network(reader: ClipReader, settings: ScriptSettings) -> bool:
+    """Whether the data are rendered faces, and a network was not trained here: it may be meant for real faces."""
     networks = [estimator for estimator in reader.estimators if isinstance(estimator, NetworkSource)]
     return settings.dataset == "demo" and any(not network.trainings for network in networks)
 
