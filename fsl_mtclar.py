@@ -87,7 +87,7 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     from utils.runs.run_folder import shared_run
 
     splits = read_splits(settings)
-    sources.refuse_seen_people(settings, splits.test)
+    sources.refuse_trained_people(settings, splits.test)
 
     # The reader encodes clips. The labeller holds the calibration, which says how far the rule `fused` can trust each
     # source of evidence. It is fitted on validation clips, because predictions for people of the training set would
@@ -102,8 +102,9 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     check_inputs(settings, inputs)
     run = shared_run(lambda: open_run(settings, "fsl_mtclar", inputs))
 
-    report_labels(label_dataset(reader, labeller, splits, settings), settings.support_set, run)
-    finish_run(settings, run, reader.back_ends_used)
+    labels = label_dataset(reader, labeller, splits, settings, sources.names)
+    report_labels(labels, settings.support_set, run)
+    finish_run(settings, run, reader.backends_used)
 
 
 def calibrate_on_own_videos(

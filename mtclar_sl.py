@@ -15,16 +15,14 @@ and of a linear model. Settings: mtclar_sl_config.yaml.
 
 from pathlib import Path
 
-from utils.config.supervised import PredictSettings
+from utils.config.supervised import SLSettings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
 from utils.runs.trained import log_networks, with_checkpoint
 
 
 def main() -> None:
-    settings = load_settings(
-        PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, fill_defaults=with_checkpoint
-    )
+    settings = load_settings(SLSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, fill_defaults=with_checkpoint)
     log_networks(settings)
     if settings.predict:
         predict_videos(settings.predict, settings)
@@ -32,7 +30,7 @@ def main() -> None:
         train_and_test(settings)
 
 
-def train_and_test(settings: PredictSettings) -> None:
+def train_and_test(settings: SLSettings) -> None:
     """Trains and tests a head in each fold, and reports the scores of all folds together."""
     # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
     from utils.compute.runtime import make_runtime
@@ -52,7 +50,7 @@ def train_and_test(settings: PredictSettings) -> None:
     report_supervised(tables, settings, (fold.encoder.path for fold in folds), run)
 
 
-def predict_videos(videos: Path, settings: PredictSettings) -> None:
+def predict_videos(videos: Path, settings: SLSettings) -> None:
     """Finds and tracks the faces in a video or a folder of videos, encodes each once, and writes predictions."""
     from datasets.video.jobs import find_jobs
     from utils.compute.runtime import make_runtime

@@ -39,9 +39,9 @@ from datasets.video.reading import open_video
 from datasets.video.tracks import track_faces
 from models.mtclar import MTCLAR
 from utils.base.files import write_text
-from utils.compute.backends import BackEnd, BackEnds
+from utils.compute.backends import Backend, Backends
 from utils.compute.runtime import Runtime, make_runtime
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
@@ -124,11 +124,11 @@ def random_images(count: int, size: int = IMAGE_SIZE) -> Tensor:
 
 def encoder(
     backend: str, folder: str, width: int = WIDTH, image_size: int = IMAGE_SIZE
-) -> tuple[MTCLAR, Runtime, BackEnd]:
+) -> tuple[MTCLAR, Runtime, Backend]:
     """Network, runtime and backend; `folder` is for the converted network."""
     runtime = make_runtime(RuntimeSettings(backend=backend))
     model = network(runtime, width)
-    return model, runtime, BackEnds(Path(folder), f"random {width}", runtime).create(backend, model, image_size)
+    return model, runtime, Backends(Path(folder), f"random {width}", runtime).create(backend, model, image_size)
 
 
 # Encoder ----------------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def measure_detection(_: list[str]) -> list[Row]:
 def measure_video(backends: list[str]) -> list[Row]:
     """From the video file to labels.csv: start-up, decoding, detection, tracking, encoding, labelling, plots."""
     rows, frames = [], 1_000
-    settings = Settings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH})
+    settings = MtclarTrainingSettings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH})
     state = network(plain_runtime()).cpu().state_dict()
     content = {"kind": "mtclar", "settings": settings.model_dump(mode="json"), "model": state}
     for backend in backends:
