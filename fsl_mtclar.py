@@ -12,8 +12,8 @@ Each frame is encoded once. By the paper's rules, the network predicts how much 
 from an anchor, which is a labelled frame: label = label of the anchor + predicted difference. By the rule `fused`, the
 default, it predicts how much a frame differs from other frames of its clip, and a Gaussian process over time combines
 these differences, or other evidence, with the given labels; it also gives 90 % intervals. On a data set, every rule is
-scored beside two baselines that use time alone: the last label held, and linear interpolation. By default, data set and
-split are those of the training run.
+scored beside two baselines that use labels and time alone: the last label held, and linear interpolation. By default,
+data set and split are those of the training run.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,8 @@ def find_network_and_settings(layers: Sequence[Layer]) -> "tuple[SiameseSource |
     By default, data set and split are those that the network was trained with. The settings therefore depend on the
     checkpoint, and which checkpoint depends on the settings. So they are merged twice: without the settings in the
     checkpoint, to find it, and then with them. A split that would put people of the training set into the test set is
-    refused. Without the Siamese network, a supervised head among the evidence takes its part.
+    refused. Without the Siamese network, data and split are by default those that the first supervised head in
+    `evidence` was trained with.
 
     Args:
         layers: the settings of the YAML file and the command line, as `read_layers` returns them.
@@ -86,11 +87,12 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     from utils.runs.run_folder import shared_run
 
     splits = read_splits(settings)
-    sources.refuse_seen_people(settings, splits.test)
+    sources.refuse_trained_people(settings, splits.test)
 
     # The reader encodes clips. The labeller holds the calibration, which says how far the rule `fused` can trust each
     # source of evidence. It is fitted on validation clips, because predictions for people of the training set would
-    # look too accurate. Sources without a calibration are fitted to the given labels of the test clips instead.
+    # look too accurate. Other sources without a calibration are fitted to the given labels of the test
+    # clips; the Siamese network then has default parameters.
     # utils/labelling/__init__.py describes the whole way from the sources to the labels.
     reader = ClipReader.of_sources(sources, runtime, settings)
     labeller = labeller_for_dataset(reader, sources, splits.validation, settings)
@@ -100,8 +102,9 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     check_inputs(settings, inputs)
     run = shared_run(lambda: open_run(settings, "fsl_mtclar", inputs))
 
-    report_labels(label_dataset(reader, labeller, splits, settings), settings.support_set, run)
-    finish_run(settings, run, reader.back_ends_used)
+    labels = label_dataset(reader, labeller, splits, settings, sources.names)
+    report_labels(labels, settings.support_set, run)
+    finish_run(settings, run, reader.backends_used)
 
 
 def calibrate_on_own_videos(

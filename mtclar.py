@@ -17,7 +17,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from utils.config.mtclar import ExportSettings
+from utils.config.mtclar import MtclarSettings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
 
@@ -30,7 +30,7 @@ SYMMETRIC_FUSION = (
 
 
 def main() -> None:
-    settings = load_settings(ExportSettings, "mtclar", "config.yaml", __doc__)
+    settings = load_settings(MtclarSettings, "mtclar", "config.yaml", __doc__)
 
     if settings.export:
         export_network(settings.export)
@@ -42,15 +42,15 @@ def main() -> None:
     from utils.compute.data import CropReader, read_splits
     from utils.compute.embedding_cache import EmbeddingCache
     from utils.compute.runtime import make_runtime
-    from utils.compute.seeds import seed_step
+    from utils.compute.seeds import TEST_SEED_STREAM, seed_step
     from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
     from utils.labelling.clip_encoder import ClipEncoder
     from utils.labelling.clips import ClipReader
     from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
     from utils.runs.run_folder import RunFolder, shared_run
-    from utils.runs.trained import refuse_known_splits, refuse_seen_people
+    from utils.runs.trained import refuse_other_splits, refuse_trained_people
     from utils.training.loop import fit
-    from utils.training.pair_evaluation import TEST_SEED_STREAM, PairEvaluator
+    from utils.training.pair_evaluation import PairEvaluator
     from utils.training.pair_training import PairTraining
     from utils.training.report import report_pairs
 
@@ -59,12 +59,12 @@ def main() -> None:
     # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
     seed_step(settings.seed)
     model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
-    earlier: list[dict[str, Any]] = []  # earlier trainings of the weights
+    earlier_trainings: list[dict[str, Any]] = []  # that the initial weights come from
     if settings.model.emonet:
         start_from_emonet(model.encoder, settings.model.emonet)
     if settings.model.init:
-        earlier = start_from_mtclar(model, settings.model.init, settings.data.image_size)
-        refuse_known_splits(settings, earlier, settings.model.init)
+        earlier_trainings = start_from_mtclar(model, settings.model.init, settings.data.image_size)
+        refuse_other_splits(settings, earlier_trainings, settings.model.init)
     model = runtime.to_device(model)
     if not model.predicts_differences:
         log.warning(SYMMETRIC_FUSION, model.fusion)
@@ -75,26 +75,27 @@ def main() -> None:
     splits = read_splits(settings)
     run.save_json("splits.json", describe_splits(splits))
     if settings.model.init:
-        refuse_seen_people(settings, splits.test, earlier, settings.model.init)
-    read_crops = CropReader(settings)
+        refuse_trained_people(settings, splits.test, earlier_trainings, settings.model.init)
+    crop_reader = CropReader(settings)
 
     # Test pairs: drawn before training, so that the script stops before training if the test set is unusable.
-    test_evaluator = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, read_crops, settings)
+    test_evaluator = PairEvaluator(splits.test, settings.pairs.test, TEST_SEED_STREAM, crop_reader, settings)
 
     # Training: the loss is the weighted mean of four terms: cross-entropy on similarity, the cosine-embedding loss,
     # and w·MSE + (1 - w)·(1 - CCC) for Δvalence and for Δarousal. fit() ends with the weights of best.pt in `model`.
-    training = PairTraining(model, splits, read_crops, settings, runtime, earlier)
+    training = PairTraining(model, splits, crop_reader, settings, runtime, earlier_trainings)
     fit(training, run, settings)
 
     # Report: scores on pairs of test images, whose subjects are in neither the training nor the validation set.
     report_pairs(test_evaluator, model, runtime, run)
 
     # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. Its parameters are
-    # fitted here on the validation clips, if there are at least six, and saved as calibration.json beside best.pt.
-    # With fewer, a fine-tuned network keeps the calibration of the network that it started from.
+    # fitted here on the validation clips of at least 24 frames, 4 of them labelled, and saved as calibration.json
+    # beside best.pt. With fewer than six such clips, a fine-tuned network keeps the calibration of the network that it
+    # started from.
     if model.predicts_differences:
         cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
-        reader = ClipReader(ClipEncoder(model, runtime), read_crops, cache, settings.data.workers)
+        reader = ClipReader(ClipEncoder(model, runtime), crop_reader, cache, settings.data.workers)
         calibration_for_dataset(reader, splits.validation, run.best, settings, settings.model.init)
 
 

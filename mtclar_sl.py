@@ -6,25 +6,23 @@
     python mtclar_sl.py --emonet data/emonet/emonet_8.pth   with published EmoNet as the encoder
     python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/best.pt
 
-A frozen encoder, of a mtclar.py run or published EmoNet, turns each face image into an embedding of 256 numbers. A
-small network, the head, learns to predict valence and arousal, or one of eight expressions, from the embeddings
-alone. The head is tested by five-fold cross-validation over people; AffectNet has a single split instead. In each
-fold, its scores are compared with those of a constant prediction and of a linear model. Settings:
-mtclar_sl_config.yaml.
+A frozen encoder turns each face image into an embedding of 256 numbers. It is that of a mtclar.py run, of an exported
+or published Siamese network, or of published EmoNet. A small network, the head, learns to predict valence and arousal,
+or one of eight expressions, from the embeddings alone. The head is tested by five-fold cross-validation over people;
+AffectNet has a single split instead. Its mean scores over the folds are compared with those of a constant prediction
+and of a linear model. Settings: mtclar_sl_config.yaml.
 """
 
 from pathlib import Path
 
-from utils.config.supervised import PredictSettings
+from utils.config.supervised import SLSettings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
 from utils.runs.trained import log_networks, with_checkpoint
 
 
 def main() -> None:
-    settings = load_settings(
-        PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, fill_defaults=with_checkpoint
-    )
+    settings = load_settings(SLSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, fill_defaults=with_checkpoint)
     log_networks(settings)
     if settings.predict:
         predict_videos(settings.predict, settings)
@@ -32,7 +30,7 @@ def main() -> None:
         train_and_test(settings)
 
 
-def train_and_test(settings: PredictSettings) -> None:
+def train_and_test(settings: SLSettings) -> None:
     """Trains and tests a head in each fold, and reports the scores of all folds together."""
     # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
     from utils.compute.runtime import make_runtime
@@ -52,7 +50,7 @@ def train_and_test(settings: PredictSettings) -> None:
     report_supervised(tables, settings, (fold.encoder.path for fold in folds), run)
 
 
-def predict_videos(videos: Path, settings: PredictSettings) -> None:
+def predict_videos(videos: Path, settings: SLSettings) -> None:
     """Finds and tracks the faces in a video or a folder of videos, encodes each once, and writes predictions."""
     from datasets.video.jobs import find_jobs
     from utils.compute.runtime import make_runtime

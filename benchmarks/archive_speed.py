@@ -54,7 +54,7 @@ class SimulatedVideo(NamedTuple):
 class SimulatedReader:
     """Reads videos that show one face in every frame, with evidence that is a random walk."""
 
-    back_ends_used: frozenset[str] = frozenset()
+    backends_used: frozenset[str] = frozenset()
 
     def read(self, path: Path) -> FaceVideo:
         frames = np.arange(COST_FRAMES)

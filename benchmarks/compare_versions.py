@@ -30,7 +30,7 @@ import yaml
 
 from benchmarks.measure import machine
 from benchmarks.throughput import IMAGE_SIZE, WIDTH, make_video, network, plain_runtime, run
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import save_checkpoint
 
 WARM_UP_FRAMES = 210
@@ -82,7 +82,7 @@ def main() -> None:
 
 def save_networks(base: Version, here: Version) -> None:
     """Saves a network with random weights for both versions, with the settings that both know."""
-    settings = Settings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH}).model_dump(mode="json")
+    settings = MtclarTrainingSettings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH}).model_dump(mode="json")
     known = yaml.safe_load((base.root / "config.yaml").read_text(encoding="utf-8"))
     state = network(plain_runtime()).cpu().state_dict()
     for version in (base, here):

@@ -46,8 +46,8 @@ from utils.compute.loading import PlannedLoader
 from utils.compute.runtime import Runtime, make_runtime
 from utils.compute.seeds import seed_step
 from utils.config.labelling import LabelSettings
-from utils.config.mtclar import Settings
-from utils.labelling.clip_calibration.calibrate_clips import long_clips
+from utils.config.mtclar import MtclarTrainingSettings
+from utils.labelling.clip_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.sources import EvidenceSources, NetworkSource, load_estimators
 from utils.metrics import regression_scores
@@ -60,12 +60,12 @@ from utils.training.loop import fit
 from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 
 RUNS = "emonet_evidence"  # folder of the runs
-TRAINING_SEED_STREAM = 31  # of the training batches, see `utils.training.pair_evaluation`
+TRAINING_SEED_STREAM = 31  # of the training batches, see `utils.compute.seeds`
 VALIDATION_IMAGES = 300
 TEST_SETS = (TestSet("normal", [111, 112]), TestSet("harder", [113, 114], hard=True))
 
 
-class EmoNetSettings(Settings):
+class EmoNetSettings(MtclarTrainingSettings):
     """The settings of mtclar.py, some of which are not used here, such as those of pairs and of the model's width."""
 
     out: Path = Field(Path("data/emonet_rendered/emonet_8.pth"), exclude=True)
@@ -83,18 +83,18 @@ class EmoNetTraining:
     """
 
     kind = "emonet"
-    extra_content: dict[str, Any] = {}
+    about: dict[str, Any] = {}
     target = ValenceArousal()
 
     def __init__(self, model: EmoNet, splits: Splits, settings: EmoNetSettings, runtime: Runtime):
         self.model, self.settings, self.runtime = model, settings, runtime
         self.history = training_history(settings, [splits.train, splits.validation])
-        read_crops = CropReader(settings)
+        crop_reader = CropReader(settings)
         self.frames, self.labels = splits.train, torch.from_numpy(self.target.labels(splits.train))
-        images = TrainingImages(read_crops(splits.train), settings.train.augment, settings.seed)
+        images = TrainingImages(crop_reader(splits.train), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
         self.validation = splits.validation[:: max(1, len(splits.validation) // VALIDATION_IMAGES)]
-        self.validation_crops = read_crops(self.validation)
+        self.validation_crops = crop_reader(self.validation)
 
     def steps(self) -> int:
         """The number of batches in an epoch."""
@@ -119,8 +119,8 @@ class EmoNetTraining:
 
     def validate(self) -> dict[str, float]:
         """Loss and scores on about VALIDATION_IMAGES validation images."""
-        back_end = Eager(AffectEstimator(self.model), self.runtime, self.settings.data.image_size)
-        estimates = encode_crops(back_end, self.validation_crops, workers=0).cpu()
+        backend = Eager(AffectEstimator(self.model), self.runtime, self.settings.data.image_size)
+        estimates = encode_crops(backend, self.validation_crops, workers=0).cpu()
         labels = torch.from_numpy(self.target.labels(self.validation))
         terms = self.target.loss(estimates, labels, VALIDATION_MSE_WEIGHT, None)
         table = self.target.table(self.validation, self.target.predictions(estimates))
@@ -151,7 +151,7 @@ def main() -> None:
     if not settings.out.exists():
         train_and_write(splits, settings, runtime)
     reader = make_reader(settings, runtime)
-    validation = reader.read(long_clips(splits.validation))
+    validation = reader.read(clips_to_calibrate_on(splits.validation))
     rows, raw = [], []
     for kind in TEST_SETS:
         clips = reader.read(render(Path("data/label_quality"), kind))

@@ -32,7 +32,7 @@ from utils.labelling.calibration.adaptation import PRIOR_SOURCE
 from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
 from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.calibration.fitting import fit_calibration
-from utils.labelling.clip_calibration.calibrate_clips import long_clips
+from utils.labelling.clip_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
@@ -149,7 +149,7 @@ def make_reader(checkpoint: Path, head_checkpoint: Path) -> tuple[ClipReader, li
     runtime = make_runtime(merge_layers(LabelSettings, layers).runtime)
     sources = load_sources(siamese, settings, runtime)
     reader = ClipReader.of_sources(sources, runtime, settings)
-    return reader, reader.read(long_clips(read_splits(settings).validation))
+    return reader, reader.read(clips_to_calibrate_on(read_splits(settings).validation))
 
 
 def score(

@@ -64,7 +64,7 @@ with instrumented_imports():
     from utils.config.command_line import read_layers
     from utils.config.labelling import LabelSettings
     from utils.config.layers import merge_layers
-    from utils.config.mtclar import Settings
+    from utils.config.mtclar import MtclarTrainingSettings
     from utils.config.yaml_files import resolved_yaml
     from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
     from utils.labelling.calibration.file import calibration_content, read_calibration
@@ -177,7 +177,7 @@ def ratings(name: str, binary: bool = False) -> Callable[[bytes, Path], None]:
 def yaml_settings(content: bytes, folder: Path) -> None:
     """Reads the content as a YAML file of settings."""
     (folder / "my.yaml").write_bytes(content)
-    load_settings(Settings, "mtclar", "config.yaml", "", ["--config", str(folder / "my.yaml")])
+    load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", ["--config", str(folder / "my.yaml")])
 
 
 def weights(content: bytes, folder: Path) -> None:
@@ -287,7 +287,11 @@ AFEWVA = json.dumps(
     {"video_id": "001", "actor": "Ada", "frames": {"0": {"valence": -3, "arousal": 5, "landmarks": POINTS.tolist()}}}
 ).encode()
 AFFECTNET = "\n".join([",".join(CSV_COLUMNS), _affectnet_row("a.jpg"), _affectnet_row("b.jpg"), ""]).encode()
-CHECKPOINT = {"kind": "mtclar", "settings": Settings().model_dump(mode="json"), "model": {"a": torch.zeros(3)}}
+CHECKPOINT = {
+    "kind": "mtclar",
+    "settings": MtclarTrainingSettings().model_dump(mode="json"),
+    "model": {"a": torch.zeros(3)},
+}
 MANIFEST = json.dumps(
     {
         "format": 1,
@@ -393,7 +397,7 @@ READERS = {
     "darma": Reader([DARMA], [*TABLE, b"Second", b"Magnitude"], ratings("rating.csv")),
     "pagan": Reader([PAGAN], [*TABLE, b"VideoTime"], ratings("valence_gtrace.csv")),
     "settings": Reader(
-        [resolved_yaml(Settings()).encode(), (ROOT / "config.yaml").read_bytes()],
+        [resolved_yaml(MtclarTrainingSettings()).encode(), (ROOT / "config.yaml").read_bytes()],
         [
             b"&a ",
             b"*a",

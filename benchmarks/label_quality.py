@@ -41,10 +41,10 @@ from utils.compute.data import CropReader, read_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.encoding import encode_crops_eagerly
 from utils.compute.runtime import make_runtime
-from utils.config.labelling import LabelSettings
+from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.anchors import FUSED
-from utils.labelling.clip_calibration.calibrate_clips import calibrate, long_clips
+from utils.labelling.clip_calibration.calibrate_clips import calibrate, clips_to_calibrate_on
 from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
@@ -113,7 +113,7 @@ class EncodedFrames(ClipReader):
 
     def __init__(self, labeller: Labeller, frames: pd.DataFrame, settings: LabelSettings):
         self.labeller, self.encoder = labeller, labeller.encoder
-        self.crops, self.estimators = CropReader(settings), ()
+        self.crop_reader, self.estimators = CropReader(settings), ()
         self.clips = super().read(frames)
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
@@ -121,7 +121,7 @@ class EncodedFrames(ClipReader):
 
     def embed(self, tables: list[pd.DataFrame]) -> list[Tensor]:
         model, runtime = self.encoder.model, self.encoder.runtime
-        return [encode_crops_eagerly(model, self.crops(table), runtime) for table in tables]
+        return [encode_crops_eagerly(model, self.crop_reader(table), runtime) for table in tables]
 
 
 def main() -> None:
@@ -206,7 +206,7 @@ def make_labellers(checkpoint: Path | None) -> tuple[Labeller, Labeller, LabelSe
     torch.manual_seed(0)
     random_model = MTCLAR(training_settings["model"]["width"], training_settings["model"]["fusion"]).eval()
     random = Labeller(ClipEncoder(runtime.to_device(random_model), runtime))
-    calibration_frames = long_clips(validation)
+    calibration_frames = clips_to_calibrate_on(validation)
     if len(calibration_frames):
         clips = EncodedFrames(random, calibration_frames, settings).clips
         random = Labeller(random.encoder, calibrate(random.encoder, clips))
@@ -244,7 +244,7 @@ def score(clips: EncodedFrames, kind: TestSet, support_set: tuple[str, int], set
     settings = settings.model_copy(update={"support_set": support_settings})
     frames = pd.concat([clip.frames for clip in clips.clips])
     splits = Splits(train=frames, validation=frames, test=frames)  # Only the test set is read.
-    tables = label_dataset(clips, clips.labeller, splits, settings).tables
+    tables = label_dataset(clips, clips.labeller, splits, settings, [MTCLAR_EVIDENCE]).tables
     expected, labels = [], 0
     for clip, (_, table) in zip(clips.clips, tables[FUSED].groupby("clip", sort=False), strict=True):
         indices = np.flatnonzero(table["support"])

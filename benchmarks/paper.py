@@ -114,14 +114,14 @@ def read_frames(dataset: str, options: Options) -> tuple[pd.DataFrame, Path]:
     """The frame table of the whole data set, and its folder. The demo set is rendered if it is missing."""
     from utils.compute.data import read_splits
     from utils.config.layers import merge_layers
-    from utils.config.mtclar import Settings
+    from utils.config.mtclar import MtclarTrainingSettings
 
     layer: dict[str, dict[str, str | bool]] = {"data": {}, "demo": {}}
     for name, value in options.items():
         section, _, key = name.partition(".")
         if section in layer:
             layer[section][key] = True if value is None else value
-    settings = merge_layers(Settings, [("command line", {"dataset": dataset, **layer})])
+    settings = merge_layers(MtclarTrainingSettings, [("command line", {"dataset": dataset, **layer})])
     return pd.concat(read_splits(settings), ignore_index=True), settings.data_root
 
 

@@ -123,7 +123,7 @@ def alone(checkpoint: Path | None, clips: list[DatasetClip]) -> pd.DataFrame:
             rated = clip, (rater.rate(clip.encoded.times, clip.labels, rng),)
             for name, labels in (("rating", 0), ("rating and labels", LABELS)):
                 fitted = adapted(single, [rated], labels)
-                table.add(name, [rmse(fitted, rated, labels)], [fitted.raters[0].lag - rater.lag])
+                table.add(name, [rmse(fitted, rated, labels)], [fitted.rater_lags[0].lag - rater.lag])
     return table.summary()
 
 
@@ -137,7 +137,7 @@ def over_all_clips(checkpoint: Path | None, clips: list[DatasetClip]) -> pd.Data
         rated = [(clip, (rater.rate(clip.encoded.times, clip.labels, rng),)) for clip in clips]
         for name, labels in (("rating", 0), ("rating and labels", LABELS)):
             fitted = adapted(single, rated, labels)
-            table.add(name, [rmse(fitted, one, labels) for one in rated], [fitted.raters[0].lag - rater.lag])
+            table.add(name, [rmse(fitted, one, labels) for one in rated], [fitted.rater_lags[0].lag - rater.lag])
     return table.summary()
 
 

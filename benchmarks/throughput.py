@@ -41,9 +41,9 @@ from datasets.video.reading import open_video
 from datasets.video.tracks import track_faces
 from models.mtclar import MTCLAR
 from utils.base.files import write_text
-from utils.compute.backends import BackEnd, BackEnds
+from utils.compute.backends import Backend, Backends
 from utils.compute.runtime import Runtime, make_runtime
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
@@ -126,11 +126,11 @@ def random_images(count: int, size: int = IMAGE_SIZE) -> Tensor:
 
 def encoder(
     backend: str, folder: str, width: int = WIDTH, image_size: int = IMAGE_SIZE
-) -> tuple[MTCLAR, Runtime, BackEnd]:
+) -> tuple[MTCLAR, Runtime, Backend]:
     """Network, runtime and backend; `folder` is for the converted network."""
     runtime = make_runtime(RuntimeSettings(backend=backend))
     model = network(runtime, width)
-    return model, runtime, BackEnds(Path(folder), f"random {width}", runtime).create(backend, model, image_size)
+    return model, runtime, Backends(Path(folder), f"random {width}", runtime).create(backend, model, image_size)
 
 
 # Encoder ----------------------------------------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def make_video(folder: Path, frames: int, scale: int = 1) -> Path:
 
 def save_network(path: Path, width: int = WIDTH, image_size: int = IMAGE_SIZE) -> None:
     """Saves a network with random weights as a checkpoint."""
-    settings = Settings(data={"image_size": image_size}, model={"width": width})
+    settings = MtclarTrainingSettings(data={"image_size": image_size}, model={"width": width})
     state = network(plain_runtime(), width).cpu().state_dict()
     save_checkpoint(path, {"kind": "mtclar", "settings": settings.model_dump(mode="json"), "model": state})
 

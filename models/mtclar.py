@@ -63,11 +63,11 @@ class MTCLAR(EncodingNetwork):
         super().__init__()
         self.encoder = Encoder(width)
         self.fusion = fusion
-        fused = 2 * EMBEDDING if fusion == "concat" else EMBEDDING
+        joined = 2 * EMBEDDING if fusion == "concat" else EMBEDDING
         hidden = [channels * width // PUBLISHED_WIDTH for channels in HIDDEN]
-        self.similarity = comparison_head(fused, hidden, 2, dropout)
-        self.delta_valence = comparison_head(fused, hidden, 1, dropout)
-        self.delta_arousal = comparison_head(fused, hidden, 1, dropout)
+        self.similarity = comparison_head(joined, hidden, 2, dropout)
+        self.delta_valence = comparison_head(joined, hidden, 1, dropout)
+        self.delta_arousal = comparison_head(joined, hidden, 1, dropout)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "MTCLAR":
@@ -96,7 +96,7 @@ class MTCLAR(EncodingNetwork):
 
     def compare(self, a: Tensor, b: Tensor) -> Comparison:
         """Embeddings a, b (B, 256) of the first and second faces → Comparison of the B pairs."""
-        pair = self.fuse(a, b)
+        pair = self.join(a, b)
         return Comparison(
             self.similarity(pair),
             2 * torch.tanh(self.delta_valence(pair)).squeeze(1),
@@ -129,7 +129,7 @@ class MTCLAR(EncodingNetwork):
         )
         return valence, arousal
 
-    def fuse(self, a: Tensor, b: Tensor) -> Tensor:
+    def join(self, a: Tensor, b: Tensor) -> Tensor:
         """Join embeddings a, b (B, 256) to the input of the heads: (B, 512) for "concat", otherwise (B, 256)."""
         if self.fusion == "concat":
             return torch.cat((a, b), 1)
@@ -159,7 +159,7 @@ class MTCLAR(EncodingNetwork):
             frame_weight, anchor_weight = weight.split(EMBEDDING, 1)
             hidden = F.linear(frames, frame_weight, bias)[:, None] + F.linear(anchors, anchor_weight)
         else:
-            hidden = F.linear(self.fuse(frames[:, None], anchors), weight, bias)
+            hidden = F.linear(self.join(frames[:, None], anchors), weight, bias)
         hidden = hidden.flatten(0, 1)
         for weight, bias in rest:
             hidden = F.linear(hidden.relu_(), weight, bias)

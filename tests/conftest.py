@@ -20,7 +20,7 @@ from page_driver import browsing
 import utils.runs.script
 from datasets.demo.dataset import render_demo
 from datasets.demo.traces import label_trace
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 
 ROOT = Path(__file__).parents[1]
 PEOPLE, FRAMES, SHORT = 12, 9, 5
@@ -71,10 +71,12 @@ def tiny_arguments(tiny_demo) -> list[str]:
 
 
 @pytest.fixture
-def tiny_settings(tiny_arguments, tmp_path) -> Settings:
+def tiny_settings(tiny_arguments, tmp_path) -> MtclarTrainingSettings:
     from utils.runs.resume import load_settings
 
-    return load_settings(Settings, "mtclar", "config.yaml", "", [*tiny_arguments, "--runs", str(tmp_path / "runs")])
+    return load_settings(
+        MtclarTrainingSettings, "mtclar", "config.yaml", "", [*tiny_arguments, "--runs", str(tmp_path / "runs")]
+    )
 
 
 class ScriptResult(NamedTuple):

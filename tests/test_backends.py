@@ -10,7 +10,7 @@ from torch import nn
 
 from models.mtclar import MTCLAR
 from utils.base.errors import SettingsError
-from utils.compute.backends import BREAK_EVEN_IMAGES, BackEnds, Eager, OpenVINO, batch_size
+from utils.compute.backends import BREAK_EVEN_IMAGES, Backends, Eager, OpenVINO, batch_size
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 
@@ -38,37 +38,37 @@ def expected(model):
 
 
 @pytest.fixture(params=["eager", "compile", "openvino"])
-def back_ends(request, tmp_path, monkeypatch) -> BackEnds:
+def backends(request, tmp_path, monkeypatch) -> Backends:
     if request.param == "openvino":
         pytest.importorskip("openvino")
     monkeypatch.setattr("utils.compute.runtime.Runtime.can_compile", True)
     monkeypatch.setattr(
         torch, "compile", partial(torch.compile, backend="eager")
     )  # traces the network without compiling it for minutes
-    return BackEnds(tmp_path, "weights", runtime(request.param))
+    return Backends(tmp_path, "weights", runtime(request.param))
 
 
 def relative_error(actual, expected):
     return (actual - expected).norm() / expected.norm()
 
 
-def test_each_back_end_gives_the_same_embeddings(back_ends, model, expected, monkeypatch):
+def test_each_backend_gives_the_same_embeddings(backends, model, expected, monkeypatch):
     monkeypatch.setattr("utils.compute.backends.MAX_BATCH", 4)  # so that the last batch is not full
-    name = back_ends.choose(model, 1, SIZE)
-    encode = back_ends.create(name, model, SIZE)
-    assert encode.name == name == back_ends.runtime.backend and encode.batch == 4
+    name = backends.choose(model, 1, SIZE)
+    encode = backends.create(name, model, SIZE)
+    assert encode.name == name == backends.runtime.backend and encode.batch == 4
     embeddings = encode(CROPS)
     assert embeddings.dtype == torch.float32 and relative_error(embeddings, expected) < 1e-4
     assert torch.equal(encode(CROPS[4:5]), embeddings[4:5])  # independent of the other images
-    assert back_ends.create(name, model, SIZE) is encode
+    assert backends.create(name, model, SIZE) is encode
 
 
 @pytest.mark.parametrize("backend", ["eager", "openvino"])
 def test_bfloat16_is_within_tolerance(backend, model, expected, tmp_path):
     if backend == "openvino":
         pytest.importorskip("openvino")
-    back_ends = BackEnds(tmp_path, "weights", runtime(backend, "bfloat16"))
-    assert relative_error(back_ends.create(backend, model, SIZE)(CROPS), expected) < 0.02
+    backends = Backends(tmp_path, "weights", runtime(backend, "bfloat16"))
+    assert relative_error(backends.create(backend, model, SIZE)(CROPS), expected) < 0.02
 
 
 def test_frozen_network_gives_the_same_embeddings(expected, model, tmp_path):
@@ -101,12 +101,12 @@ def test_auto_chooses_by_the_size_of_the_job(tmp_path, model, monkeypatch):
     packages = {"openvino": True}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: packages.get(name))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
-    back_ends = BackEnds(tmp_path, "weights", runtime())
+    backends = Backends(tmp_path, "weights", runtime())
     few, many, most = 10, break_even("openvino"), break_even("compile")
-    assert [back_ends.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "openvino", "openvino"]
-    back_ends._path(SIZE).touch()
-    assert back_ends.choose(model, few, SIZE) == "eager"  # networks converted during this run do not count
-    again = BackEnds(tmp_path, "weights", runtime())
+    assert [backends.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "openvino", "openvino"]
+    backends._path(SIZE).touch()
+    assert backends.choose(model, few, SIZE) == "eager"  # networks converted during this run do not count
+    again = Backends(tmp_path, "weights", runtime())
     assert again.choose(model, few, SIZE) == "openvino" and again.choose(model, few, 2 * SIZE) == "eager"
     packages.clear()
     for can_compile, amx, chosen in ((True, True, "compile"), (True, False, "eager"), (False, True, "eager")):
@@ -117,32 +117,32 @@ def test_auto_chooses_by_the_size_of_the_job(tmp_path, model, monkeypatch):
 
 def test_auto_compiles_for_a_large_job_on_a_gpu(tmp_path, model, monkeypatch):
     on_gpu = dataclasses.replace(runtime(), device=torch.device("cuda"))
-    back_ends, most = BackEnds(tmp_path, "weights", on_gpu), break_even("compile on a GPU")
+    backends, most = Backends(tmp_path, "weights", on_gpu), break_even("compile on a GPU")
     for can_compile, chosen in ((True, "compile"), (False, "eager")):
         monkeypatch.setattr("utils.compute.runtime.Runtime.can_compile", can_compile)
-        assert [back_ends.choose(model, images, SIZE) for images in (10, most)] == ["eager", chosen]
+        assert [backends.choose(model, images, SIZE) for images in (10, most)] == ["eager", chosen]
 
 
-def test_a_failing_back_end_is_replaced_or_reported(tmp_path, model, expected, monkeypatch, caplog):
+def test_a_failing_backend_is_replaced_or_reported(tmp_path, model, expected, monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("engine on fire\nat line 7")
 
     monkeypatch.setattr("utils.compute.backends.OpenVINO", broken)
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1")  # the package is optional
-    back_ends = BackEnds(tmp_path, "weights", runtime())
+    backends = Backends(tmp_path, "weights", runtime())
     with caplog.at_level(logging.WARNING):
-        encode = back_ends.create("openvino", model, SIZE)
+        encode = backends.create("openvino", model, SIZE)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
         "encoding without openvino, which does not work on this machine (engine on fire)"
     ]
     assert encode.name == "eager" and relative_error(encode(CROPS), expected) < 1e-4
-    assert back_ends.choose(model, 10**9, SIZE) != "openvino"
-    named = BackEnds(tmp_path, "weights", dataclasses.replace(runtime(), backend="openvino"))
+    assert backends.choose(model, 10**9, SIZE) != "openvino"
+    named = Backends(tmp_path, "weights", dataclasses.replace(runtime(), backend="openvino"))
     with pytest.raises(SettingsError, match=r"runtime\.backend: openvino.*engine on fire\); use auto"):
         named.create("openvino", model, SIZE)
 
 
-def test_a_missing_back_end_is_reported(monkeypatch):
+def test_a_missing_backend_is_reported(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"requirements-fast\.txt"):
         runtime("openvino")
@@ -174,7 +174,7 @@ def test_errors_of_the_network_are_not_hidden(tmp_path):
             raise KeyError("failure")
 
     with pytest.raises(KeyError):
-        BackEnds(tmp_path, "weights", runtime()).create("eager", Failing(), SIZE)(CROPS)
+        Backends(tmp_path, "weights", runtime()).create("eager", Failing(), SIZE)(CROPS)
 
 
 def test_batches_fit_the_processor():

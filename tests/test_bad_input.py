@@ -38,7 +38,7 @@ from utils.annotate.label_file import LabelFile
 from utils.base.arrays import load_arrays
 from utils.base.errors import UserError
 from utils.base.text import listed, printable, quoted, safe_name
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.config.yaml_files import resolved_yaml
 from utils.labelling.support_file import read_support_file
 from utils.runs.checkpoint import load_emonet, load_mtclar, load_supervised, save_checkpoint
@@ -187,7 +187,7 @@ def compressed_weights(folder: Path, strict: bool):
 
 
 def checkpoint(**changes):
-    content = {"kind": "mtclar", "settings": Settings().model_dump(mode="json"), "model": {}} | changes
+    content = {"kind": "mtclar", "settings": MtclarTrainingSettings().model_dump(mode="json"), "model": {}} | changes
 
     def read(folder: Path, strict: bool):
         save_checkpoint(folder / "best.pt", content)
@@ -199,18 +199,18 @@ def checkpoint(**changes):
 def settings(text: str):
     def read(folder: Path, strict: bool):
         (folder / "my.yaml").write_text(text)
-        return load_settings(Settings, "mtclar", "config.yaml", "", ["--config", str(folder / "my.yaml")])
+        return load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", ["--config", str(folder / "my.yaml")])
 
     return read
 
 
 def command_line(*argv: str):
-    return lambda folder, strict: load_settings(Settings, "mtclar", "config.yaml", "", list(argv))
+    return lambda folder, strict: load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", list(argv))
 
 
 def old_run(folder: Path, strict: bool):
     (folder / "settings.yaml").write_text("preset: demo\ntrain: {error_exponent: 8.0}\n")
-    return load_settings(Settings, "mtclar", "config.yaml", "", ["--train.resume", str(folder)])
+    return load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", ["--train.resume", str(folder)])
 
 
 class Payload:
@@ -554,7 +554,7 @@ TABLE = [
         "checkpoint with a huge width",
         REFUSED,
         r"best\.pt: lacks the settings or weights .*width",
-        checkpoint(settings=Settings().model_dump(mode="json") | {"model": {"width": 16 * 10**9}}),
+        checkpoint(settings=MtclarTrainingSettings().model_dump(mode="json") | {"model": {"width": 16 * 10**9}}),
     ),
     Case(
         "checkpoint of mtclar_sl.py without its settings",
@@ -739,4 +739,4 @@ def test_quoted_text_is_bounded():
 
 def test_table_has_at_least_forty_kinds():
     assert len({case.kind for case in TABLE}) == len(TABLE) >= 40
-    assert json.dumps(resolved_yaml(Settings()))  # The settings in the checkpoints of the table.
+    assert json.dumps(resolved_yaml(MtclarTrainingSettings()))  # The settings in the checkpoints of the table.

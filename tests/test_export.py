@@ -14,7 +14,7 @@ from models.mtclar import MTCLAR
 from models.pretrained import read_weights, write_weights
 from utils.base.errors import CheckpointError
 from utils.config.command_line import as_command
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.calibration.file import FORMAT, read_calibration, save_calibration
 from utils.runs.checkpoint import load_mtclar
@@ -150,10 +150,10 @@ def test_the_command_of_a_card_gives_the_settings_again(tiny_settings):
         "--train.lr",
         "0.002",
     ]
-    settings = load_settings(Settings, "mtclar", "config.yaml", "", argv)
+    settings = load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", argv)
     for one in (settings, tiny_settings.model_copy(update={"runs": Path("runs")})):
         command = shlex.split(as_command(one, "mtclar.py"))
-        assert load_settings(Settings, "mtclar", "config.yaml", "", command[2:]) == one
+        assert load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", command[2:]) == one
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_command_of_a_card_gives_the_settings_again(tiny_settings):
     ],
 )
 def test_the_card_names_the_licence(dataset, emonet, licence, text):
-    settings = Settings(dataset=dataset, model={"emonet": emonet, "width": 256})
+    settings = MtclarTrainingSettings(dataset=dataset, model={"emonet": emonet, "width": 256})
     splits = {"images": {"train": 3, "validation": 1, "test": 1}, "people": None, "sha256": "0"}
     card = model_card(settings, splits, {"similarity_accuracy": 0.5}, None)
     assert f"license: {licence}\n" in card and re.search(text, card) and "| train | 3 | unknown |" in card

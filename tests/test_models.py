@@ -47,12 +47,12 @@ def test_siamese_network_reproduces_published_outputs(siamese):
     assert_close(a.norm(), golden["embedding_norm"])
     pair, swapped = siamese.compare(a, b), siamese.compare(b, a)
     assert_close(pair.similarity[0], golden["similarity_logits"])
-    assert_close(siamese.delta_valence(siamese.fuse(a, b)).item(), golden["delta_valence_raw"])
-    assert_close(siamese.delta_arousal(siamese.fuse(a, b)).item(), golden["delta_arousal_raw"])
+    assert_close(siamese.delta_valence(siamese.join(a, b)).item(), golden["delta_valence_raw"])
+    assert_close(siamese.delta_arousal(siamese.join(a, b)).item(), golden["delta_arousal_raw"])
     assert_close(pair.delta_valence.item(), golden["delta_valence"])
     assert_close(pair.delta_arousal.item(), 2 * np.tanh(golden["delta_arousal_raw"]))
     assert_close(swapped.similarity[0], golden["swapped_similarity_logits"])
-    assert_close(siamese.delta_valence(siamese.fuse(b, a)).item(), golden["swapped_delta_valence_raw"])
+    assert_close(siamese.delta_valence(siamese.join(b, a)).item(), golden["swapped_delta_valence_raw"])
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clip_rating import ClipRating
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import GPParameters
-from utils.labelling.raters.rater import LAG_MEAN, PRIOR_RATER, PRIOR_RATING
+from utils.labelling.raters.rater import LAG_MEAN, PRIOR_LAG, PRIOR_RATING_PARAMETERS
 from utils.labelling.raters.ratings import load_ratings
 from utils.videos.face_video import FaceVideo, Track
 
@@ -56,11 +56,11 @@ def make_labeller(raters=1, network=True):
     axes = []
     for axis in DEFAULT_CALIBRATION.axes:
         sources = axis.with_evidence.sources if network else ()
-        parameters = GPParameters(axis.with_evidence.process, (*sources, *[PRIOR_RATING] * raters))
+        parameters = GPParameters(axis.with_evidence.process, (*sources, *[PRIOR_RATING_PARAMETERS] * raters))
         axes.append(axis._replace(with_evidence=parameters))
     calibration = DEFAULT_CALIBRATION._replace(valence=axes[0], arousal=axes[1])
     uncalibrated = tuple(range(int(network), int(network) + raters))
-    return Labeller(ClipEncoder(None, None), calibration, uncalibrated, (PRIOR_RATER,) * raters)
+    return Labeller(ClipEncoder(None, None), calibration, uncalibrated, (PRIOR_LAG,) * raters)
 
 
 def rate(clip, rng, lag, gain=1.0, bias=0.0, std=0.1):
@@ -99,7 +99,7 @@ def errors_of(labeller, clips, ratings, labels=LABELLED, network=True):
 def test_lag_gain_and_bias_are_estimated_and_the_rating_helps(clips, rng, network):
     ratings = [(rate(clip, rng, 3.1, 0.7, 0.2),) for clip in clips]
     fitted = fit(make_labeller(1, network), clips, ratings, network=network)
-    assert fitted.raters[0].lag == pytest.approx(3.1, abs=0.2) and fitted.raters[0].clips == len(clips)
+    assert fitted.rater_lags[0].lag == pytest.approx(3.1, abs=0.2) and fitted.rater_lags[0].clips == len(clips)
     for axis in fitted.calibration.axes:
         parameters = axis.with_evidence.sources[-1]
         assert parameters.gain == pytest.approx(0.7, abs=0.15) and parameters.bias == pytest.approx(0.2, abs=0.12)
@@ -111,7 +111,7 @@ def test_lag_gain_and_bias_are_estimated_and_the_rating_helps(clips, rng, networ
 def test_lag_is_found_without_labels_and_the_level_of_the_rating_is_kept(clips, rng):
     ratings = [(rate(clip, rng, 1.2, bias=0.15),) for clip in clips]
     fitted = fit(make_labeller(), clips, ratings, labels=[])
-    assert fitted.raters[0].lag == pytest.approx(1.2, abs=0.2)
+    assert fitted.rater_lags[0].lag == pytest.approx(1.2, abs=0.2)
     assert fitted.calibration.valence.with_evidence.sources[-1].bias == pytest.approx(0, abs=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_axis_that_was_not_rated_is_labelled_as_without_the_rating(clips, rng):
     nothing = np.empty(0), np.empty(0)
     ratings = [(ClipRating([rate(clip, rng, 2.0).traces[0], nothing]),) for clip in clips]
     fitted, plain = fit(make_labeller(), clips, ratings), make_labeller(0)
-    assert fitted.raters[0].lag == pytest.approx(2.0, abs=0.2)
+    assert fitted.rater_lags[0].lag == pytest.approx(2.0, abs=0.2)
     anchors = anchors_at(clips[0], LABELLED)
     with_rating = fitted.posteriors(rated(fitted, clips[0], *ratings[0]), anchors)
     without = plain.posteriors(rated(plain, clips[0]), anchors)
@@ -137,7 +137,7 @@ def test_axis_that_was_not_rated_is_labelled_as_without_the_rating(clips, rng):
 def test_single_rating_without_anything_to_compare_is_taken_as_it_is(clips, rng, caplog):
     ratings = [(rate(clip, rng, LAG_MEAN, std=0.0),) for clip in clips]
     fitted = fit(make_labeller(network=False), clips, ratings, labels=[], network=False)
-    assert fitted.raters == (PRIOR_RATER,)
+    assert fitted.rater_lags == (PRIOR_LAG,)
     log_adaptation(fitted, ["anna"], 0)
     assert "anna" in caplog.text and "label some frames" in caplog.text
     assert errors_of(fitted, clips, ratings, [], network=False) < 0.6 * np.std([clip.labels for clip in clips])
@@ -151,7 +151,7 @@ def test_consensus_of_raters_without_labels(clips, rng):
     clips = clips[:2]
     ratings = [[rate(clip, rng, lag, std=0.15) for lag in (1.5, 2.5, 3.5)] for clip in clips]
     fitted = fit(make_labeller(3, network=False), clips, ratings, labels=[], network=False)
-    lags = [rater.lag for rater in fitted.raters]
+    lags = [rater.lag for rater in fitted.rater_lags]
     assert np.mean(lags) == pytest.approx(LAG_MEAN) and np.diff(lags) == pytest.approx([1, 1], abs=0.2)
     plain = [np.mean([one.at(clip.times) for one in of_clip], 0) for clip, of_clip in zip(clips, ratings, strict=True)]
     error = np.sqrt(np.mean([(mean - clip.labels) ** 2 for mean, clip in zip(plain, clips, strict=True)]))
@@ -161,7 +161,7 @@ def test_consensus_of_raters_without_labels(clips, rng):
 def test_someone_who_rated_some_of_the_clips_is_fitted_to_these(clips, rng):
     ratings = [(rate(clips[0], rng, 1.0), None), (None, rate(clips[1], rng, 3.0)), (None, None)]
     fitted = fit(make_labeller(2), clips, ratings)
-    assert [rater.lag for rater in fitted.raters] == pytest.approx([1, 3], abs=0.2)
+    assert [rater.lag for rater in fitted.rater_lags] == pytest.approx([1, 3], abs=0.2)
     assert errors_of(fitted, clips[2:], ratings[2:]) == pytest.approx(
         errors_of(make_labeller(0), clips[2:], [()]), rel=0.05
     )
@@ -176,7 +176,7 @@ def test_page_fits_the_rating_before_the_first_label_and_again_to_labels(clips, 
     label_file, rating_file = LabelFile(tmp_path / "labels.csv", video.timeline, ""), RatingFile(tmp_path / "r.csv", "")
     session = Session(video, make_labeller(), label_file, rating_file)
     unlabelled = session.estimate(0).values
-    assert session.labeller.raters[0].lag == pytest.approx(3.0, abs=0.2)
+    assert session.labeller.rater_lags[0].lag == pytest.approx(3.0, abs=0.2)
     for frame in LABELLED:
         session.label(0, frame, *clip.labels[frame])
         values = session.estimate(0).values

@@ -16,26 +16,26 @@ from utils.config.__main__ import SharedSettings, shipped_file
 from utils.config.command_line import read_layers
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers, setting_names
-from utils.config.mtclar import PAPER, Settings
-from utils.config.supervised import PredictSettings, SupervisedSettings
+from utils.config.mtclar import PAPER, MtclarTrainingSettings
+from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml, resolved_yaml
 from utils.runs.resume import load_settings
 from utils.runs.trained import describe_network, label_settings, log_network, log_networks
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = {"mtclar.py": Settings, "fsl_mtclar.py": LabelSettings, "mtclar_sl.py": PredictSettings}
+SCRIPTS = {"mtclar.py": MtclarTrainingSettings, "fsl_mtclar.py": LabelSettings, "mtclar_sl.py": SLSettings}
 
 
-def load(*argv: str, file: str | None = None) -> Settings:
-    return load_settings(Settings, "mtclar", file or str(ROOT / "config.yaml"), "", list(argv))
+def load(*argv: str, file: str | None = None) -> MtclarTrainingSettings:
+    return load_settings(MtclarTrainingSettings, "mtclar", file or str(ROOT / "config.yaml"), "", list(argv))
 
 
 def load_labelling(*argv: str, file: str | None = None) -> LabelSettings:
     return merge_layers(LabelSettings, read_layers(LabelSettings, file or str(ROOT / "config.yaml"), "", list(argv)))
 
 
-def load_supervised(*argv: str) -> PredictSettings:
-    return load_settings(PredictSettings, "mtclar_sl", str(ROOT / "mtclar_sl_config.yaml"), "", list(argv))
+def load_supervised(*argv: str) -> SLSettings:
+    return load_settings(SLSettings, "mtclar_sl", str(ROOT / "mtclar_sl_config.yaml"), "", list(argv))
 
 
 def yaml_file(folder: Path, text: str, name: str = "my.yaml") -> str:
@@ -58,14 +58,14 @@ def test_shipped_files_hold_every_setting_with_its_description_and_default():
     for name in ("config.yaml", "mtclar_sl_config.yaml"):
         assert (ROOT / name).read_text() == shipped_file(name)
     assert commented_yaml(SharedSettings) in shipped_file("config.yaml")
-    assert commented_yaml(SupervisedSettings) in shipped_file("mtclar_sl_config.yaml")
-    assert load() == Settings(_cli_parse_args=False)
+    assert commented_yaml(SLTrainingSettings) in shipped_file("mtclar_sl_config.yaml")
+    assert load() == MtclarTrainingSettings(_cli_parse_args=False)
     assert load_labelling() == LabelSettings(_cli_parse_args=False)
 
 
 def test_shipped_files_hold_the_settings_of_both_scripts_that_share_one():
     shared = set(setting_names(SharedSettings))
-    assert set(setting_names(Settings)) < shared
+    assert set(setting_names(MtclarTrainingSettings)) < shared
     assert {name for name in setting_names(LabelSettings) if "." in name} < shared
 
 
@@ -81,7 +81,7 @@ def test_command_line_over_file_over_default(tmp_path):
 
 
 def test_file_counts_even_where_it_equals_the_default(tmp_path):
-    assert Settings(_cli_parse_args=False).train.lr == 0.001 and PAPER["train"]["lr"] == 1e-4
+    assert MtclarTrainingSettings(_cli_parse_args=False).train.lr == 0.001 and PAPER["train"]["lr"] == 1e-4
     file = yaml_file(tmp_path, "train: {lr: 0.001, batch: 96}\n")
     assert load("--config", file).train.lr == 0.001
     # The preset is part of the command line, so it overrides every value of the file, default or not.
@@ -129,7 +129,7 @@ def test_preset_is_refused_in_a_file(tmp_path, load_any):
 def test_environment_variables_are_no_settings(monkeypatch):
     for name in ("NAME", "SEED", "DATA", "TRAIN", "RUNS"):
         monkeypatch.setenv(name, "77")
-    assert load() == Settings(_cli_parse_args=False) and load().seed == 0
+    assert load() == MtclarTrainingSettings(_cli_parse_args=False) and load().seed == 0
 
 
 # Sections that two scripts share
@@ -142,7 +142,7 @@ def test_each_script_ignores_the_sections_of_the_other_in_the_shared_file(tmp_pa
     assert not {"train", "model", "pairs"} & set(LabelSettings.model_fields)
     trained = load(file=yaml_file(tmp_path, text))
     assert (trained.train.lr, trained.model.width, trained.seed) == (0.5, 32, 4)
-    assert "support_set" not in Settings.model_fields
+    assert "support_set" not in MtclarTrainingSettings.model_fields
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_latest_is_the_newest_run_of_this_name_and_these_settings(tmp_path):
 
 def trained_on(dataset: str, **data: object) -> dict:
     """The settings in a checkpoint, as a version that had the key preset wrote them."""
-    settings = Settings(_cli_parse_args=False, dataset=dataset, data=data).model_dump(mode="json")
+    settings = MtclarTrainingSettings(_cli_parse_args=False, dataset=dataset, data=data).model_dump(mode="json")
     return settings | {"preset": "demo", "support_set": {}}
 
 
@@ -303,7 +303,7 @@ def test_the_network_is_logged_in_one_line(tmp_path, caplog):
     from utils.runs.checkpoint import save_checkpoint
 
     caplog.set_level(logging.INFO)
-    path, settings = tmp_path / "best.pt", Settings(_cli_parse_args=False).model_dump(mode="json")
+    path, settings = tmp_path / "best.pt", MtclarTrainingSettings(_cli_parse_args=False).model_dump(mode="json")
     content = {"kind": "mtclar", "settings": settings, "epoch": 7, "scores": {"loss": 0.12345}}
     save_checkpoint(path, content)
     os.utime(path, (0, time.mktime((2026, 1, 3, 10, 20, 0, 0, 0, -1))))

@@ -27,7 +27,7 @@ from utils.compute.runtime import make_runtime
 from utils.compute.seeds import seed_step
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
-from utils.config.supervised import SUPERVISED_PAPER, PredictSettings, SupervisedSettings
+from utils.config.supervised import SUPERVISED_PAPER, SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml
 from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, load_estimators
@@ -60,8 +60,8 @@ def error_of(*argv) -> str:
     return result.stderr.splitlines()[-1]
 
 
-def load(*argv) -> SupervisedSettings:
-    return load_settings(SupervisedSettings, "mtclar_sl", str(ROOT / "mtclar_sl_config.yaml"), "", list(map(str, argv)))
+def load(*argv) -> SLTrainingSettings:
+    return load_settings(SLTrainingSettings, "mtclar_sl", str(ROOT / "mtclar_sl_config.yaml"), "", list(map(str, argv)))
 
 
 def prepare_folds(*argv) -> list[Fold]:
@@ -79,7 +79,7 @@ def expression_run(sl_arguments, tmp_path_factory):
 
 
 @pytest.fixture
-def settings(sl_arguments, tmp_path) -> SupervisedSettings:
+def settings(sl_arguments, tmp_path) -> SLTrainingSettings:
     (fold,) = load(*sl_arguments, "--data.fold", 0, "--runs", tmp_path / "runs").folds()
     fold.data.image_size = 64
     return fold
@@ -101,8 +101,8 @@ def reader(model, settings, folder: Path, weights: str = "weights") -> FeatureRe
 
 
 def test_shipped_file_documents_every_setting_with_its_default():
-    assert commented_yaml(SupervisedSettings) in (ROOT / "mtclar_sl_config.yaml").read_text()
-    assert load() == SupervisedSettings(_cli_parse_args=False)
+    assert commented_yaml(SLTrainingSettings) in (ROOT / "mtclar_sl_config.yaml").read_text()
+    assert load() == SLTrainingSettings(_cli_parse_args=False)
 
 
 def test_paper_preset_and_folds():
@@ -136,7 +136,7 @@ def test_wrong_settings_are_refused(argv, message):
 def test_latest_resumes_with_the_encoder_that_the_run_was_started_with(tmp_path):
     def settings(*argv):
         argv = ["--runs", str(tmp_path), *argv]
-        return load_settings(PredictSettings, "mtclar_sl", "mtclar_sl_config.yaml", "", argv, with_checkpoint)
+        return load_settings(SLSettings, "mtclar_sl", "mtclar_sl_config.yaml", "", argv, with_checkpoint)
 
     for number in (1, 2):
         encoder = tmp_path / "mtclar" / f"2026-01-0{number}_10-00-00_demo"
@@ -220,7 +220,7 @@ def training_task(settings, rows: int = 40) -> SupervisedTraining:
 
 @pytest.mark.parametrize("task_name, schedule", [("valence_arousal", "step"), ("expression", "onecycle")])
 def test_interrupted_and_resumed_training_writes_the_same_bytes(settings, task_name, schedule):
-    settings = merge_layers(SupervisedSettings, [("", settings.model_dump()), ("", {"task": task_name})])
+    settings = merge_layers(SLTrainingSettings, [("", settings.model_dump()), ("", {"task": task_name})])
     settings.train.schedule, settings.train.epochs = schedule, 4
     uninterrupted, resumed = (RunFolder.create(settings, "mtclar_sl") for _ in range(2))
     expected = training_task(settings)

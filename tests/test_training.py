@@ -19,7 +19,7 @@ from utils.compute.data import CropReader, read_splits
 from utils.compute.runtime import make_runtime
 from utils.compute.seeds import seed_step
 from utils.config.layers import merge_layers
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_model, read_checkpoint, save_checkpoint
 from utils.runs.resume import load_settings
 from utils.runs.run_folder import RunFolder
@@ -28,7 +28,7 @@ from utils.training.pair_training import PairTraining
 from utils.training.state import make_scheduler
 
 
-def make_task(settings: Settings) -> PairTraining:
+def make_task(settings: MtclarTrainingSettings) -> PairTraining:
     runtime = make_runtime(settings.runtime)
     seed_step(settings.seed)
     model = runtime.to_device(MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout))
@@ -36,7 +36,7 @@ def make_task(settings: Settings) -> PairTraining:
 
 
 def train(
-    settings: Settings, run: RunFolder, before_step: Callable[[int, int], None] = lambda epoch, step: None
+    settings: MtclarTrainingSettings, run: RunFolder, before_step: Callable[[int, int], None] = lambda epoch, step: None
 ) -> MTCLAR:
     """Train as mtclar.py does. `before_step` is called with the epoch and the number of the step in this process."""
     task = make_task(settings)
@@ -64,8 +64,8 @@ def read_log(run: RunFolder) -> list[dict]:
     return [json.loads(line) | {"seconds": 0} for line in (run.path / "log.jsonl").open()]
 
 
-def changed(settings: Settings, **train) -> Settings:
-    return merge_layers(Settings, [("test", settings.model_dump()), ("test", {"train": train})])
+def changed(settings: MtclarTrainingSettings, **train) -> MtclarTrainingSettings:
+    return merge_layers(MtclarTrainingSettings, [("test", settings.model_dump()), ("test", {"train": train})])
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +77,10 @@ def no_figures(monkeypatch):
 def settings_of(tiny_arguments):
     """Settings with three epochs of two steps, and everything in them that is random."""
 
-    def make(runs: Path, pairs: str = "all", schedule: str = "onecycle", **train) -> Settings:
-        settings = load_settings(Settings, "mtclar", "config.yaml", "", [*tiny_arguments, "--runs", str(runs)])
+    def make(runs: Path, pairs: str = "all", schedule: str = "onecycle", **train) -> MtclarTrainingSettings:
+        settings = load_settings(
+            MtclarTrainingSettings, "mtclar", "config.yaml", "", [*tiny_arguments, "--runs", str(runs)]
+        )
         settings.model.dropout = 0.5
         return changed(settings, pairs=pairs, schedule=schedule, epochs=3, loss_weights="random", **train)
 
@@ -224,7 +226,7 @@ class FailingTask:
     """A task whose loss is NaN in one epoch, and whose validation loss rises."""
 
     kind = "mtclar"
-    extra_content = {}
+    about = {}
     history = {"people": [], "earlier": []}
 
     def __init__(self, nan_epoch: int):

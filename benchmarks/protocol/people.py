@@ -12,7 +12,7 @@ from utils.base.errors import DataError
 from utils.base.text import listed, plain_text
 from utils.config.manifest import read_manifest
 from utils.config.yaml_files import read_run_settings
-from utils.labelling.clip_calibration.calibrate_clips import long_clips
+from utils.labelling.clip_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.clip_calibration.dataset_calibration import split_name
 
 
@@ -140,7 +140,7 @@ def _of_calibration(part: str, folder: Path, run: Path, frames: pd.DataFrame) ->
     data = settings["data"]
     if source != split_name(settings["dataset"], Path(data["root"]), data["fold"], settings["seed"]):
         return Exposure(part, source, frozenset(frames["subject"]))
-    clips = long_clips(_splits(settings, frames).validation)
+    clips = clips_to_calibrate_on(_splits(settings, frames).validation)
     return Exposure(part, f"{settings['dataset']}, fold {data['fold']}, validation", frozenset(clips["subject"]))
 
 

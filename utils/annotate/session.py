@@ -187,13 +187,13 @@ class Session:
         for track in self.tracks.values():
             track.use_rating(rating, self.labeller)
         # Ratings are fitted before the first label, to other evidence.
-        self._labels_at_estimate = -LABELS_PER_ESTIMATE if self.labeller.raters else 0
+        self._labels_at_estimate = -LABELS_PER_ESTIMATE if self.labeller.rater_lags else 0
         self._estimates.clear()
 
     @property
     def rating_lag(self) -> float | None:
         """Seconds by which the rating follows the face, as estimated; None: it has not been."""
-        rater = self.labeller.raters[-1] if len(self.rating) > 1 else None
+        rater = self.labeller.rater_lags[-1] if len(self.rating) > 1 else None
         return rater.lag if rater and rater.clips else None
 
     def undo(self) -> LabelKey | None:

@@ -1,6 +1,6 @@
 """Backends of the encoder: PyTorch as it is ("eager"), torch.compile, and OpenVINO on CPUs.
 
-`BackEnds` chooses the backend for a job. Backends round differently, so cached embeddings are keyed by the name of
+`Backends` chooses the backend for a job. Backends round differently, so cached embeddings are keyed by the name of
 the backend that made them.
 """
 
@@ -136,7 +136,7 @@ class OpenVINO:
         return embeddings
 
 
-BackEnd = Eager | OpenVINO
+Backend = Eager | OpenVINO
 
 
 def padded(crops: Tensor, batch: int) -> Tensor:
@@ -144,7 +144,7 @@ def padded(crops: Tensor, batch: int) -> Tensor:
     return F.pad(crops, (0, 0, 0, 0, 0, 0, 0, batch - len(crops)))
 
 
-class BackEnds:
+class Backends:
     """Chooses and creates the backends of a run.
 
     The choice does not depend on what the run has encoded before, so a video gets the same labels whether it is
@@ -163,7 +163,7 @@ class BackEnds:
         self.folder, self.weights_key, self.runtime = folder, weights_key, runtime
         # Only networks converted before this run count in `choose`.
         self.converted = set(folder.glob("*.xml"))
-        self.created: dict[tuple[str, int], BackEnd] = {}
+        self.created: dict[tuple[str, int], Backend] = {}
         self.failed: set[str] = set()
         self.used: set[str] = set()
 
@@ -193,7 +193,7 @@ class BackEnds:
         worthwhile = equivalent_images >= break_even and (has_amx() or not on_cpu)
         return "compile" if worthwhile and "compile" not in self.failed and runtime.can_compile else "eager"
 
-    def create(self, name: str, model: EncodingNetwork, image_size: int) -> BackEnd:
+    def create(self, name: str, model: EncodingNetwork, image_size: int) -> Backend:
         """Return a backend, created once per name and image size.
 
         If it fails and the setting is `auto`, a warning is logged and eager mode is returned instead.
@@ -205,7 +205,7 @@ class BackEnds:
             self.created[name, image_size] = self._create(name, model, image_size)
         return self.created[name, image_size]
 
-    def _create(self, name: str, model: EncodingNetwork, image_size: int) -> BackEnd:
+    def _create(self, name: str, model: EncodingNetwork, image_size: int) -> Backend:
         try:
             if name == "openvino":
                 return OpenVINO(model, self.runtime, image_size, self._path(image_size))

@@ -66,7 +66,7 @@ def read_videos(root: Path, data: DataSettings) -> pd.DataFrame:
 
 
 class CropReader:
-    """Opens the face crops of a frame table: `read_crops = CropReader(settings)`, then `read_crops(frames)`.
+    """Opens the face crops of a frame table: `crop_reader = CropReader(settings)`, then `crop_reader(frames)`.
 
     Args:
         settings: the settings `data.cache`, `data.cache_gb` and `data.image_size` are used.

@@ -12,7 +12,7 @@ from models.emonet import EncodingNetwork
 from utils.base.arrays import load_arrays, save_arrays
 from utils.base.files import sha256_of_file
 from utils.compute import ranks
-from utils.compute.backends import BackEnd, BackEnds
+from utils.compute.backends import Backend, Backends
 from utils.compute.encoding import encode_crops
 from utils.compute.runtime import Runtime
 
@@ -32,13 +32,13 @@ class EmbeddingCache:
 
     Attributes:
         weights_key: identifies the weights by their content, and the precision they are used in.
-        back_ends: encode what the cache does not hold.
+        backends: encode what the cache does not hold.
     """
 
     def __init__(self, folder: Path, checkpoint: Path, runtime: Runtime, content: str = ""):
         self.folder, self.runtime = folder, runtime
         self.weights_key = f"{sha256_of_file(checkpoint)} {runtime.precision}{content and f' {content}'}"
-        self.back_ends = BackEnds(folder, self.weights_key, runtime)
+        self.backends = Backends(folder, self.weights_key, runtime)
 
     @classmethod
     def of_network(cls, checkpoint: Path, runs: Path, runtime: Runtime, content: str = "") -> "EmbeddingCache":
@@ -50,21 +50,21 @@ class EmbeddingCache:
         folder = runs if checkpoint.suffix == ".safetensors" else checkpoint.parent
         return cls(folder / "embeddings", checkpoint, runtime, content)
 
-    def path(self, crops: FaceCrops, back_end: str) -> Path:
+    def path(self, crops: FaceCrops, backend: str) -> Path:
         """Path of the embeddings of these crops, made by the backend of this name."""
-        key = hashlib.sha256(f"{self.weights_key} {back_end}".encode())
+        key = hashlib.sha256(f"{self.weights_key} {backend}".encode())
         for row in range(len(crops)):
             key.update(repr(crops.key(row)).encode())
         return self.folder / f"{key.hexdigest()[:32]}.npz"
 
-    def read(self, crops: FaceCrops, back_end: str) -> Tensor | None:
+    def read(self, crops: FaceCrops, backend: str) -> Tensor | None:
         """Return the embeddings (N, 256) of these crops, on the CPU; None if they are not cached."""
-        arrays = load_arrays(self.path(crops, back_end))
+        arrays = load_arrays(self.path(crops, backend))
         return None if arrays is None else torch.from_numpy(arrays["embeddings"])
 
-    def write(self, crops: FaceCrops, back_end: str, embeddings: Tensor) -> None:
+    def write(self, crops: FaceCrops, backend: str, embeddings: Tensor) -> None:
         """Save embeddings (N, 256). Raises StorageError."""
-        save_arrays(self.path(crops, back_end), {"embeddings": embeddings.cpu().numpy()})
+        save_arrays(self.path(crops, backend), {"embeddings": embeddings.cpu().numpy()})
 
 
 def encode_clips(model: EncodingNetwork, clips: list[FaceCrops], cache: EmbeddingCache, workers: int) -> list[Tensor]:
@@ -82,14 +82,14 @@ def encode_clips(model: EncodingNetwork, clips: list[FaceCrops], cache: Embeddin
         Embeddings (N, 256) float32 of each clip's N crops, on the runtime's device.
     """
     image_size = clips[0].image_size
-    name = cache.back_ends.choose(model, sum(map(len, clips)), image_size)
+    name = cache.backends.choose(model, sum(map(len, clips)), image_size)
     found = [cache.read(clip, name) for clip in clips]
     if any(embeddings is None for embeddings in found):
-        back_end = cache.back_ends.create(name, model, image_size)
-        if back_end.name != name:  # The chosen backend failed, so another one took its place.
-            name = back_end.name
+        backend = cache.backends.create(name, model, image_size)
+        if backend.name != name:  # The chosen backend failed, so another one took its place.
+            name = backend.name
             found = [cache.read(clip, name) for clip in clips]
-        _encode_missing(back_end, clips, found, cache, workers)
+        _encode_missing(backend, clips, found, cache, workers)
     ranks.barrier()  # From here on, the clips that other ranks encode are in the cache.
     embeddings = []
     for clip, part in zip(clips, found, strict=True):
@@ -100,16 +100,16 @@ def encode_clips(model: EncodingNetwork, clips: list[FaceCrops], cache: Embeddin
 
 
 def _encode_missing(
-    back_end: BackEnd, clips: list[FaceCrops], found: list[Tensor | None], cache: EmbeddingCache, workers: int
+    backend: Backend, clips: list[FaceCrops], found: list[Tensor | None], cache: EmbeddingCache, workers: int
 ) -> None:
     """Encode this rank's share of the clips that are None in `found`; add their embeddings to `found` and the cache."""
     missing = [number for number, embeddings in enumerate(found) if embeddings is None]
     share = [number for number in missing if number % ranks.world_size() == ranks.rank()]
     for group in _groups(share, [len(clip) for clip in clips]):
         crops = FaceCrops.concatenate([clips[number] for number in group])
-        parts = encode_crops(back_end, crops, workers).split([len(clips[number]) for number in group])
+        parts = encode_crops(backend, crops, workers).split([len(clips[number]) for number in group])
         for number, part in zip(group, parts, strict=True):
-            cache.write(clips[number], back_end.name, part)
+            cache.write(clips[number], backend.name, part)
             found[number] = part
 
 

@@ -6,26 +6,26 @@ from torch import Tensor
 from datasets.images import FaceCrops
 from datasets.pairs import Pairs
 from models.mtclar import MTCLAR, Comparison
-from utils.compute.backends import BackEnd, Eager
+from utils.compute.backends import Backend, Eager
 from utils.compute.loading import batches_of, evaluation_loader
 from utils.compute.runtime import Runtime
 
 PAIRS_PER_BATCH = 4096
 
 
-def encode_crops(back_end: BackEnd, crops: FaceCrops, workers: int) -> Tensor:
+def encode_crops(backend: Backend, crops: FaceCrops, workers: int) -> Tensor:
     """Encode all crops with a given backend.
 
     Args:
-        back_end: as `BackEnds.create` returns it.
+        backend: as `Backends.create` returns it.
         crops: N face crops.
         workers: number of worker processes that load images; 0: load in this process.
 
     Returns:
         Embeddings (N, 256) float32, on the backend's device.
     """
-    batches = batches_of(evaluation_loader(crops, back_end.batch, workers))
-    return torch.cat([back_end(batch) for batch in batches])
+    batches = batches_of(evaluation_loader(crops, backend.batch, workers))
+    return torch.cat([backend(batch) for batch in batches])
 
 
 def encode_crops_eagerly(model: MTCLAR, crops: FaceCrops, runtime: Runtime, workers: int = 0) -> Tensor:

@@ -36,7 +36,7 @@ class Runtime:
         device: where networks run.
         precision: of matrix products and convolutions, float32 or bfloat16.
         memory_format: layout of images and of convolution weights.
-        backend: what runs the encoder: eager, compile, openvino, or auto, which `BackEnds` resolves for each job.
+        backend: what runs the encoder: eager, compile, openvino, or auto, which `Backends` resolves for each job.
     """
 
     device: torch.device

@@ -1,7 +1,17 @@
-"""Seeding of PyTorch's random numbers."""
+"""Seeding of NumPy's and PyTorch's random numbers."""
 
 import numpy as np
 import torch
+
+# Seed streams make random numbers of different purposes independent: each NumPy generator is seeded with the run's
+# seed, one of these streams and, where needed, the number of an epoch or of a clip.
+VALIDATION_SEED_STREAM = 1  # validation pairs of the Siamese network
+TEST_SEED_STREAM = 2  # test pairs of the Siamese network
+PAIR_TRAINING_SEED_STREAM = 3  # training batches of the Siamese network
+SUPPORT_SEED_STREAM = 11  # support frames drawn from a clip or a person
+BIN_SEED_STREAM = 12  # anchors drawn from the training set
+PERSON_SEED_STREAM = 13  # which other person a clip is labelled from
+HEAD_TRAINING_SEED_STREAM = 21  # order of the training rows of a supervised head
 
 
 def seed_step(*numbers: int) -> None:

@@ -6,9 +6,9 @@ python -m utils.config mtclar_sl_config.yaml > mtclar_sl_config.yaml
 
 import argparse
 
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.config.sections import SupportSettings
-from utils.config.supervised import SupervisedSettings
+from utils.config.supervised import SLTrainingSettings
 from utils.config.yaml_files import commented_yaml
 
 HEADER = """\
@@ -19,7 +19,7 @@ HEADER = """\
 """
 
 
-class SharedSettings(Settings):
+class SharedSettings(MtclarTrainingSettings):
     """The settings in config.yaml: those of mtclar.py, and the section of fsl_mtclar.py."""
 
     support_set: SupportSettings = SupportSettings()
@@ -27,10 +27,10 @@ class SharedSettings(Settings):
 
 def shipped_file(file: str) -> str:
     """Returns the content of config.yaml or mtclar_sl_config.yaml."""
-    kind: type[Settings | SupervisedSettings] = SharedSettings
+    kind: type[MtclarTrainingSettings | SLTrainingSettings] = SharedSettings
     scripts, example = "mtclar.py and fsl_mtclar.py", "python mtclar.py --train.epochs 5"
     if file == "mtclar_sl_config.yaml":
-        kind, scripts, example = SupervisedSettings, "mtclar_sl.py", "python mtclar_sl.py --task expression"
+        kind, scripts, example = SLTrainingSettings, "mtclar_sl.py", "python mtclar_sl.py --task expression"
     return HEADER.format(scripts=scripts, example=example, file=file) + commented_yaml(kind) + "\n"
 
 

@@ -13,13 +13,13 @@ from pydantic_core import ErrorDetails
 
 from utils.base.errors import SettingsError, did_you_mean
 from utils.config.labelling import LabelSettings
-from utils.config.mtclar import ExportSettings
-from utils.config.supervised import PredictSettings
+from utils.config.mtclar import MtclarSettings
+from utils.config.supervised import SLSettings
 
 SCRIPTS: dict[str, type[BaseModel]] = {
-    "mtclar.py": ExportSettings,
+    "mtclar.py": MtclarSettings,
     "fsl_mtclar.py": LabelSettings,
-    "mtclar_sl.py": PredictSettings,
+    "mtclar_sl.py": SLSettings,
 }
 Layer = tuple[str, dict[str, Any]]
 """A source, as error messages name it, and the settings that it gives, as a nested dict."""

@@ -32,7 +32,7 @@ FINETUNE: dict[str, dict[str, Any]] = {
 }
 
 
-class Settings(TrainingScriptSettings):
+class MtclarTrainingSettings(TrainingScriptSettings):
     """Settings of mtclar.py for training: the fields of config.yaml."""
 
     presets = {"paper": PAPER, "finetune": FINETUNE}
@@ -56,7 +56,7 @@ class Settings(TrainingScriptSettings):
     model: ModelSettings = ModelSettings()
 
     @model_validator(mode="after")
-    def check_batch(self) -> "Settings":
+    def check_batch(self) -> "MtclarTrainingSettings":
         compare_all = self.train.pairs == "all"
         if compare_all and self.train.batch < 3:
             raise ValueError("train.batch must be 3 or more if train.pairs is all")
@@ -79,7 +79,7 @@ class Settings(TrainingScriptSettings):
         return "expression" if self.dataset == "affectnet" else "neighbourhood"
 
 
-class ExportSettings(Settings):
+class MtclarSettings(MtclarTrainingSettings):
     """Settings of mtclar.py, including the one that exports a network."""
 
     export: Path | None = Field(None, exclude=True)

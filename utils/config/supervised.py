@@ -78,7 +78,7 @@ SUPERVISED_PAPER: dict[str, dict[str, Any]] = {
 }
 
 
-class SupervisedSettings(TrainingScriptSettings):
+class SLTrainingSettings(TrainingScriptSettings):
     """Settings of mtclar_sl.py for training: the fields of mtclar_sl_config.yaml."""
 
     presets = {"paper": SUPERVISED_PAPER}
@@ -99,7 +99,7 @@ class SupervisedSettings(TrainingScriptSettings):
     head: HeadSettings = HeadSettings()
 
     @model_validator(mode="after")
-    def check_encoder(self) -> "SupervisedSettings":
+    def check_encoder(self) -> "SLTrainingSettings":
         if self.emonet and self.checkpoint:
             raise ValueError("checkpoint and emonet both name an encoder; leave one of them out")
         if self.train.sampling == "balanced" and self.task != "expression":
@@ -113,7 +113,7 @@ class SupervisedSettings(TrainingScriptSettings):
             return self.train.sampling == "balanced"
         return self.task == "expression" and self.dataset == "affectnet"
 
-    def folds(self) -> "list[SupervisedSettings]":
+    def folds(self) -> "list[SLTrainingSettings]":
         """Returns the settings of each fold to test, with `data.fold` and `checkpoint` filled in.
 
         AffectNet has a single split.
@@ -123,13 +123,13 @@ class SupervisedSettings(TrainingScriptSettings):
             chosen = FOLDS[:1]
         return [self._for_fold(fold) for fold in chosen]
 
-    def _for_fold(self, fold: str) -> "SupervisedSettings":
+    def _for_fold(self, fold: str) -> "SLTrainingSettings":
         checkpoint = self.checkpoint and Path(str(self.checkpoint).replace("{fold}", fold))
         data = self.data.model_copy(update={"fold": fold})
         return self.model_copy(update={"data": data, "checkpoint": checkpoint})
 
 
-class PredictSettings(VideoSettings, SupervisedSettings):  # type: ignore[misc]  # pydantic merges model_config
+class SLSettings(VideoSettings, SLTrainingSettings):  # type: ignore[misc]  # pydantic merges model_config
     """Settings of mtclar_sl.py, including those for predicting your own videos."""
 
     short_help = (
@@ -150,7 +150,7 @@ class PredictSettings(VideoSettings, SupervisedSettings):  # type: ignore[misc] 
     """Your own video, to be predicted by a trained head: a video file, a folder of frames, or a folder of videos."""
 
     @model_validator(mode="after")
-    def check_purpose(self) -> "PredictSettings":
+    def check_purpose(self) -> "SLSettings":
         if self.overlay and not self.predict:
             raise ValueError("overlay is for a video of your own; name it by --predict")
         if self.predict and self.emonet:

@@ -2,16 +2,17 @@
 
 What happens to a clip of three frames, 0.2 s apart, on one axis, valence (with the default parameters):
 
-    1. Evidence. The Siamese network predicts how much each frame differs from the frames of the clip: -0.1, 0.0, 0.3.
-       The evidence of other sources (another network, a table of another tool, a person's continuous rating) is
+    1. Evidence. The Siamese network predicts by how much each frame differs from the mean of the clip: -0.17, -0.07,
+       0.24. The evidence of other sources (another network, a table of another tool, a person's continuous rating) is
        absolute, such as 0.0, 0.1, 0.4. `EncodedClip.evidence` has a column for each source.
     2. Given labels. A person has labelled the second frame: 0.2. Labelled frames are `Anchors`.
-    3. Posterior. Label and differences together suggest 0.1, 0.2 and 0.5. `GPPosterior` is a Gaussian process over time
-       that weighs them: the label is exact, the evidence has errors, and labels change slowly. It gives 0.06, 0.20 and
-       0.41.
-    4. Mixture. The network may misread this face. With three or more labels, `MixturePosterior` also follows each
-       source alone, and time alone, and weighs these explanations by how well they predict the labels.
-    5. Labels. `Labels` are the means of the mixture, with 90 % intervals: 0.06 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
+    3. Posterior. Label and differences together suggest 0.10, 0.20 and 0.51. `GPPosterior` is a Gaussian process over
+       time that weighs them: the label is exact, the evidence has errors, and labels change slowly. It gives 0.05, 0.20
+       and 0.41.
+    4. Mixture. The network may misread this face. With three or more labels, `MixturePosterior` also has a posterior by
+       each of several sources alone, and one by time alone. It weighs these posteriors, one per explanation of the
+       labels, by how well they predict the labels.
+    5. Labels. `Labels` are the means of the mixture, with 90 % intervals: 0.05 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
 
 The paper's rules (`anchors`) need no posterior: label = label of the anchor + predicted difference.
 
@@ -25,12 +26,17 @@ Read in this order; the other modules can wait:
     fsl_mtclar.py           label_test_clips: reader, labeller, labels, report
     types                   EncodedClip, Anchors, LabelObservations, Labels
     anchors                 the paper's rules
+    sources                 EvidenceSources
+    clips                   ClipReader, DatasetClip
     clip_encoder            step 1: evidence from predicted differences
-    labeller                steps 2 to 5 for a clip, and the adaptation of sources
+    labeller                steps 3 to 5 for a clip, and the adaptation of sources
     build_labeller          the calibration that a labeller gets
+    clip_anchors            step 2: which frames of a data set are labelled
     dataset                 all test clips, by every rule
     posterior/process       step 3: the Gaussian process and its parameters
-    posterior/gp            its posterior
+    posterior/activity      how much the evidence changes around each frame
+    posterior/offsets       Gaussian distributions of the offsets
+    posterior/gp            the posterior; `states`, which it uses, can be taken as given
     posterior/mixture       step 4
     calibration/calibration the parameters of both axes, and the interval widths
 
@@ -47,9 +53,10 @@ Glossary:
     source           a source of evidence: the Siamese network, an estimator (another network or a table) or a rater.
     offset           error of the evidence that is constant within a clip.
     explanation      one way to explain the given labels: by all evidence, by one source alone, or by time alone.
-    misread          an axis of a clip is misread if the explanation by time alone gets most of the weight.
+    misread          an axis of a clip is misread if the given labels move most of the weight to the explanation by time
+                     alone. It is not if that explanation had most of the prior weight already.
     rule             the method that turns anchors into labels: `fused`, by the Gaussian process, or one of the paper's.
-    baseline         a method to compare with: from labels and time alone (hold, linear), or without labels (zero-shot).
+    baseline         a method to compare with: by labels and time alone (hold, linear), or an estimator's own estimates.
 
 All modules and packages, from low to high; each imports only those above it in this list:
 

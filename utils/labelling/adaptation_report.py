@@ -28,7 +28,7 @@ def log_adaptation(labeller: Labeller, names: list[str], clips: int) -> None:
             for axis, source in zip(AXES, fitted, strict=True)
         ]
         log.info("evidence %s: fitted to the labels of %d clips: %s", names[index], clips, "; ".join(texts))
-    for name, rater in zip(names[labeller.source_count - len(labeller.raters) :], labeller.raters, strict=True):
+    for name, rater in zip(names[labeller.source_count - len(labeller.rater_lags) :], labeller.rater_lags, strict=True):
         if rater.clips:
             log.info("rating by %s: %.2f ± %.2f s late, fitted to %d clips", name, *rater)
         else:
@@ -49,7 +49,7 @@ def adapted_content(labeller: Labeller, names: list[str]) -> dict[str, Any]:
     """
     if not labeller.uncalibrated:
         return {}
-    raters = dict(zip(names[labeller.source_count - len(labeller.raters) :], labeller.raters, strict=True))
+    raters = dict(zip(names[labeller.source_count - len(labeller.rater_lags) :], labeller.rater_lags, strict=True))
     return {
         "sources": names,
         "fitted_to_given_labels": [names[index] for index in labeller.uncalibrated],

@@ -14,7 +14,7 @@ from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import SourceParameters, scale_errors
-from utils.labelling.raters.rater import PRIOR_RATER, PRIOR_RATING
+from utils.labelling.raters.rater import PRIOR_LAG, PRIOR_RATING_PARAMETERS
 from utils.labelling.raters.ratings import RatingSource
 from utils.labelling.sources import EvidenceSource, EvidenceSources
 
@@ -49,7 +49,7 @@ def labeller_for_videos(sources: EvidenceSources, runtime: Runtime) -> Labeller:
     """A labeller for videos, by the calibrations beside the checkpoints of the sources."""
     calibration, uncalibrated = combine_calibrations(sources)
     encoder = ClipEncoder(sources.model, runtime)
-    return Labeller(encoder, calibration, uncalibrated, (PRIOR_RATER,) * len(sources.raters))
+    return Labeller(encoder, calibration, uncalibrated, (PRIOR_LAG,) * len(sources.raters))
 
 
 def combine_calibrations(sources: EvidenceSources) -> tuple[Calibration, tuple[int, ...]]:
@@ -97,5 +97,5 @@ def _parameters(source: EvidenceSource, calibration: Calibration | None, axis: i
     if calibration:
         return calibration.axes[axis].with_evidence.sources[0]
     if isinstance(source, RatingSource):
-        return PRIOR_RATING
+        return PRIOR_RATING_PARAMETERS
     return START.sources[0] if source.relative else PRIOR_SOURCE

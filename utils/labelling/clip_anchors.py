@@ -6,13 +6,13 @@ import torch
 
 from datasets.columns import AXES
 from utils.base.errors import DataError
+from utils.compute.seeds import BIN_SEED_STREAM, PERSON_SEED_STREAM, SUPPORT_SEED_STREAM
 from utils.config.labelling import LabelSettings
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.support import SUPPORT_STRATEGIES, sample_valence_bins
 from utils.labelling.types import Anchors
 
-SUPPORT_SEED_STREAM, BIN_SEED_STREAM, PERSON_SEED_STREAM = 11, 12, 13
 VALENCE_BINS = 10  # of the strategy train_bins
 
 

@@ -1,4 +1,4 @@
-"""Computes the evidence of the Siamese network: predicted differences in valence and arousal between frames."""
+"""Computes the evidence of the Siamese network, predicted differences between frames, and joins that of estimators."""
 
 from collections.abc import Sequence
 

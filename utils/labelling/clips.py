@@ -67,7 +67,7 @@ class ClipReader:
 
     Attributes:
         encoder: computes the evidence of the Siamese network.
-        crops: cuts the faces out of the images.
+        crop_reader: opens the face crops of a frame table.
         cache: embeddings on disk; None without the Siamese network.
         workers: processes that prepare images.
         estimators: sources of evidence besides the Siamese network.
@@ -76,12 +76,12 @@ class ClipReader:
     def __init__(
         self,
         encoder: ClipEncoder,
-        crops: CropReader,
+        crop_reader: CropReader,
         cache: EmbeddingCache | None,
         workers: int,
         estimators: tuple[Estimator, ...] = (),
     ):
-        self.encoder, self.crops, self.cache, self.workers = encoder, crops, cache, workers
+        self.encoder, self.crop_reader, self.cache, self.workers = encoder, crop_reader, cache, workers
         self.estimators = estimators
 
     @classmethod
@@ -94,11 +94,11 @@ class ClipReader:
         return cls(encoder, CropReader(settings), cache, settings.data.workers, sources.estimators)
 
     @property
-    def back_ends_used(self) -> set[str]:
+    def backends_used(self) -> set[str]:
         """Names of the backends that have encoded faces."""
         caches = [self.cache] if self.cache else []
         caches += [source.cache for source in self.estimators if isinstance(source, NetworkSource)]
-        return set().union(*(cache.back_ends.used for cache in caches))
+        return set().union(*(cache.backends.used for cache in caches))
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
         """Encodes each clip of a frame table.
@@ -114,7 +114,7 @@ class ClipReader:
         embeddings = self.embed([part for _, part, _ in parts])
         estimates: list[np.ndarray | None] = [None] * len(parts)
         if self.estimators:
-            estimates = [*clip_evidence(self.estimators, parts, self.crops, self.workers)]
+            estimates = [*clip_evidence(self.estimators, parts, self.crop_reader, self.workers)]
         return [
             DatasetClip(name, part, self.encoder.encode(embedded, times, estimated))
             for (name, part, times), embedded, estimated in zip(parts, embeddings, estimates, strict=True)
@@ -125,7 +125,7 @@ class ClipReader:
         model = self.encoder.model
         if model is None or self.cache is None:
             return [torch.empty(len(table), 0) for table in tables]
-        return encode_clips(model, [self.crops(table) for table in tables], self.cache, self.workers)
+        return encode_clips(model, [self.crop_reader(table) for table in tables], self.cache, self.workers)
 
 
 def _times(frames: pd.DataFrame) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 from datasets.columns import BOX, PREDICTED
 from datasets.frames import frames_sha256
 from datasets.splits import Splits
-from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
+from utils.config.labelling import LabelSettings
 from utils.config.manifest import Input
 from utils.labelling.adaptation_report import adapted_content, log_adaptation
 from utils.labelling.anchors import FUSED
@@ -46,7 +46,9 @@ class DatasetLabels(NamedTuple):
     adapted: dict[str, Any]
 
 
-def label_dataset(reader: ClipReader, labeller: Labeller, splits: Splits, settings: LabelSettings) -> DatasetLabels:
+def label_dataset(
+    reader: ClipReader, labeller: Labeller, splits: Splits, settings: LabelSettings, source_names: list[str]
+) -> DatasetLabels:
     """Labels the test clips by every rule and baseline, and audits their given labels.
 
     The settings can leave out clips; see `select_clips`.
@@ -56,6 +58,7 @@ def label_dataset(reader: ClipReader, labeller: Labeller, splits: Splits, settin
         labeller: labels them; from `labeller_for_dataset`.
         splits: frame tables of the training and the test set.
         settings: support strategy, amount and so on.
+        source_names: names of all sources, see `EvidenceSources.names`.
     """
     support_from_csv = read_support_file(settings.support_set.csv) if settings.support_set.csv else None
     clips = reader.read(select_clips(splits.test, settings.support_set, support_from_csv))
@@ -66,13 +69,14 @@ def label_dataset(reader: ClipReader, labeller: Labeller, splits: Splits, settin
         anchors_of_clips = [
             clip_anchors(labeller, clips, clip_index, settings, support_from_csv) for clip_index in range(len(clips))
         ]
-        labeller = _adapt(labeller, clips, anchors_of_clips, source_names(reader))
-        adapted = adapted_content(labeller, source_names(reader))
+        labeller = _adapt(labeller, clips, anchors_of_clips, source_names)
+        adapted = adapted_content(labeller, source_names)
         if settings.support_set.annotator_error == "auto":
             anchors_of_clips = with_estimated_errors(labeller, clips, anchors_of_clips)
     shared = _shared_labels(labeller, clips, anchors_of_clips) if settings.support_set.share_people else {}
     tables = _label_by_all_methods(labeller, clips, anchors_of_clips, shared)
-    tables |= _estimator_tables(reader, clips, tables["linear"])
+    # The table of any baseline will do: it has the frames and true labels, but no intervals.
+    tables |= _estimator_tables(reader, clips, template=tables["linear"])
     return DatasetLabels(tables, _contradictions(labeller, clips, anchors_of_clips), adapted)
 
 
@@ -125,24 +129,18 @@ def _contradictions(labeller: Labeller, clips: list[DatasetClip], anchors_of_cli
     return pd.DataFrame(rows)
 
 
-def source_names(reader: ClipReader) -> list[str]:
-    """The names of all sources of a reader, in the order of their evidence."""
-    return [MTCLAR_EVIDENCE] * bool(reader.encoder.model) + [estimator.name for estimator in reader.estimators]
-
-
-def _estimator_tables(reader: ClipReader, clips: list[DatasetClip], baseline: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _estimator_tables(reader: ClipReader, clips: list[DatasetClip], template: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Name of each estimator → table of its estimates, without any label, as a method to compare with.
 
     Args:
         reader: has the estimators.
         clips: the encoded clips.
-        baseline: table of a baseline. It has the same frames and true labels, and no intervals, so that only its values
-            are replaced.
+        template: table with the same frames and true labels, and without intervals, whose values are replaced.
     """
     tables = {}
     for column, estimator in enumerate(reader.estimators, 1 if reader.encoder.model else 0):
         valence, arousal = np.concatenate([clip.encoded.evidence[:, column] for clip in clips]).T
-        tables[estimator.name] = baseline.assign(valence=valence, arousal=arousal, source=PREDICTED, annotator="")
+        tables[estimator.name] = template.assign(valence=valence, arousal=arousal, source=PREDICTED, annotator="")
     return tables
 
 

@@ -65,18 +65,18 @@ class UnlabelledPosterior:
         self.posterior = GPPosterior(parameters, times, evidence, NO_LABELS)
         self._cache = _CovarianceCache(self.posterior)
 
-    def given_offset_prior(self, prior: OffsetGaussian) -> "UnlabelledPosterior":
+    def with_offset_prior(self, prior: OffsetGaussian) -> "UnlabelledPosterior":
         """The same by another prior distribution of the offsets, with the same cache."""
         unlabelled = copy(self)
-        unlabelled.posterior = self.posterior.given_offset_prior(prior)
+        unlabelled.posterior = self.posterior.with_offset_prior(prior)
         return unlabelled
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Covariance as of `GPPosterior.covariance`."""
-        return self.covariance_given_offsets(columns, rows) + self.posterior.covariance_due_to_offsets(columns, rows)
+        return self.covariance_at_known_offsets(columns, rows) + self.posterior.covariance_due_to_offsets(columns, rows)
 
-    def covariance_given_offsets(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Covariance as of `GPPosterior.covariance_given_offsets`."""
+    def covariance_at_known_offsets(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Covariance as of `GPPosterior.covariance_at_known_offsets`."""
         return self._cache(columns, rows)
 
 
@@ -85,7 +85,7 @@ class _CovarianceCache:
 
     def __init__(self, posterior: GPPosterior):
         self._posterior = posterior
-        self._full_columns = _ColumnCache(posterior.covariance_given_offsets)
+        self._full_columns = _ColumnCache(posterior.covariance_at_known_offsets)
         self._rows_key, self._columns_at_rows = b"", self._full_columns
 
     def __call__(self, columns: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
@@ -94,7 +94,7 @@ class _CovarianceCache:
             return self._full_columns(columns)
         if rows.tobytes() != self._rows_key:
             self._rows_key = rows.tobytes()
-            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_given_offsets, rows=rows))
+            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_at_known_offsets, rows=rows))
         return self._columns_at_rows(columns)
 
 
@@ -155,16 +155,19 @@ class ConditionedPosterior:
         return mean, np.maximum(1 / precision - self._label_variance, SMALLEST_LOO_VARIANCE)
 
     @property
-    def offset_message(self) -> OffsetGaussian:
-        """The likelihood of the offsets, as of `GPPosterior.offset_message`."""
+    def offset_likelihood(self) -> OffsetGaussian:
+        """The likelihood of the offsets, as of `GPPosterior.offset_likelihood`."""
         posterior, (indices, labels, _) = self._unlabelled.posterior, self._observations
         if not self._is_labelled:
-            return posterior.offset_message
-        observed = self._unlabelled.covariance_given_offsets(indices)[indices] + np.diag(self._label_variance)
-        response, residuals = posterior.offset_response[indices], labels - posterior.given_offsets.mean_at_0[indices]
+            return posterior.offset_likelihood
+        observed = self._unlabelled.covariance_at_known_offsets(indices)[indices] + np.diag(self._label_variance)
+        response, residuals = (
+            posterior.offset_response[indices],
+            labels - posterior.as_function_of_offsets.mean_at_0[indices],
+        )
         solved = cho_solve(cho_factor(observed, lower=True), np.column_stack((response, -residuals)))
         precision, information = response.T @ solved[:, :-1], response.T @ solved[:, -1]
-        return OffsetGaussian.product([posterior.offset_message, OffsetGaussian(precision, information)])
+        return OffsetGaussian.product([posterior.offset_likelihood, OffsetGaussian(precision, information)])
 
     @property
     def offset_response(self) -> np.ndarray:
@@ -172,13 +175,13 @@ class ConditionedPosterior:
         response, indices = self._unlabelled.posterior.offset_response, self._observations.indices
         if not self._is_labelled:
             return response
-        columns = self._unlabelled.covariance_given_offsets(indices)
+        columns = self._unlabelled.covariance_at_known_offsets(indices)
         observed = columns[indices] + np.diag(self._label_variance)
         return response - columns @ cho_solve(cho_factor(observed, lower=True), response[indices])
 
-    def given_offset_prior(self, prior: OffsetGaussian) -> "ConditionedPosterior":
+    def with_offset_prior(self, prior: OffsetGaussian) -> "ConditionedPosterior":
         """The posterior by another prior distribution of the offsets."""
-        return ConditionedPosterior(self._unlabelled.given_offset_prior(prior), self._observations)
+        return ConditionedPosterior(self._unlabelled.with_offset_prior(prior), self._observations)
 
     @property
     def _is_labelled(self) -> bool:

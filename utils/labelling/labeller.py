@@ -1,4 +1,4 @@
-"""Labels clips with a trained network and its calibration."""
+"""Labels clips by the evidence of any sources, and their calibration."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clip_rating import ClipRating
 from utils.labelling.people import person_posteriors
 from utils.labelling.posterior.mixture import MixturePosterior
-from utils.labelling.raters.rater import PRIOR_RATER, PRIOR_RATING, fit_raters
+from utils.labelling.raters.rater import PRIOR_LAG, PRIOR_RATING_PARAMETERS, fit_raters
 from utils.labelling.raters.rating_windows import RaterLag, shift_ratings
 from utils.labelling.suggestion.suggest import Suggestion, suggest_set
 from utils.labelling.types import Anchors, EncodedClip, Labels, observations_of
@@ -29,7 +29,7 @@ class Labeller:
         encoder: computes the evidence of the Siamese network, if there is one, and compares frames with anchors.
         calibration: parameters of the rule `fused` for the sources of evidence.
         uncalibrated: indices of the absolute sources without a calibration, which `adapt` fits to the given labels.
-        raters: people whose continuous ratings are the last sources of evidence; they are among `uncalibrated`.
+        rater_lags: lag of each rater. The ratings are the last sources of evidence, and are among `uncalibrated`.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Labeller:
         encoder: ClipEncoder,
         calibration: Calibration = DEFAULT_CALIBRATION,
         uncalibrated: tuple[int, ...] = (),
-        raters: tuple[RaterLag, ...] = (),
+        rater_lags: tuple[RaterLag, ...] = (),
     ):
         self.encoder, self.calibration = encoder, calibration
-        self.uncalibrated, self.raters = uncalibrated, raters
+        self.uncalibrated, self.rater_lags = uncalibrated, rater_lags
 
     def adapt(self, clips: Sequence[tuple[EncodedClip, Anchors | None]]) -> "Labeller":
         """A copy of this labeller whose uncalibrated sources are fitted to the given labels of clips.
@@ -58,22 +58,25 @@ class Labeller:
             for clip, anchors in clips
             if anchors is not None and len(anchors.in_clip.indices)
         ]
-        calibration, raters = fit_sources(self.calibration, self.uncalibrated_estimators, labelled), self.raters
-        if raters:
-            calibration, raters = fit_raters(calibration, clips, raters)
+        calibration, rater_lags = fit_sources(self.calibration, self.uncalibrated_estimators, labelled), self.rater_lags
+        if rater_lags:
+            calibration, rater_lags = fit_raters(calibration, clips, rater_lags)
         # A calibrated network was fitted together with the process that follows its evidence. Raters beside it only add
         # evidence, so the process stays as it was fitted. It is adjusted if the process belongs to no source, or if
         # the mean evidence contains an estimator that may be poor.
         nothing_is_calibrated = len(self.uncalibrated) == self.source_count
         if nothing_is_calibrated or self.uncalibrated_estimators:
             calibration = weaken_inaccurate_evidence(calibration)
-        return Labeller(self.encoder, calibration, self.uncalibrated, raters)
+        return Labeller(self.encoder, calibration, self.uncalibrated, rater_lags)
 
     def with_rater(self) -> "Labeller":
         """A copy of this labeller with a further rater, who is the last source of evidence."""
-        axes = [axis.replace_sources((*axis.with_evidence.sources, PRIOR_RATING)) for axis in self.calibration.axes]
+        axes = [
+            axis.replace_sources((*axis.with_evidence.sources, PRIOR_RATING_PARAMETERS))
+            for axis in self.calibration.axes
+        ]
         calibration, uncalibrated = self.calibration.replace_axes(axes), (*self.uncalibrated, self.source_count)
-        return Labeller(self.encoder, calibration, uncalibrated, (*self.raters, PRIOR_RATER))
+        return Labeller(self.encoder, calibration, uncalibrated, (*self.rater_lags, PRIOR_LAG))
 
     @property
     def source_count(self) -> int:
@@ -83,7 +86,7 @@ class Labeller:
     @property
     def uncalibrated_estimators(self) -> list[int]:
         """Indices of the uncalibrated sources that are not raters."""
-        return [index for index in self.uncalibrated if index < self.source_count - len(self.raters)]
+        return [index for index in self.uncalibrated if index < self.source_count - len(self.rater_lags)]
 
     def encode_clip(
         self,
@@ -96,15 +99,15 @@ class Labeller:
 
         Args:
             embeddings: as for `ClipEncoder.encode`, and so are `times` and `estimates`.
-            ratings: by each of `raters`; None: this person did not rate the clip.
+            ratings: by each rater; None: this person did not rate the clip.
         """
         clip = self.encoder.encode(embeddings, times, estimates)
-        unrated = np.full((len(times), len(self.raters), 2), np.nan)
+        unrated = np.full((len(times), len(self.rater_lags), 2), np.nan)
         return self.shifted(clip._replace(evidence=np.concatenate((clip.evidence, unrated), 1), ratings=ratings))
 
     def shifted(self, clip: EncodedClip) -> EncodedClip:
         """A clip that was encoded with other lags of the raters, with the lags of this labeller."""
-        return shift_ratings(clip, self.raters) if clip.ratings else clip
+        return shift_ratings(clip, self.rater_lags) if clip.ratings else clip
 
     def posteriors(self, clip: EncodedClip, anchors: Anchors | None) -> list[MixturePosterior]:
         """The posteriors of valence and arousal at all frames of a clip.

@@ -68,8 +68,8 @@ def _share_offset(
     informed: list[ClipModel] = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
         others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
-        all_evidence, *other_explanations = [explained.given_offset_prior(others) for explained in model]
-        known = alone[track].given_offset_prior(others.of_sources(all_evidence.explanation.sources))
+        all_evidence, *other_explanations = [explained.with_offset_prior(others) for explained in model]
+        known = alone[track].with_offset_prior(others.of_sources(all_evidence.explanation.sources))
         informed.append([_remember(all_evidence, observed, known), *other_explanations])
     elsewhere = _labels_elsewhere(informed, observations)
     return [MixturePosterior(*track) for track in zip(informed, observations, elsewhere, strict=True)]
@@ -123,7 +123,7 @@ def _messages(
     variances = _shot_variances(calibration)
     alone = [model[0].posterior(observed) for model, observed in zip(models, observations, strict=True)]
     messages = [
-        posterior.offset_message.among(model[0].explanation.sources, len(variances)).with_noise(variances)
+        posterior.offset_likelihood.among(model[0].explanation.sources, len(variances)).with_noise(variances)
         for model, posterior in zip(models, alone, strict=True)
     ]
     return alone, messages
@@ -176,7 +176,7 @@ def _person_offset(
         sources = model[0].explanation.sources
         from_others = np.linalg.inv(everything.precision - message.precision)
         prior = from_others + shot  # of the offset of the track
-        track_message = posterior.offset_message.among(sources, len(shot)).precision
+        track_message = posterior.offset_likelihood.among(sources, len(shot)).precision
         # cov(offset of the person, offset of the track) = gain · var(offset of the track)
         with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + track_message))
         scale = mixture.weights[0] * np.sqrt(mixture.variance_scale)

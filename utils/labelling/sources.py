@@ -26,7 +26,7 @@ from utils.labelling.anchors import BASELINES, RULES
 from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
 from utils.runs.manifest import path_input
-from utils.runs.trained import log_network, refuse_known_splits, refuse_seen_people
+from utils.runs.trained import log_network, refuse_other_splits, refuse_trained_people
 from utils.runs.trainings import trainings_of
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -145,11 +145,11 @@ class EvidenceSources(NamedTuple):
         """The files of all sources, for the manifest."""
         return [source_input for source in self.all for source_input in source.inputs]
 
-    def refuse_seen_people(self, settings: LabelSettings, test: pd.DataFrame) -> None:
+    def refuse_trained_people(self, settings: LabelSettings, test: pd.DataFrame) -> None:
         """Raises DataError if a network was trained on people of a test set in the user's own videos."""
         for source in self.all:
             if isinstance(source, SiameseSource | NetworkSource):
-                refuse_seen_people(settings, test, source.trainings, source.checkpoint)
+                refuse_trained_people(settings, test, source.trainings, source.checkpoint)
 
     @property
     def only_checkpoint(self) -> Path | None:
@@ -238,7 +238,7 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
         for trained_with in filter(None, (head.settings, head.encoder_settings)):
             trainings += trainings_of(trained_with)
         if not (settings.video or settings.annotate or settings.calibrate):
-            refuse_known_splits(settings, trainings, path)
+            refuse_other_splits(settings, trainings, path)
         estimator, image_size = AffectEstimator(head.model), head.settings["data"]["image_size"]
     else:
         name, estimator, image_size = "EmoNet", AffectEstimator(load_emonet(path)), IMAGE_SIZE

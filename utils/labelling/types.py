@@ -17,6 +17,7 @@ from utils.labelling.clip_rating import ClipRating
 
 def is_encoded(embeddings: Tensor) -> np.ndarray:
     """(N,) whether each of the embeddings (N, 256) is one: frames that are not encoded have NaN."""
+    # The first number suffices: all 256 are NaN or none. Embeddings (N, 0), without the network, count as encoded.
     return ~torch.isnan(embeddings[:, :1]).any(1).cpu().numpy()
 
 
@@ -38,7 +39,10 @@ class EncodedClip(NamedTuple):
     ratings: tuple[ClipRating | None, ...] = ()
 
     def following_evidence(self, indices: np.ndarray) -> np.ndarray:
-        """For each frame (K,), the first frame from it on with evidence of most sources; itself if there is none."""
+        """For each frame (K,), the next one, itself included, at which as many sources have a value as at any frame.
+
+        Raters do not count. If no such frame follows, it is the frame itself.
+        """
         values = np.isfinite(self.evidence[:, : self.evidence.shape[1] - len(self.ratings)]).sum((1, 2))
         known = np.flatnonzero(values == values.max())
         following = np.searchsorted(known, indices)
@@ -136,7 +140,7 @@ class Labels(NamedTuple):
             baseline. A labelled frame of the clip is its own anchor.
         half_widths: (N, 2) half-widths of the 90 % intervals, before the bounds are clipped to [-1, 1]; None: the
             method gives no intervals.
-        misread: names of the axes on which the given labels disagree with the network's evidence.
+        misread: names of the axes on which the given labels contradict the evidence, see `MixturePosterior.misread`.
     """
 
     values: np.ndarray

@@ -19,7 +19,7 @@ from utils.compute import ranks
 from utils.config.labelling import LabelSettings
 from utils.config.layers import SCRIPTS
 from utils.config.manifest import FORMAT, Input, Manifest, read_manifest
-from utils.config.supervised import PredictSettings
+from utils.config.supervised import SLSettings
 from utils.runs.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def path_input(role: str, path: Path) -> Input:
     return Input(role=role, path=str(path), sha256=digest)
 
 
-def check_inputs(settings: LabelSettings | PredictSettings, inputs: list[Input]) -> None:
+def check_inputs(settings: LabelSettings | SLSettings, inputs: list[Input]) -> None:
     """Compares the inputs of a run with those of the manifest that it repeats, if `from_manifest` is set.
 
     Logs a warning if the versions of packages differ.
@@ -81,7 +81,7 @@ def _by_key(inputs: list[Input]) -> dict[tuple[str, str, int], Input]:
     return keyed
 
 
-def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder:
+def open_run(settings: LabelSettings | SLSettings, script: str, inputs: list[Input]) -> RunFolder:
     """Creates a run folder with its manifest, whose outputs `finish_run` adds."""
     run = RunFolder.new(settings, script)
     run.save_json(FILE_NAME, _new_manifest(settings, inputs).model_dump())
@@ -89,7 +89,7 @@ def open_run(settings: LabelSettings | PredictSettings, script: str, inputs: lis
     return run
 
 
-def interrupted_run(settings: LabelSettings | PredictSettings, script: str, inputs: list[Input]) -> RunFolder | None:
+def interrupted_run(settings: LabelSettings | SLSettings, script: str, inputs: list[Input]) -> RunFolder | None:
     """Opens the newest run folder of an interrupted run with the same settings, inputs and versions, if there is one.
 
     A folder that another process is writing to is passed over.
@@ -105,7 +105,7 @@ def interrupted_run(settings: LabelSettings | PredictSettings, script: str, inpu
     return None
 
 
-def _new_manifest(settings: LabelSettings | PredictSettings, inputs: list[Input]) -> Manifest:
+def _new_manifest(settings: LabelSettings | SLSettings, inputs: list[Input]) -> Manifest:
     """The manifest of a run that has no outputs yet."""
     return Manifest(
         format=FORMAT,
@@ -118,7 +118,7 @@ def _new_manifest(settings: LabelSettings | PredictSettings, inputs: list[Input]
     )
 
 
-def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_ends: set[str]) -> None:
+def finish_run(settings: LabelSettings | SLSettings, run: RunFolder, backends: set[str]) -> None:
     """Adds the hashes of all files of the run folder and of `labels/` to its manifest, except overlay videos.
 
     Overlay videos are left out because x264 writes other bytes for the same pictures from run to run.
@@ -128,7 +128,7 @@ def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_e
     Args:
         settings: settings of the run.
         run: its folder.
-        back_ends: the backends that were used. A single one replaces `auto` in the manifest: which one is the fastest
+        backends: the backends that were used. A single one replaces `auto` in the manifest: which one is the fastest
             depends on what else was encoded before, and results of different backends differ by rounding.
 
     Raises:
@@ -141,8 +141,8 @@ def finish_run(settings: LabelSettings | PredictSettings, run: RunFolder, back_e
     outputs = {path.relative_to(run.path).as_posix(): sha256_of_file(path) for path in files}
     manifest = read_manifest(run.path / FILE_NAME)
     manifest.outputs = outputs
-    if len(back_ends) == 1:
-        manifest.settings["runtime"]["backend"] = next(iter(back_ends))
+    if len(backends) == 1:
+        manifest.settings["runtime"]["backend"] = next(iter(backends))
     run.save_json(FILE_NAME, manifest.model_dump())
     if settings.from_manifest is not None:
         _compare_outputs(run.path, manifest, settings.from_manifest)

@@ -13,7 +13,7 @@ from utils.base.text import listed
 from utils.config.common import ScriptSettings
 from utils.config.labelling import LabelSettings
 from utils.config.layers import Layer, merge_layers, value_of
-from utils.config.supervised import PredictSettings, SupervisedSettings
+from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.runs.find import find_checkpoints, find_runs, network_file
 from utils.runs.trainings import DATA_AND_SPLIT_KEYS, trainings_of
 
@@ -26,7 +26,7 @@ KEYS_TIED_TO_ONE_DATA_SET = ("root", "expressions", "pixel_aspect")
 """The settings of the section data that must not be used with another data set."""
 
 
-def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = "mtclar") -> Path:
+def checkpoint_path(settings: LabelSettings | SLTrainingSettings, script: str = "mtclar") -> Path:
     """Returns the checkpoint in the settings or, by default, best.pt of the newest run of `script`.
 
     If the settings have a name, only runs with this name count.
@@ -44,8 +44,11 @@ def checkpoint_path(settings: LabelSettings | SupervisedSettings, script: str = 
     return found[0]
 
 
-def with_checkpoint(settings: PredictSettings) -> PredictSettings:
-    """Returns the settings with `checkpoint` filled in, so that a resumed run keeps the checkpoint it started from."""
+def with_checkpoint(settings: SLSettings) -> SLSettings:
+    """Returns the settings with `checkpoint` filled in, so that a resumed run starts from the same path.
+
+    A pattern with * stays a pattern. If a newer file matches it when the run is resumed, `run_fold` refuses it.
+    """
     if settings.emonet:
         return settings
     path = checkpoint_path(settings, "mtclar_sl" if settings.predict else "mtclar")
@@ -68,7 +71,7 @@ def newest_match(pattern: Path) -> Path:
     return network_file(Path(found[-1]))
 
 
-def log_networks(settings: PredictSettings) -> None:
+def log_networks(settings: SLSettings) -> None:
     """Logs which networks a run of mtclar_sl.py starts from, a line each. `checkpoint` or `emonet` must be set."""
     if settings.emonet:
         log.info("encoder: published EmoNet weights %s", settings.emonet)
@@ -120,8 +123,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
     """Returns the settings for labelling, with the data and split that the network was trained with.
 
     The command line takes precedence over the checkpoint, and the checkpoint over the YAML file. If the command line
-    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint. A default
-    `checkpoint` is filled in.
+    names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint.
 
     Args:
         layers: as `read_layers` returns them.
@@ -129,7 +131,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         trained: settings that the network was trained with.
 
     Raises:
-        SettingsError: as `refuse_known_people`.
+        SettingsError: as `refuse_other_split`.
     """
     layer = trained_layer(checkpoint, trained)
     file, command_line = layers[0], layers[1:]
@@ -142,11 +144,11 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         layer = layer[0], layer[1] | {"data": kept}
         file = _without_other_data(file, dataset)
     settings = merge_layers(LabelSettings, [file, layer, *command_line])
-    refuse_known_splits(settings, trainings_of(trained), checkpoint)
+    refuse_other_splits(settings, trainings_of(trained), checkpoint)
     return settings
 
 
-def refuse_known_people(
+def refuse_other_split(
     settings: ScriptSettings, trained_settings: ScriptSettings, checkpoint: Path, remedy: str = ""
 ) -> None:
     """Raises SettingsError if this run uses the data that a network was trained on, but splits it differently.
@@ -176,14 +178,14 @@ def refuse_known_people(
             )
 
 
-def refuse_known_splits(
+def refuse_other_splits(
     settings: ScriptSettings,
     trainings: Sequence[Mapping[str, Any]],
     checkpoint: Path,
     remedy: str = "",
     kind: type[ScriptSettings] = LabelSettings,
 ) -> None:
-    """Raises SettingsError as `refuse_known_people` does, for every training that a network comes from.
+    """Raises SettingsError as `refuse_other_split` does, for every training that a network comes from.
 
     Args:
         settings: the settings of this run.
@@ -193,10 +195,10 @@ def refuse_known_splits(
         kind: class of the settings of the trainings.
     """
     for training in trainings:
-        refuse_known_people(settings, merge_layers(kind, [trained_layer(checkpoint, training)]), checkpoint, remedy)
+        refuse_other_split(settings, merge_layers(kind, [trained_layer(checkpoint, training)]), checkpoint, remedy)
 
 
-def refuse_seen_people(
+def refuse_trained_people(
     settings: ScriptSettings,
     test: "pd.DataFrame",
     trainings: Sequence[Mapping[str, Any]],
@@ -205,10 +207,10 @@ def refuse_seen_people(
 ) -> None:
     """Raises DataError if a network was trained on people of a test set in the user's own videos.
 
-    `refuse_known_splits` compares settings only, but the videos in a folder may change between two runs.
+    `refuse_other_splits` compares settings only, but the videos in a folder may change between two runs.
 
     Args:
-        test: frame table of the test set. The other arguments are those of `refuse_known_splits`.
+        test: frame table of the test set. The other arguments are those of `refuse_other_splits`.
     """
     for training in trainings:
         trained = merge_layers(kind, [trained_layer(checkpoint, training)])

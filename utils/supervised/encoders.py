@@ -1,14 +1,14 @@
-"""Loads the frozen encoder of a fold: that of a mtclar.py run, or of published EmoNet."""
+"""Loads the frozen encoder of a fold: of a mtclar.py run, an exported or published Siamese network, or EmoNet."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from models.emonet import IMAGE_SIZE, Encoder
 from utils.config.layers import merge_layers
-from utils.config.mtclar import Settings
-from utils.config.supervised import SupervisedSettings
+from utils.config.mtclar import MtclarTrainingSettings
+from utils.config.supervised import SLTrainingSettings
 from utils.runs.checkpoint import load_emonet, load_mtclar
-from utils.runs.trained import checkpoint_path, newest_match, refuse_known_splits, trained_layer
+from utils.runs.trained import checkpoint_path, newest_match, refuse_other_splits, trained_layer
 from utils.runs.trainings import trainings_of
 
 FOLD_REMEDY = ", or give each fold a network of its own: --checkpoint 'runs/mtclar/*_fold{fold}/best.pt'"
@@ -36,7 +36,7 @@ class FrozenEncoder(NamedTuple):
         return {"width": self.network.width, "encoder": state, "encoder_settings": self.settings}
 
 
-def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
+def load_encoder(settings: SLTrainingSettings) -> FrozenEncoder:
     """Loads the encoder of a fold: from `emonet` or `checkpoint`, by default from the newest mtclar.py run.
 
     Raises:
@@ -46,13 +46,13 @@ def load_encoder(settings: SupervisedSettings) -> FrozenEncoder:
     if settings.emonet:
         return FrozenEncoder(settings.emonet, _frozen(load_emonet(settings.emonet).encoder), IMAGE_SIZE, None)
     path = newest_match(checkpoint_path(settings))
-    model, content = load_mtclar(path)
-    if "dataset" not in content:  # Published weights do not name their training data.
+    model, trained_with = load_mtclar(path)
+    if "dataset" not in trained_with:  # Published weights do not name their training data.
         return FrozenEncoder(path, _frozen(model.encoder), IMAGE_SIZE, None)
-    trained = merge_layers(Settings, [trained_layer(path, content)])
+    trained = merge_layers(MtclarTrainingSettings, [trained_layer(path, trained_with)])
     remedy = FOLD_REMEDY if settings.dataset in ("afewva", "videos") else ""
-    refuse_known_splits(settings, trainings_of(content), path, remedy)
-    return FrozenEncoder(path, _frozen(model.encoder), trained.data.image_size, content)
+    refuse_other_splits(settings, trainings_of(trained_with), path, remedy)
+    return FrozenEncoder(path, _frozen(model.encoder), trained.data.image_size, trained_with)
 
 
 def _frozen(encoder: Encoder) -> Encoder:

@@ -14,7 +14,7 @@ from models.supervised import Supervised
 from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
-from utils.config.supervised import SupervisedSettings
+from utils.config.supervised import SLTrainingSettings
 from utils.supervised.targets import Target
 
 log = logging.getLogger(__name__)
@@ -63,18 +63,18 @@ class FeatureReader:
     Args:
         model: network with the encoder.
         cache: embedding cache beside the encoder's weights.
-        crops: reads the face crops of a frame table.
+        crop_reader: opens the face crops of a frame table.
         workers: number of processes that load images.
     """
 
-    def __init__(self, model: Supervised, cache: EmbeddingCache, crops: CropReader, workers: int):
-        self.model, self.cache, self.crops, self.workers = model, cache, crops, workers
+    def __init__(self, model: Supervised, cache: EmbeddingCache, crop_reader: CropReader, workers: int):
+        self.model, self.cache, self.crop_reader, self.workers = model, cache, crop_reader, workers
 
     def __call__(self, frames: pd.DataFrame) -> Features:
         """Returns the features of all rows of a frame table."""
-        return self._encode(frames, [self.crops(part) for part in _cache_parts(frames)])
+        return self._encode(frames, [self.crop_reader(part) for part in _cache_parts(frames)])
 
-    def with_copies(self, features: Features, settings: SupervisedSettings) -> Features:
+    def with_copies(self, features: Features, settings: SLTrainingSettings) -> Features:
         """Returns the features, followed by those of randomly augmented copies of all images.
 
         Args:
@@ -83,7 +83,7 @@ class FeatureReader:
         """
         all_features = [features]
         for copy in range(settings.train.copies):
-            parts = [self.crops(part) for part in _cache_parts(features.frames)]
+            parts = [self.crop_reader(part) for part in _cache_parts(features.frames)]
             augmented: list[FaceCrops] = [
                 AugmentedCrops(crops, settings.train.augment, settings.seed, copy) for crops in parts
             ]

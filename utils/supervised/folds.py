@@ -13,10 +13,10 @@ from utils.compute.data import CropReader, read_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.compute.seeds import seed_step
-from utils.config.supervised import SupervisedSettings
+from utils.config.supervised import SLTrainingSettings
 from utils.runs.checkpoint import read_checkpoint
 from utils.runs.run_folder import RunFolder
-from utils.runs.trained import refuse_seen_people
+from utils.runs.trained import refuse_trained_people
 from utils.runs.trainings import trainings_of
 from utils.supervised.baselines import baseline_predictions
 from utils.supervised.encoders import FrozenEncoder, load_encoder
@@ -36,12 +36,12 @@ class Fold(NamedTuple):
         splits: frame tables with the rows that have labels for the task.
     """
 
-    settings: SupervisedSettings
+    settings: SLTrainingSettings
     encoder: FrozenEncoder
     splits: Splits
 
 
-def prepare_fold(settings: SupervisedSettings) -> Fold:
+def prepare_fold(settings: SLTrainingSettings) -> Fold:
     """Loads the encoder and the frame tables of a fold.
 
     If `data.image_size` is None, it is set in place to the image size of the encoder.
@@ -53,7 +53,7 @@ def prepare_fold(settings: SupervisedSettings) -> Fold:
     settings.data.image_size = settings.data.image_size or encoder.image_size
     splits = read_splits(settings)
     if encoder.settings:
-        refuse_seen_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
+        refuse_trained_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
     return Fold(settings, encoder, labelled_splits(splits, TARGETS[settings.task]))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.config.supervised import SupervisedSettings
+from utils.config.supervised import SLTrainingSettings
 from utils.runs.run_folder import RunFolder
 from utils.supervised.baselines import CONSTANT_NAME, LINEAR_NAME
 from utils.supervised.targets import TARGETS, Target
@@ -15,7 +15,7 @@ HEAD = "MT-CLAR + SL"
 
 
 def report_supervised(
-    tables: list[dict[str, pd.DataFrame]], settings: SupervisedSettings, encoders: Iterable[Path], run: RunFolder
+    tables: list[dict[str, pd.DataFrame]], settings: SLTrainingSettings, encoders: Iterable[Path], run: RunFolder
 ) -> pd.DataFrame:
     """Writes predictions.csv, scores.csv and a figure to the run folder, and prints the scores.
 

@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from datasets.pairs import SameExpression
 from models.supervised import SupervisedHead
-from utils.config.supervised import SupervisedSettings
+from utils.compute.seeds import HEAD_TRAINING_SEED_STREAM
+from utils.config.supervised import SLTrainingSettings
 from utils.runs.trainings import training_history
 from utils.supervised.features import Features
 from utils.supervised.targets import TARGETS, class_weights
 from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
-
-TRAINING_SEED_STREAM = 21
-"""Seed stream of the order of the training rows, see `utils.training.pair_evaluation`."""
 
 
 class SupervisedTraining:
@@ -25,7 +23,7 @@ class SupervisedTraining:
 
     Attributes:
         model: the head.
-        extra_content: entries of best.pt besides the head, from which the encoder is built again.
+        about: entries of best.pt besides the head, from which the encoder is built again.
         target: what the head predicts.
         history: who the head is trained on, see `utils.runs.trainings`.
     """
@@ -37,11 +35,11 @@ class SupervisedTraining:
         head: SupervisedHead,
         train: Features,
         validation: Features,
-        settings: SupervisedSettings,
-        extra_content: dict[str, Any],
+        settings: SLTrainingSettings,
+        about: dict[str, Any],
     ):
         self.model: nn.Module = head
-        self.settings, self.extra_content = settings, extra_content
+        self.settings, self.about = settings, about
         self.target = TARGETS[settings.task]
         self.train, self.validation = train, validation
         self.history = training_history(settings, [train.frames, validation.frames])
@@ -70,7 +68,8 @@ class SupervisedTraining:
             epoch: number of the epoch, from 0.
             start: number of batches to skip.
         """
-        rng, rows = np.random.default_rng([self.settings.seed, TRAINING_SEED_STREAM, epoch]), len(self.train.frames)
+        rng = np.random.default_rng([self.settings.seed, HEAD_TRAINING_SEED_STREAM, epoch])
+        rows = len(self.train.frames)
         order = self.sampler.draw(rows, rng) if self.sampler else rng.permutation(rows)
         for batch in np.array_split(order, self.steps())[start:]:
             yield torch.from_numpy(batch).to(self.train_labels.device)

@@ -8,7 +8,7 @@ from models.pretrained import CONFIG_FILE, WEIGHTS_FILE, write_weights
 from utils.base.errors import CheckpointError, StorageError
 from utils.base.files import write_text
 from utils.config.layers import merge_layers
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_mtclar, read_checkpoint
 from utils.training.model_card import LABEL_SCALES, model_card
 
@@ -29,7 +29,7 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
     path = run / "best.pt"
     content = read_checkpoint(path, "mtclar")
     load_mtclar(path)  # refuses incomplete content
-    settings = merge_layers(Settings, [(str(path), content["settings"])])
+    settings = merge_layers(MtclarTrainingSettings, [(str(path), content["settings"])])
     splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
     metadata = {name: value for name, value in content.items() if name != "model"}
     metadata |= {

@@ -39,7 +39,7 @@ class Task(Protocol):
     Attributes:
         kind: names the network in checkpoints, "mtclar" or "supervised".
         model: the network to train.
-        extra_content: what the network needs besides its weights, stored in best.pt as the single entry "about".
+        about: what the network needs besides its weights, an entry of best.pt.
         history: who is trained on, and earlier trainings, see `utils.runs.trainings`.
     """
 
@@ -49,7 +49,7 @@ class Task(Protocol):
     def model(self) -> nn.Module: ...
 
     @property
-    def extra_content(self) -> Mapping[str, Any]: ...
+    def about(self) -> Mapping[str, Any]: ...
 
     @property
     def history(self) -> Mapping[str, Any]: ...
@@ -209,7 +209,7 @@ def _finish_epoch(task: Task, state: TrainingState, run: RunFolder, scores: dict
         progress.best_loss, progress.best_epoch = scores["loss"], progress.epoch
     progress.next_epoch()
     if is_best:
-        state.save_best(run.best, scores, task.extra_content)
+        state.save_best(run.best, scores, task.about)
     state.save_last(run.last)
     log.info(
         "epoch %d/%d: loss %.4f, validation %.4f%s, %.0f s",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.config.command_line import as_command
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.training.report import delta_table
 
 LABEL_SCALES = {
@@ -95,7 +95,10 @@ Accuracy of similarity: {similarity:.3f}. {calibration}
 
 
 def model_card(
-    settings: Settings, splits: Mapping[str, Any], scores: Mapping[str, float], calibration: Mapping[str, Any] | None
+    settings: MtclarTrainingSettings,
+    splits: Mapping[str, Any],
+    scores: Mapping[str, float],
+    calibration: Mapping[str, Any] | None,
 ) -> str:
     """Returns the model card of a run as Markdown.
 
@@ -134,7 +137,7 @@ def _split_table(images: Mapping[str, int], people: Mapping[str, int] | None) ->
     return "\n".join(["| part | images | people |", "|---|---|---|", *rows])
 
 
-def _licence(settings: Settings) -> tuple[str, str]:
+def _licence(settings: MtclarTrainingSettings) -> tuple[str, str]:
     """Returns the identifier of the licence, and the text on it."""
     data_licence = DEMO_LICENCE if settings.dataset == "demo" else DATA_LICENCE
     if settings.model.emonet:

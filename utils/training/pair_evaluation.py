@@ -14,14 +14,10 @@ from utils.compute import ranks
 from utils.compute.data import CropReader
 from utils.compute.encoding import compare_pairs, encode_crops_eagerly
 from utils.compute.runtime import Runtime
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.metrics import accuracy, regression_scores
 from utils.training.losses import VALIDATION_MSE_WEIGHT, pair_losses
 from utils.training.pair_targets import pair_targets, similarity_criterion
-
-VALIDATION_SEED_STREAM, TEST_SEED_STREAM = 1, 2
-"""Seed streams: constants that make the random numbers of validation, test and training independent. Each random
-generator is seeded with the run's seed, a seed stream and, in training, the epoch."""
 
 
 class PairPredictions(NamedTuple):
@@ -43,8 +39,8 @@ class PairEvaluator:
     Args:
         frames: frame table to draw the pairs from.
         count: number of pairs.
-        seed_stream: the pairs are drawn with the seed (settings.seed, seed_stream).
-        read_crops: opens the face crops.
+        seed_stream: the pairs are drawn with the seed (settings.seed, seed_stream), see `utils.compute.seeds`.
+        crop_reader: opens the face crops.
         settings: used for the seed, the similarity criterion and the number of loader processes.
 
     Attributes:
@@ -57,14 +53,21 @@ class PairEvaluator:
         DataError: the frame table has too few labelled images for pairs.
     """
 
-    def __init__(self, frames: pd.DataFrame, count: int, seed_stream: int, read_crops: CropReader, settings: Settings):
+    def __init__(
+        self,
+        frames: pd.DataFrame,
+        count: int,
+        seed_stream: int,
+        crop_reader: CropReader,
+        settings: MtclarTrainingSettings,
+    ):
         criterion = similarity_criterion(frames, settings)
         pairs = draw_pairs(criterion, count, np.random.default_rng([settings.seed, seed_stream]))
         rows, self.pairs = used_rows(pairs)
         self.frames = frames.iloc[rows].reset_index(drop=True)
-        self.crops, self.workers = read_crops(self.frames), settings.data.workers
+        self.crops, self.workers = crop_reader(self.frames), settings.data.workers
         # Every rank encodes its share of the images.
-        self.own_crops = read_crops(self.frames.iloc[ranks.rank() :: ranks.world_size()])
+        self.own_crops = crop_reader(self.frames.iloc[ranks.rank() :: ranks.world_size()])
         self.targets = pair_targets(self.frames, self.pairs.first, self.pairs.second, self.pairs.similar)
 
     def evaluate(self, model: MTCLAR, runtime: Runtime) -> PairPredictions:

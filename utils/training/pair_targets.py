@@ -6,11 +6,11 @@ import torch
 
 from datasets.columns import AXES
 from datasets.pairs import Neighbourhood, SameExpression, SimilarityCriterion
-from utils.config.mtclar import Settings
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.training.losses import PairTargets
 
 
-def similarity_criterion(frames: pd.DataFrame, settings: Settings) -> SimilarityCriterion:
+def similarity_criterion(frames: pd.DataFrame, settings: MtclarTrainingSettings) -> SimilarityCriterion:
     """Return the criterion that the settings name, for the rows of a frame table."""
     if settings.similar_by == "expression":
         return SameExpression(frames)

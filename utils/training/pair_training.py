@@ -17,15 +17,13 @@ from utils.compute import ranks
 from utils.compute.data import CropReader
 from utils.compute.loading import PlannedLoader
 from utils.compute.runtime import Runtime
-from utils.config.mtclar import Settings
+from utils.compute.seeds import PAIR_TRAINING_SEED_STREAM, VALIDATION_SEED_STREAM
+from utils.config.mtclar import MtclarTrainingSettings
 from utils.plots import pair_sheet, similarity_figure
 from utils.runs.trainings import training_history
 from utils.training.losses import PairTargets, mse_weight_at, pair_losses, random_weights
-from utils.training.pair_evaluation import VALIDATION_SEED_STREAM, PairEvaluator
+from utils.training.pair_evaluation import PairEvaluator
 from utils.training.pair_targets import pair_targets, similarity_criterion
-
-TRAINING_SEED_STREAM = 3
-"""Seed stream of the training batches, see `utils.training.pair_evaluation`."""
 
 
 class PlannedBatch(NamedTuple):
@@ -87,10 +85,10 @@ class PairTraining:
     Args:
         model: the network, on the runtime's device.
         splits: training, validation and test set; the test set is not used.
-        read_crops: opens the face crops.
+        crop_reader: opens the face crops.
         settings: the settings of mtclar.py.
         runtime: device and precision.
-        earlier: earlier trainings of the network, see `utils.runs.trainings`.
+        earlier_trainings: trainings that the weights come from, see `utils.runs.trainings`.
 
     Attributes:
         model: the network.
@@ -101,34 +99,35 @@ class PairTraining:
         network: the model in the form that training calls: wrapped in DistributedDataParallel if there are several
             ranks.
         validation: evaluates the model on the validation pairs.
+        validated: predictions for them by the last `validate`, for `figures`.
     """
 
     kind = "mtclar"
-    extra_content: dict[str, Any] = {}
+    about: dict[str, Any] = {}
 
     def __init__(
         self,
         model: MTCLAR,
         splits: Splits,
-        read_crops: CropReader,
-        settings: Settings,
+        crop_reader: CropReader,
+        settings: MtclarTrainingSettings,
         runtime: Runtime,
-        earlier: Sequence[Mapping[str, Any]] = (),
+        earlier_trainings: Sequence[Mapping[str, Any]] = (),
     ):
         self.model, self.settings, self.runtime = model, settings, runtime
-        self.history = training_history(settings, [splits.train, splits.validation], earlier)
+        self.history = training_history(settings, [splits.train, splits.validation], earlier_trainings)
         # In the user's own videos, most frames have no label.
         has_label = is_labelled(splits.train) | (splits.train["expression"].to_numpy() >= 0)
         self.frames = splits.train[has_label].reset_index(drop=True)
         self.criterion = similarity_criterion(self.frames, settings)
-        images = TrainingImages(read_crops(self.frames), settings.train.augment, settings.seed)
+        images = TrainingImages(crop_reader(self.frames), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
         # The backends in `utils.compute.backends` encode without gradients, so training compiles the encoder itself.
         if runtime.backend == "compile":
             model.encoder.compile()
         self.network = ranks.parallel(PairNetwork(model))
         count = settings.pairs.validation
-        self.validation = PairEvaluator(splits.validation, count, VALIDATION_SEED_STREAM, read_crops, settings)
+        self.validation = PairEvaluator(splits.validation, count, VALIDATION_SEED_STREAM, crop_reader, settings)
 
     def steps(self) -> int:
         """Return the number of batches of this rank in an epoch."""
@@ -138,7 +137,7 @@ class PairTraining:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of this rank in an epoch, from batch number `start` on."""
-        rng = np.random.default_rng([self.settings.seed, TRAINING_SEED_STREAM, epoch])
+        rng = np.random.default_rng([self.settings.seed, PAIR_TRAINING_SEED_STREAM, epoch])
         # All ranks draw the same plan. Rank r takes its batches r, r + world_size, r + 2·world_size, ...
         plan = list(enumerate(self._plan(rng)))[ranks.rank() :: ranks.world_size()][start:]
         loaded = self.loader.load([(epoch, number, batch.rows) for number, batch in plan])

@@ -84,19 +84,19 @@ class TrainingState:
         self.progress = Progress()
         self._saved_at = time.monotonic()
 
-    def save_best(self, path: Path, scores: Mapping[str, float], extra_content: Mapping[str, Any]) -> None:
+    def save_best(self, path: Path, scores: Mapping[str, float], about: Mapping[str, Any]) -> None:
         """Write best.pt: weights, settings and scores.
 
         Args:
             path: file to write.
             scores: scores of the model on the validation set.
-            extra_content: see `Task`.
+            about: see `Task`.
 
         Raises:
             StorageError: the file cannot be written.
         """
         # The key is "about" for compatibility with the first file format.
-        save_checkpoint(path, self._weights() | {"scores": scores, "about": extra_content})
+        save_checkpoint(path, self._weights() | {"scores": scores, "about": about})
 
     def save_last(self, path: Path) -> None:
         """Write last.pt, from which training can be resumed. Raises StorageError."""

@@ -25,7 +25,7 @@ from utils.base.errors import DataError
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
-from utils.config.supervised import PredictSettings
+from utils.config.supervised import SLSettings
 from utils.labelling.clip_rating import ClipRating
 from utils.labelling.encoding_plan import EncodingPlan
 from utils.labelling.raters.ratings import RatingSource
@@ -104,7 +104,7 @@ class VideoReader:
         self,
         model: EncodingNetwork | None,
         checkpoint: Path | None,
-        settings: LabelSettings | PredictSettings,
+        settings: LabelSettings | SLSettings,
         runtime: Runtime,
         estimators: tuple[Estimator, ...] = (),
         raters: tuple[RatingSource, ...] = (),
@@ -133,9 +133,9 @@ class VideoReader:
         self.folder = self._caches[0].folder if self._caches else without_network
 
     @property
-    def back_ends_used(self) -> set[str]:
+    def backends_used(self) -> set[str]:
         """Names of the backends that have encoded faces."""
-        return set().union(*(cache.back_ends.used for cache in self._caches))
+        return set().union(*(cache.backends.used for cache in self._caches))
 
     def read(self, path: Path) -> FaceVideo:
         """Reads a video file or a folder of frames.

@@ -14,7 +14,7 @@ from utils.base.errors import DataError, message_with_path
 from utils.compute import ranks
 from utils.config.labelling import LabelSettings
 from utils.config.manifest import Input
-from utils.config.supervised import PredictSettings
+from utils.config.supervised import SLSettings
 from utils.runs.manifest import LABELS_FOLDER, check_inputs, finish_run, interrupted_run, open_run, path_input
 from utils.runs.run_folder import RunFolder
 from utils.videos.face_video import FaceVideo, VideoReader
@@ -39,7 +39,7 @@ class VideoJobRunner(ABC):
     script: ClassVar[str] = "fsl_mtclar"
     resumable: ClassVar[bool] = False
 
-    def __init__(self, reader: VideoReader, settings: LabelSettings | PredictSettings, inputs: list[Input]):
+    def __init__(self, reader: VideoReader, settings: LabelSettings | SLSettings, inputs: list[Input]):
         """Starts without results.
 
         Args:
@@ -82,7 +82,7 @@ class VideoJobRunner(ABC):
             print("", self.summary(), *self.records.notes, f"run folder  {self.run_folder.path}", sep="\n")
             if self.records.path:
                 self.records.path.unlink(missing_ok=True)
-            finish_run(self.settings, self.run_folder, self.reader.back_ends_used)
+            finish_run(self.settings, self.run_folder, self.reader.backends_used)
         if errors:
             raise DataError("\n".join(errors))
 

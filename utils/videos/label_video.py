@@ -174,7 +174,7 @@ class LabellingRunner(VideoJobRunner):
             for heading, table in (
                 (
                     "ratings, late by lag seconds:",
-                    rater_table(self.labeller, self.sources.names) if self.labeller.raters else None,
+                    rater_table(self.labeller, self.sources.names) if self.labeller.rater_lags else None,
                 ),
                 ("agreement of the annotators:", tables.get(AGREEMENT_NAME)),
                 ("support labels that the other labels contradict:", tables.get(AUDIT_NAME)),

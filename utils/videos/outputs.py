@@ -95,9 +95,9 @@ def rater_table(labeller: Labeller, names: list[str]) -> pd.DataFrame:
         labeller: whose raters are fitted.
         names: of all sources of evidence.
     """
-    first = labeller.source_count - len(labeller.raters)
+    first = labeller.source_count - len(labeller.rater_lags)
     rows = []
-    for index, rater in enumerate(labeller.raters, first):
+    for index, rater in enumerate(labeller.rater_lags, first):
         for name, axis in zip(AXES, labeller.calibration.axes, strict=True):
             rating = axis.with_evidence.sources[index]
             row = {"rater": names[index], "axis": name, "lag": rater.lag, "lag std": rater.lag_std}

@@ -9,7 +9,7 @@ import torch
 from datasets.columns import AXES, EXPRESSIONS, PREDICTED
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
-from utils.config.supervised import PredictSettings
+from utils.config.supervised import SLSettings
 from utils.plots import expression_trace_figure
 from utils.runs.checkpoint import load_supervised
 from utils.runs.manifest import path_input
@@ -36,7 +36,7 @@ class PredictionRunner(VideoJobRunner):
     script = "mtclar_sl"
     resumable = True
 
-    def __init__(self, settings: PredictSettings, runtime: Runtime):
+    def __init__(self, settings: SLSettings, runtime: Runtime):
         """Loads the supervised head that `settings.checkpoint` names.
 
         Raises:

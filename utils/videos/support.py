@@ -120,7 +120,7 @@ def adapt_to_videos(
         names: of all sources.
         settings: how labels are read.
     """
-    if not labeller.uncalibrated or not (labeller.raters or any(job.labels for job in jobs)):
+    if not labeller.uncalibrated or not (labeller.rater_lags or any(job.labels for job in jobs)):
         return labeller
     pairs: list[tuple[EncodedClip, Anchors | None]] = []
     for job in jobs:

@@ -21,7 +21,7 @@ from datasets.video.reading import Video
 from models.emonet import EncodingNetwork
 from utils.base.arrays import load_arrays, save_arrays
 from utils.base.threads import prefetch
-from utils.compute.backends import BackEnd
+from utils.compute.backends import Backend
 from utils.compute.embedding_cache import EmbeddingCache
 
 FACES_PER_PART = 2048  # faces of a track whose embeddings are saved together
@@ -95,15 +95,15 @@ def track_embeddings(
         Track number → embeddings (N, 256) of its N faces, NaN for faces that are left out, on the runtime's device.
     """
 
-    def parts_of(back_end: str) -> list[TrackPart]:
-        part_key = f"{key} {cache.weights_key} {back_end} {image_size} {MARGIN}"
+    def parts_of(backend: str) -> list[TrackPart]:
+        part_key = f"{key} {cache.weights_key} {backend} {image_size} {MARGIN}"
         return _split_tracks(faces_by_track, faces_to_encode, cache.folder, part_key)
 
     # The choice depends on all faces, so that runs which encode other faces use the same backend, and share the files.
-    name = cache.back_ends.choose(model, sum(map(len, faces_by_track.values())), image_size)
+    name = cache.backends.choose(model, sum(map(len, faces_by_track.values())), image_size)
     parts = parts_of(name)
     if any(len(part.missing()) for part in parts):
-        encode = cache.back_ends.create(name, model, image_size)
+        encode = cache.backends.create(name, model, image_size)
         if encode.name != name:
             parts = parts_of(encode.name)
         _encode_missing(video, parts, encode, image_size)
@@ -132,7 +132,7 @@ def _split_tracks(
     return parts
 
 
-def _encode_missing(video: Video, parts: list[TrackPart], encode: BackEnd, image_size: int) -> None:
+def _encode_missing(video: Video, parts: list[TrackPart], encode: Backend, image_size: int) -> None:
     """Encodes all parts that are not saved yet in one pass over the video, and saves each as soon as it is complete."""
     faces: list[pd.DataFrame] = []
     parts_left: dict[int, list[tuple[TrackPart, np.ndarray]]] = {}

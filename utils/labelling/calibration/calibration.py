@@ -18,7 +18,7 @@ from utils.labelling.posterior.mixture import (
     Explanation,
     MixturePosterior,
     clip_model,
-    explanations,
+    make_explanations,
 )
 from utils.labelling.posterior.process import GPParameters, ProcessParameters, SourceParameters
 from utils.labelling.types import LabelObservations
@@ -98,7 +98,7 @@ class AxisCalibration(NamedTuple):
         parameters = self.with_evidence._replace(sources=tuple(self.with_evidence.sources[index] for index in known))
         return [
             explanation._replace(sources=[known[index] for index in explanation.sources])
-            for explanation in explanations(parameters, self.time_only, self.time_only_prior)
+            for explanation in make_explanations(parameters, self.time_only, self.time_only_prior)
         ]
 
     def replace_sources(self, evidence: Iterable[SourceParameters]) -> "AxisCalibration":

@@ -34,7 +34,7 @@ from utils.labelling.calibration.fit_problems import (
 )
 from utils.labelling.calibration.likelihood import LOWER_BOUND, maximise_likelihood
 from utils.labelling.posterior.activity import smoothed_rate
-from utils.labelling.posterior.mixture import MixturePosterior, clip_model, explanations
+from utils.labelling.posterior.mixture import MixturePosterior, clip_model, make_explanations
 from utils.labelling.posterior.process import GPParameters, scale_errors
 
 NARROWEST_WIDTH = NORMAL_WIDTH / 2  # Fitted interval widths are not allowed to be smaller.
@@ -198,6 +198,6 @@ def _held_out_errors(
     parameters: GPParameters, time_only: GPParameters, problem: FitProblem
 ) -> tuple[np.ndarray, np.ndarray]:
     """Absolute errors and scaled standard deviations at the target frames, by the posterior that is used to label."""
-    model = clip_model(explanations(parameters, time_only), problem.times, problem.evidence)
+    model = clip_model(make_explanations(parameters, time_only), problem.times, problem.evidence)
     posterior = MixturePosterior(model, problem.observations)
     return np.abs(posterior.mean - problem.labels)[problem.targets], scaled_std(posterior)[problem.targets]

@@ -25,7 +25,7 @@ FEWEST_CLIPS = 6  # With fewer clips, no calibration is fitted.
 RELIABLE_CLIPS = 15  # With fewer clips, the interval widths are uncertain.
 
 
-def long_clips(frames: pd.DataFrame) -> pd.DataFrame:
+def clips_to_calibrate_on(frames: pd.DataFrame) -> pd.DataFrame:
     """The rows of a frame table that belong to clips with enough frames and enough labels to calibrate on."""
     lengths = frames.groupby("clip")["frame"].transform("size")
     labels = pd.Series(is_labelled(frames), frames.index).groupby(frames["clip"]).transform("sum")
@@ -33,7 +33,7 @@ def long_clips(frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def enough_clips(frames: pd.DataFrame) -> bool:
-    """Whether a calibration can be fitted on these rows, which `long_clips` returned."""
+    """Whether a calibration can be fitted on these rows, which `clips_to_calibrate_on` returned."""
     return bool(frames["clip"].nunique() >= FEWEST_CLIPS)
 
 
@@ -67,7 +67,7 @@ def calibrate_on_videos(reader: ClipReader, frames: pd.DataFrame, checkpoint: Pa
     Raises:
         DataError: too few clips have enough frames and labels.
     """
-    usable = long_clips(frames)
+    usable = clips_to_calibrate_on(frames)
     if not enough_clips(usable):
         raise DataError(
             f"{folder}: {usable['clip'].nunique()} of {frames['clip'].nunique()} clips have at least {SHORTEST_CLIP} "

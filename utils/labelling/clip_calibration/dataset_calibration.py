@@ -25,8 +25,8 @@ from utils.labelling.clip_calibration.calibrate_clips import (
     RELIABLE_CLIPS,
     SHORTEST_CLIP,
     calibrate,
+    clips_to_calibrate_on,
     enough_clips,
-    long_clips,
 )
 from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, NetworkSource, TableSource
@@ -44,7 +44,8 @@ def calibration_for_dataset(
     """The calibration for labelling a data set.
 
     It is read from the file beside the checkpoint if it was fitted on the same data. Otherwise it is fitted on the
-    validation clips. It is saved beside the checkpoint unless a calibration of other data is there.
+    validation clips. It is saved beside the checkpoint, unless a calibration of other data is there or the data say
+    nothing of the network (see `_demo_says_nothing_of_network`).
 
     With fewer than FEWEST_CLIPS validation clips that are long enough, nothing is fitted. The calibration beside the
     checkpoint is then returned although it was fitted on other data. If there is none, it is that of the network from
@@ -63,7 +64,7 @@ def calibration_for_dataset(
     saved = ranks.broadcast_from_rank_zero(lambda: read_calibration(checkpoint))
     if saved and saved.fitted_on == fitted_on:
         return saved
-    frames = long_clips(validation)
+    frames = clips_to_calibrate_on(validation)
     if not enough_clips(frames):
         return _calibration_of_other_data(saved, checkpoint, fine_tuned_from)
     relative = (reader.encoder.model is not None,)
@@ -75,7 +76,7 @@ def calibration_for_dataset(
             "fewer than %d validation clips: the intervals of fused labels may be too narrow or too wide",
             RELIABLE_CLIPS,
         )
-    if not saved and ranks.is_rank_zero() and not _is_foreign_demo(reader, settings):
+    if not saved and ranks.is_rank_zero() and not _demo_says_nothing_of_network(reader, settings):
         save_calibration(checkpoint, fitted)
     return fitted
 
@@ -96,8 +97,8 @@ def _calibration_of_other_data(
     return calibration or DEFAULT_CALIBRATION
 
 
-def _is_foreign_demo(reader: ClipReader, settings: ScriptSettings) -> bool:
-    """Whether a network that was not trained here was calibrated on rendered faces, which says nothing of real ones."""
+def _demo_says_nothing_of_network(reader: ClipReader, settings: ScriptSettings) -> bool:
+    """Whether the data are rendered faces, and a network was not trained here: it may be meant for real faces."""
     networks = [estimator for estimator in reader.estimators if isinstance(estimator, NetworkSource)]
     return settings.dataset == "demo" and any(not network.trainings for network in networks)
 
@@ -112,7 +113,7 @@ def calibrate_together(reader: ClipReader, validation: pd.DataFrame, sources: Ev
 
     It has 0 clips if there are too few validation clips, or a table lacks them.
     """
-    frames, names = long_clips(validation), listed(sources.names)
+    frames, names = clips_to_calibrate_on(validation), listed(sources.names)
     tables = [estimator for estimator in sources.estimators if isinstance(estimator, TableSource)]
     if not all(table.estimates.names_videos for table in tables):
         return DEFAULT_CALIBRATION  # A table without names of clips belongs to the clip that is labelled.
@@ -146,7 +147,7 @@ def _path_of_sources(reader: ClipReader, frames: pd.DataFrame, sources: Evidence
     cache = reader.cache or (networks[0].cache if networks else None)
     if cache is None:
         return None
-    crops = cache.path(reader.crops(frames), "").stem  # a hash of the images, the boxes and the first network
+    crops = cache.path(reader.crop_reader(frames), "").stem  # a hash of the images, the boxes and the first network
     content = [[source.sha256 for source in sources.inputs], crops, frames.to_csv(index=False)]
     key = hashlib.sha256(json.dumps(content).encode())
     return cache.folder.parent / f"calibration_{key.hexdigest()[:16]}.json"

@@ -6,9 +6,12 @@ matrix the posterior variance, at every frame.
 
 The offset of a source of evidence affects all its frames, so a precision matrix that contained the offsets would not be
 banded. The posterior is therefore computed in two steps: as a function of the offsets, which is linear, and then with
-the offsets marginalised. Example with the default parameters: the evidence is 0.1, 0.3 and 0.2 at three frames 0.2 s
-apart. If its offset is 0, the mean of f is 0.14, 0.22 and 0.22, and it falls by about as much as the offset rises. If
-the second frame is labelled 0.5, the offset is probably near -0.3, and the mean of f is 0.41, 0.50 and 0.48.
+the offsets marginalised. Gaussians are in information form: a precision matrix, which is the inverse covariance, and
+an information vector, which is precision · mean.
+
+Example with the default parameters: the evidence is 0.1, 0.3 and 0.2 at three frames 0.2 s apart. If its offset is 0,
+the mean of f is 0.14, 0.22 and 0.22, and it falls by about as much as the offset rises. If the second frame is labelled
+0.5, the offset is probably near -0.3, and the mean of f is 0.41, 0.50 and 0.48.
 """
 
 from copy import copy
@@ -32,22 +35,22 @@ from utils.labelling.types import LabelObservations
 SMALLEST_LOO_PRECISION = 1e-9  # Rounding can make the difference of two precisions negative.
 
 
-class GivenOffsets(NamedTuple):
+class FunctionOfOffsets(NamedTuple):
     """Posterior of f at N frames as a function of the offsets of the E sources of evidence.
 
-    Given offsets o (E,), f is Gaussian with mean `mean_at_0` - `response` · o. Its variance does not depend on o.
+    At offsets o (E,), f is Gaussian with mean `mean_at_0` - `response` · o. Its variance does not depend on o.
 
     Attributes:
         mean_at_0: (N,) mean if all offsets are 0.
         response: (N, E) by how much the mean falls if an offset is 1 higher.
         variance: (N,) variance.
-        message: the likelihood of the offsets, given the evidence and the given labels.
+        offset_likelihood: the likelihood of the offsets, given the evidence and the given labels.
     """
 
     mean_at_0: np.ndarray
     response: np.ndarray
     variance: np.ndarray
-    message: OffsetGaussian
+    offset_likelihood: OffsetGaussian
 
 
 class Marginal(NamedTuple):
@@ -64,13 +67,13 @@ class Marginal(NamedTuple):
     offset_covariance: np.ndarray
 
 
-def marginalise_offsets(given: GivenOffsets, prior: OffsetGaussian) -> Marginal:
-    """Marginalises the offsets, given their prior distribution."""
-    posterior = OffsetGaussian.product([prior, given.message])
-    covariance = np.linalg.inv(posterior.precision)
-    mean = given.mean_at_0 - given.response @ (covariance @ posterior.information)
-    due_to_offsets = np.einsum("ne,ef,nf->n", given.response, covariance, given.response)
-    return Marginal(mean, given.variance + due_to_offsets, covariance)
+def marginalise_offsets(posterior: FunctionOfOffsets, prior: OffsetGaussian) -> Marginal:
+    """Marginalises the offsets of a posterior, by their prior distribution."""
+    offsets = OffsetGaussian.product([prior, posterior.offset_likelihood])
+    covariance, response = np.linalg.inv(offsets.precision), posterior.response
+    mean = posterior.mean_at_0 - response @ (covariance @ offsets.information)
+    due_to_offsets = np.einsum("ne,ef,nf->n", response, covariance, response)
+    return Marginal(mean, posterior.variance + due_to_offsets, covariance)
 
 
 class GPPosterior:
@@ -80,7 +83,7 @@ class GPPosterior:
         observations: the given labels.
         label_variance: (A,) error variances of the given labels.
         design: (N, S) observation matrix: f = design · state, with S states per frame.
-        given_offsets: the posterior as a function of the offsets.
+        as_function_of_offsets: the posterior as a function of the offsets.
     """
 
     def __init__(
@@ -111,14 +114,14 @@ class GPPosterior:
         self._factor = cholesky_banded(states.band, lower=True)
         covariances = marginal_covariances(states.band, self._factor, states.blocks)
         variance = np.einsum("nij,ni,nj->n", covariances, self.design, self.design)
-        self.given_offsets = self._eliminate_offsets(offset_terms, states.information, variance)
+        self.as_function_of_offsets = self._eliminate_offsets(offset_terms, states.information, variance)
         prior = OffsetGaussian.independent(source.offset for source in parameters.sources)
-        self._marginal = marginalise_offsets(self.given_offsets, prior)
+        self._marginal = marginalise_offsets(self.as_function_of_offsets, prior)
 
-    def given_offset_prior(self, prior: OffsetGaussian) -> "GPPosterior":
+    def with_offset_prior(self, prior: OffsetGaussian) -> "GPPosterior":
         """The posterior by another prior distribution of the offsets, in time linear in the number of frames."""
         posterior = copy(self)
-        posterior._marginal = marginalise_offsets(self.given_offsets, prior)
+        posterior._marginal = marginalise_offsets(self.as_function_of_offsets, prior)
         return posterior
 
     @property
@@ -132,14 +135,14 @@ class GPPosterior:
         return self._marginal.variance
 
     @property
-    def offset_message(self) -> OffsetGaussian:
+    def offset_likelihood(self) -> OffsetGaussian:
         """The likelihood of the offsets, given the evidence and the given labels."""
-        return self.given_offsets.message
+        return self.as_function_of_offsets.offset_likelihood
 
     @property
     def offset_response(self) -> np.ndarray:
         """(N, E) by how much the mean of f falls if an offset is 1 higher."""
-        return self.given_offsets.response
+        return self.as_function_of_offsets.response
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Posterior covariance between frames.
@@ -151,9 +154,9 @@ class GPPosterior:
         Returns:
             (R, C) covariances of f.
         """
-        return self.covariance_given_offsets(columns, rows) + self.covariance_due_to_offsets(columns, rows)
+        return self.covariance_at_known_offsets(columns, rows) + self.covariance_due_to_offsets(columns, rows)
 
-    def covariance_given_offsets(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    def covariance_at_known_offsets(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """The part of `covariance` that is left if the offsets are known."""
         unit_vectors = np.zeros((*self.design.shape, len(columns)))
         unit_vectors[columns, :, np.arange(len(columns))] = self.design[columns]
@@ -175,8 +178,17 @@ class GPPosterior:
 
     def _eliminate_offsets(
         self, offset_terms: "list[_OffsetTerm]", information: np.ndarray, variance: np.ndarray
-    ) -> GivenOffsets:
-        """Computes f as a function of the offsets, by a Schur complement.
+    ) -> FunctionOfOffsets:
+        """Computes f as a function of the offsets.
+
+        The mean of all states x and of the offsets o without their prior solves, in blocks,
+
+            [ P   C ] [x]   [i]
+            [ Cᵀ  D ] [o] = [j]
+
+        with P the banded precision matrix of the states, C the coupling, D the diagonal precision of the offsets, and
+        i and j the information vectors. The first row gives x = P⁻¹ (i - C·o). Inserted in the second row, it leaves
+        (D - Cᵀ P⁻¹ C) · o = j - Cᵀ P⁻¹ i, the likelihood of the offsets.
 
         Args:
             offset_terms: of the E sources, without the prior of their offsets.
@@ -186,14 +198,15 @@ class GPPosterior:
         mean = self._solve(information.reshape(-1, 1))
         mean_at_0 = self._project(mean)[:, 0]
         if not offset_terms:
-            return GivenOffsets(mean_at_0, np.zeros((len(information), 0)), variance, OffsetGaussian.independent([]))
+            no_response, no_offsets = np.zeros((len(information), 0)), OffsetGaussian.independent([])
+            return FunctionOfOffsets(mean_at_0, no_response, variance, no_offsets)
         couplings, offset_information, offset_precision = map(np.array, zip(*offset_terms, strict=True))
         coupling = np.ascontiguousarray(couplings.T)
         response = self._solve(coupling)
-        message = OffsetGaussian(
+        offset_likelihood = OffsetGaussian(
             np.diag(offset_precision) - coupling.T @ response, offset_information - (coupling.T @ mean)[:, 0]
         )
-        return GivenOffsets(mean_at_0, self._project(response), variance, message)
+        return FunctionOfOffsets(mean_at_0, self._project(response), variance, offset_likelihood)
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
         """Multiplies (N·S, C) by the posterior covariance of the states if the offsets are known."""
@@ -243,9 +256,9 @@ def _observe_source(
 
 
 def _design(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """(N, S) observation matrix of f: the Wiener component plus the amplitude times the Matérn component.
+    """(N, S) observation matrix of f: the Wiener component plus the relative amplitude times the Matérn component.
 
-    The amplitude is the activity to the power of the exponent; it is 1 without evidence.
+    The relative amplitude is the activity to the power of the exponent; it is 1 without evidence.
     """
     design = np.zeros((len(times), PROCESS_STATES + len(parameters.sources)))
     design[:, :2] = 1

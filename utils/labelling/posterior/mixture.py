@@ -46,12 +46,12 @@ class Posterior(Protocol):
     @property
     def variance(self) -> np.ndarray: ...
     @property
-    def offset_message(self) -> OffsetGaussian: ...
+    def offset_likelihood(self) -> OffsetGaussian: ...
     @property
     def offset_response(self) -> np.ndarray: ...
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray: ...
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]: ...
-    def given_offset_prior(self, prior: OffsetGaussian) -> "Posterior": ...
+    def with_offset_prior(self, prior: OffsetGaussian) -> "Posterior": ...
 
 
 class Explanation(NamedTuple):
@@ -68,7 +68,7 @@ class Explanation(NamedTuple):
     sources: list[int]
 
 
-def explanations(
+def make_explanations(
     parameters: GPParameters, time_only: GPParameters, time_only_prior: float = PRIOR_OF_TIME_ONLY
 ) -> list[Explanation]:
     """The explanations of a mixture: by all sources of evidence, by each of several sources alone, and by time alone.
@@ -101,21 +101,21 @@ class ClipExplanation(NamedTuple):
     explanation: Explanation
     posterior: Callable[[LabelObservations], Posterior]
 
-    def given_offset_prior(self, prior: OffsetGaussian) -> "ClipExplanation":
+    def with_offset_prior(self, prior: OffsetGaussian) -> "ClipExplanation":
         """The explanation by another prior distribution of the offsets of all sources of evidence."""
         prior_of_sources = prior.of_sources(self.explanation.sources)
-        return self._replace(posterior=lambda labels: self.posterior(labels).given_offset_prior(prior_of_sources))
+        return self._replace(posterior=lambda labels: self.posterior(labels).with_offset_prior(prior_of_sources))
 
 
 ClipModel = Sequence[ClipExplanation]
 """One axis of a clip: its explanations. The first one is by all evidence, the last one by time alone."""
 
 
-def clip_model(explained: Iterable[Explanation], times: np.ndarray, evidence: np.ndarray) -> ClipModel:
+def clip_model(explanations: Iterable[Explanation], times: np.ndarray, evidence: np.ndarray) -> ClipModel:
     """The model of one axis of a clip.
 
     Args:
-        explained: as `explanations` returns them.
+        explanations: as `make_explanations` returns them.
         times: (N,) seconds, ascending.
         evidence: (N, E) evidence of the axis.
     """
@@ -123,7 +123,7 @@ def clip_model(explained: Iterable[Explanation], times: np.ndarray, evidence: np
         ClipExplanation(
             explanation, partial(GPPosterior, explanation.parameters, times, evidence[:, explanation.sources])
         )
-        for explanation in explained
+        for explanation in explanations
     ]
 
 

@@ -1,7 +1,7 @@
 """Gaussian distributions of the constant errors of the evidence, the offsets, in information form.
 
-The evidence of a track says something about its offsets, and so do the given labels. Both together are a Gaussian
-factor, the message of the track, whose precision is singular as long as nothing is known. Factors are multiplied to
+The evidence of a track says something about its offsets, and so do the given labels. Both together are the likelihood
+of the offsets, a Gaussian factor whose precision is singular as long as nothing is known. Factors are multiplied to
 combine tracks (`utils.labelling.people`).
 """
 

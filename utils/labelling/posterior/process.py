@@ -32,8 +32,9 @@ PROCESS_STATES = 3  # wiener, matern, derivative of matern; the ou of each sourc
 LEVEL_STD = 0.5  # prior standard deviation of the Wiener component at the first frame of a clip
 EXACT_ERROR = 1e-3  # An error of 0 is replaced by this one, the smallest that keeps the factorisation stable.
 NOISE_INTERVAL = 1 / 25  # seconds; the errors of frames that are closer together than this are not independent
-# Used where few validation people have several clips. It gives rendered people, half of them in harder scenes, the
-# highest predictive density; fitted to them, it is about 0.06 in normal and 0.2 in harder scenes.
+# Standard deviation of the part of the offset that differs between the clips ("shots") of one person, where too few
+# validation people have several clips to fit it. It gives rendered people, half of them in harder scenes, the highest
+# predictive density; fitted to them, it is about 0.06 in normal and 0.2 in harder scenes.
 SHOT_OFFSET = 0.15
 SHORTEST_STEP = 1e-3  # seconds; frames with equal time stamps would make the precision matrix singular
 

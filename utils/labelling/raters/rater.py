@@ -44,7 +44,7 @@ PRIOR = SourceParameters(ou=0.2, ou_seconds=3.0, offset=0.2, observation_noise=0
 FITTED = ("ou", "ou_seconds", "offset", "observation_noise")
 LOG_STD = 0.7
 
-PRIOR_RATER = RaterLag()  # a rater before the fit
+PRIOR_LAG = RaterLag()  # lag of a rater before the fit
 
 
 def with_lag_error(parameters: SourceParameters, lag_std: float, rate: float = PRIOR_RATE) -> SourceParameters:
@@ -57,7 +57,7 @@ def with_lag_error(parameters: SourceParameters, lag_std: float, rate: float = P
     return parameters._replace(observation_noise=float(np.sqrt(parameters.observation_noise**2 + variance)))
 
 
-PRIOR_RATING = with_lag_error(PRIOR, LAG_STD)  # parameters of a rating before the fit
+PRIOR_RATING_PARAMETERS = with_lag_error(PRIOR, LAG_STD)  # parameters of a rating before the fit
 
 
 def fit_raters(
@@ -144,7 +144,7 @@ def _fit_rater(
     axes = []
     for axis, fit in zip(calibration.axes, fits, strict=True):
         evidence = list(axis.with_evidence.sources)
-        evidence[column] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else PRIOR_RATING
+        evidence[column] = fit.result(round(lag / GRID_STEP), lag_std) if fit.parts else PRIOR_RATING_PARAMETERS
         axes.append(axis.replace_sources(evidence))
     return calibration.replace_axes(axes), RaterLag(lag, lag_std, max(map(len, parts)))
 
