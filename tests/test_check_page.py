@@ -173,7 +173,7 @@ def test_a_check_that_the_page_drew_outlives_it_and_is_read_by_the_script(archiv
         shutil.copy(archive / name, video)
     command = [*quick, "--video", video, "--labels", folder, "--check", path]
     done = run_script("fsl_mtclar.py", *map(str, command))
-    assert "b.mp4: has neither labels nor a rating" in done.stderr and done.returncode == 2
+    assert done.returncode == 0, done.stderr  # b was named when the frames were drawn
     by_script = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(AXES)]
     assert [row[1:] for row in by_script] == shown.to_numpy().tolist()
 
