@@ -40,16 +40,17 @@ class PersonRow(NamedTuple):
     tracks: str = ""
 
 
-def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]]:
+def read_people(file: Path, videos: Sequence[Path], keep_unknown: bool = False) -> dict[str, list[PersonRow]]:
     """Read people.csv.
 
     Args:
         file: the CSV. The column ``video`` holds names of videos, with or without ending; an empty cell in the column
             ``track`` stands for every track of the video.
         videos: the videos of the set.
+        keep_unknown: whether rows of other videos are returned, too; otherwise they are an error.
 
     Returns:
-        The rows of each video, by its name without ending.
+        The rows of each video, by its name without ending; those of another video by its name in the file.
 
     Raises:
         DataError: the file cannot be read, or a row names an unknown video, no person or several people, or a track
@@ -63,14 +64,15 @@ def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]
     for number, cells in enumerate(table.reindex(columns=columns, fill_value="").to_numpy().tolist(), start=2):
         name, track, person, tracks = (cell.strip() for cell in cells)
         where = f"{file} row {number}"
-        if name not in names:
+        if name not in names and not keep_unknown:
             near = did_you_mean(name, sorted({video.stem for video in videos}))
             raise DataError(
                 f"{where}: {videos[0].parent} holds no video {quoted(name)}{near}; correct or delete the row"
             )
         row = PersonRow(parse_track(track, where), parse_person(person, where), where, tracks)
-        _refuse_second_row(row, rows[names[name]])
-        rows[names[name]].append(row)
+        rows_of_video = rows.setdefault(names.get(name, name), [])
+        _refuse_second_row(row, rows_of_video)
+        rows_of_video.append(row)
     return rows
 
 

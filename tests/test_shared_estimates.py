@@ -161,6 +161,14 @@ def test_other_rows_of_the_file_are_kept(open_people, videos, tmp_path):
     assert people.names[key(videos, 0, 1)] == "Ada"
 
 
+def test_rows_of_videos_that_the_page_does_not_show_are_kept(videos, likeness, tmp_path):
+    (tmp_path / "people.csv").write_text("video,track,person\na,0,Ada\nz.mp4,,Zoe\n")
+    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+    people.join(key(videos, 0, 1), "Ada")
+    rows = pd.read_csv(people.path, dtype=str).fillna("")[["video", "track", "person"]].to_numpy().tolist()
+    assert rows == [["a", "0", "Ada"], ["a", "1", "Ada"], ["z.mp4", "", "Zoe"]]
+
+
 def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, videos, sessions, labeller):
     people = open_people()
     shared = share(people, sessions)

@@ -49,7 +49,7 @@ class TrackPeople:
         Args:
             path: the file.
             face_videos: the videos that can be labelled.
-            videos: all videos of the page; rows of the others, and of other tracks, are kept as they are.
+            videos: all videos of the page; rows of other videos, and of tracks that were not chosen, are kept.
             likeness: of all chosen tracks.
 
         Raises:
@@ -59,8 +59,8 @@ class TrackPeople:
         self._file = GuardedFile(path)
         self._face_videos = face_videos
         self._video_names = {face_video.video.path: face_video.video.name for face_video in face_videos}
-        rows = read_people(path, videos) if path.exists() else {}
-        self._other_rows = {video.stem: rows.get(video.stem, []) for video in videos}
+        rows = read_people(path, videos, keep_unknown=True) if path.exists() else {}
+        self._other_rows = dict(rows)
         self.names: dict[TrackKey, str] = {}
         for face_video in face_videos:
             video = face_video.video
@@ -69,7 +69,7 @@ class TrackPeople:
             for track in chosen:
                 self.names[video.path, track] = named.get(track, unnamed_person(video.name, track))
             self._other_rows[video.path.stem] = [
-                row for row in self._other_rows[video.path.stem] if row.track is not None and row.track not in chosen
+                row for row in rows.get(video.path.stem, []) if row.track is not None and row.track not in chosen
             ]
         self._tracks = _by_person(self.names)
         self._done: list[PeopleChange] = []
