@@ -169,6 +169,24 @@ def test_rows_of_videos_that_the_page_does_not_show_are_kept(videos, likeness, t
     assert rows == [["a", "0", "Ada"], ["a", "1", "Ada"], ["z.mp4", "", "Zoe"]]
 
 
+def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, likeness, tmp_path):
+    text = "video,track,person\na,0,Ada\nz,0,Ada\nz,1,Zoe\n"
+    (tmp_path / "people.csv").write_text(text)
+    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+    def others() -> list[str]:
+        return pd.read_csv(people.path).query("video == 'z'")["person"].tolist()
+
+    with pytest.raises(DataError, match="not shown here 'Zoe'"):
+        people.rename(key(videos, 0, 0), "Zoe")
+    people.rename(key(videos, 0, 0), "Ann")
+    assert people.tracks_of("Ann") == [key(videos, 0, 0)] and others() == ["Ann", "Zoe"]
+    people.undo()
+    assert people.tracks_of("Ada") == [key(videos, 0, 0)] and others() == ["Ada", "Zoe"]
+    people.redo()
+    people.make_new(key(videos, 0, 0))  # Ann is shown in z, too.
+    assert people.names[key(videos, 0, 0)] == "a 0" and others() == ["Ann", "Zoe"]
+
+
 def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, videos, sessions, labeller):
     people = open_people()
     shared = share(people, sessions)
