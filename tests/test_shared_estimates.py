@@ -1,5 +1,6 @@
 """Who is shown in the tracks of the page's videos: people.csv, undo, and labels that inform all tracks of a person."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +174,7 @@ def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, likenes
     text = "video,track,person\na,0,Ada\nz,0,Ada\nz,1,Zoe\n"
     (tmp_path / "people.csv").write_text(text)
     people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+
     def others() -> list[str]:
         return pd.read_csv(people.path).query("video == 'z'")["person"].tolist()
 
@@ -225,15 +227,58 @@ def test_the_next_frame_of_all_videos_follows_the_people(open_people, videos, se
     assert archive.next() is not None and sorted(map(len, archive._known)) == [1, 1, 1, 1, 2]
 
 
+def test_people_who_change_while_the_videos_are_compared_are_read_again(open_people, videos, sessions, monkeypatch):
+    people = open_people()
+    archive = Archive(sessions, shared := share(people, sessions))
+    for index in (1, 2):
+        people.join(key(videos, index, 0), "a 0")
+    sessions[0].label(0, 5, 0.6, -0.4)
+    offsets, changes = shared.offsets, [people.undo, people.undo, people.redo]
+
+    def offsets_and_change(*arguments):
+        if changes:
+            changes.pop(0)()
+        return offsets(*arguments)
+
+    monkeypatch.setattr(shared, "offsets", offsets_and_change)
+    assert archive.next() == Archive(sessions, shared).next() and not changes
+    assert sorted(map(len, archive._known)) == [1, 1, 1, 1, 2]
+
+
+def test_a_comparison_that_failed_is_made_again(open_people, videos, sessions, monkeypatch):
+    archive = Archive(sessions, share(open_people(), sessions))
+    expected = archive.next()
+    sessions[0].label(0, 5, 0.6, -0.4)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive._suggester, "update", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            archive.next()
+    sessions[0].undo()
+    assert archive.next() == expected
+
+
 def test_a_rated_video_shares_labels_with_none_of_the_others(open_people, videos, sessions):
     people = open_people()
     shared = share(people, sessions)
     people.join(key(videos, 0, 1), "a 0")
     people.join(key(videos, 1, 0), "a 0")
-    assert len(shared.group_of(key(videos, 0, 0))) == 3
+    assert len(shared.group_of(key(videos, 0, 0), people.state)) == 3
     sessions[0].rate(0.0, [[second / 10, 0.1, 0.2] for second in range(10)])
     sessions[0].use_rating()
     sessions[0].label(0, 5, 0.6, -0.4)
-    assert shared.group_of(key(videos, 0, 0)) == [key(videos, 0, 0), key(videos, 0, 1)]
+    assert shared.group_of(key(videos, 0, 0), people.state) == [key(videos, 0, 0), key(videos, 0, 1)]
     assert shared.posteriors(sessions[1], 0) is None and shared.posteriors(sessions[0], 1) is not None
     assert np.isfinite(sessions[0].estimate(1).values).all()
+
+
+def test_the_page_tells_that_a_comparison_failed():
+    pytest.importorskip("nicegui")
+    from utils.annotate.page import Page
+
+    told = []
+    tab = SimpleNamespace(
+        hub=SimpleNamespace(run_method=lambda *arguments: told.append(arguments)),
+        project=SimpleNamespace(archive=SimpleNamespace(next=lambda: 1 / 0)),
+    )
+    asyncio.run(Page._go_anywhere(tab))
+    assert [kind for _, kind, _ in told] == ["idle", "failed"] and "division by zero" in told[-1][-1]
