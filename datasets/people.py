@@ -5,8 +5,9 @@ video is replaced, or its faces are tracked anew, track numbers may stand for ot
 """
 
 import hashlib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,9 +77,14 @@ def read_people(file: Path, videos: Sequence[Path], keep_unknown: bool = False) 
     return rows
 
 
-def unnamed_person(video: str, track: int) -> str:
-    """Name of the person in a track that nobody has named."""
-    return _SEVERAL.sub("_", f"{video} {track}")
+def unnamed_person(video: str, track: int, taken: Container[str] = ()) -> str:
+    """Name of the person in a track that nobody has named: that of no other track, and none of the names in `taken`."""
+    name = _SEVERAL.sub("_", video)
+    if name != video:  # Other names of videos may become the same.
+        name = f"{name} {hashlib.sha256(video.encode()).hexdigest()[:HASH_DIGITS]}"
+    base = f"{name} {track}"
+    names = itertools.chain([base], (f"{base} ({number})" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def tracks_hash(faces: pd.DataFrame) -> str:

@@ -189,6 +189,14 @@ def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, likenes
     assert people.names[key(videos, 0, 0)] == "a 0" and others() == ["Ann", "Zoe"]
 
 
+def test_default_names_differ_from_each_other_and_from_those_in_the_file(videos, likeness, tmp_path):
+    for video, name in zip(videos[:2], ("tom-and-jerry", "tom-&-jerry"), strict=True):
+        video.video.name = name
+    (tmp_path / "people.csv").write_text("video,track,person\nd,0,c 0\nd,1,c 0 (2)\n")
+    people = TrackPeople(tmp_path / "people.csv", videos, [video.video.path for video in videos], likeness)
+    assert not people.has_joined_tracks and people.names[key(videos, 2, 0)] == "c 0 (3)"
+
+
 def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, videos, sessions, labeller):
     people = open_people()
     shared = share(people, sessions)

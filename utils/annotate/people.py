@@ -93,13 +93,14 @@ class TrackPeople:
         self._face_videos = face_videos
         self._video_names = {face_video.video.path: face_video.video.name for face_video in face_videos}
         rows = read_people(path, videos, keep_unknown=True) if path.exists() else {}
+        taken = {row.person for rows_of_video in rows.values() for row in rows_of_video}
         other_rows, names = dict(rows), {}
         for face_video in face_videos:
             video = face_video.video
             chosen = [track.number for track in face_video.tracks]
             named = named_tracks(rows.get(video.path.stem, []), face_video.faces, chosen, video.path)
             for track in chosen:
-                names[video.path, track] = named.get(track, unnamed_person(video.name, track))
+                names[video.path, track] = named.get(track, unnamed_person(video.name, track, taken))
             other_rows[video.path.stem] = [
                 row for row in rows.get(video.path.stem, []) if row.track is not None and row.track not in chosen
             ]
@@ -138,10 +139,7 @@ class TrackPeople:
         others = self.state.other_people | {name for key, name in self.names.items() if key != track}
         if self.names[track] not in others:
             return
-        name = base = unnamed_person(self._video_names[track[0]], track[1])
-        number = 2
-        while name in others:
-            name, number = f"{base} ({number})", number + 1
+        name = unnamed_person(self._video_names[track[0]], track[1], others)
         self._change(track, self.state.with_names({**self.names, track: name}))
 
     def rename(self, track: TrackKey, name: str) -> None:
