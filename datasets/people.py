@@ -16,7 +16,7 @@ import pandas as pd
 from datasets.annotations.cells import parse_track
 from datasets.csv_files import read_small_csv, require_columns
 from utils.base.errors import DataError, did_you_mean
-from utils.base.text import quoted, safe_name
+from utils.base.text import plain_text, quoted, safe_name
 
 FILE_NAME = "people.csv"
 COLUMNS = ("video", "track", "person")
@@ -63,7 +63,7 @@ def read_people(file: Path, videos: Sequence[Path], keep_unknown: bool = False) 
     rows: dict[str, list[PersonRow]] = {video.stem: [] for video in videos}
     columns = [*COLUMNS, HASH_COLUMN]
     for number, cells in enumerate(table.reindex(columns=columns, fill_value="").to_numpy().tolist(), start=2):
-        name, track, person, tracks = (cell.strip() for cell in cells)
+        name, track, person, tracks = (plain_text(cell.strip()) for cell in cells)
         where = f"{file} row {number}"
         if name not in names and not keep_unknown:
             near = did_you_mean(name, sorted({video.stem for video in videos}))

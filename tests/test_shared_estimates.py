@@ -197,6 +197,16 @@ def test_default_names_differ_from_each_other_and_from_those_in_the_file(videos,
     assert not people.has_joined_tracks and people.names[key(videos, 2, 0)] == "c 0 (3)"
 
 
+def test_names_that_spreadsheets_would_run_are_written_as_text(open_people, videos):
+    file = open_people().path
+    file.write_text("video,track,person\na,0,'=Ada\nb,0,-Ben\n")
+    people = open_people()
+    assert people.tracks_of("=Ada") == [key(videos, 0, 0)] and people.tracks_of("-Ben") == [key(videos, 1, 0)]
+    people.join(key(videos, 0, 1), "=Ada")
+    assert file.read_text().count("'=Ada") == 2 and "'-Ben" in file.read_text()
+    assert open_people().names == people.names
+
+
 def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, videos, sessions, labeller):
     people = open_people()
     shared = share(people, sessions)

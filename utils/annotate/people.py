@@ -19,6 +19,7 @@ from datasets.people import (
 from utils.annotate.guarded_file import GuardedFile
 from utils.base.errors import DataError
 from utils.base.text import quoted, safe_text
+from utils.runs.run_folder import csv_text
 from utils.videos.face_video import FaceVideo
 from utils.videos.likeness import Candidate, Likeness
 from utils.videos.people import TrackKey
@@ -215,7 +216,7 @@ class TrackPeople:
 
     def _save(self, state: PeopleState) -> None:
         """Replaces the file, then the state in memory."""
-        self._file.write(self._table(state).to_csv(index=False, lineterminator="\n"))
+        self._file.write(csv_text(self._table(state)))
         self.state = state
 
 

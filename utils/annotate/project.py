@@ -29,6 +29,7 @@ from utils.labelling.anchors import FUSED
 from utils.labelling.build_labeller import labeller_for_videos
 from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.labelling.sources import EvidenceSources
+from utils.runs.run_folder import csv_text
 from utils.videos.label_video import LabellingRunner
 from utils.videos.likeness import Likeness
 from utils.videos.support import reader_of_sources
@@ -174,7 +175,7 @@ class Project:
             if any(people.names[video.path, track] in labelled for track in video.session.tracks)
         ]
         file = folder / FILE_NAME
-        write_text(file, people.table([job.video for job in jobs]).to_csv(index=False))
+        write_text(file, csv_text(people.table([job.video for job in jobs])))
         return jobs, settings.model_copy(update={"people": file})
 
     def _prepare(self, path: Path) -> ProjectVideo:
