@@ -39,6 +39,16 @@ def check(tmp_path) -> Check:
     return check
 
 
+def test_a_label_that_stays_the_same_is_no_step_to_undo(check):
+    check.label(0, -0.5, 0.1)
+    assert check.undo() == 0 and check.can_redo
+    check.label(0, 0.5, 0.5)
+    check.label(1, 0.5, 0.5)
+    assert check.can_redo and check.undo() == 1 and check.labels == {0: (0.5, 0.5)}
+    check.delete(1)
+    assert check.redo() == 1 and check.redo() == 0 and check.labels == {0: (-0.5, 0.1), 1: (0.5, 0.5)}
+
+
 def test_a_bound_that_cannot_be_written_is_reported(check, monkeypatch):
     def fail(folder, name, table):
         raise StorageError("the disk is full")

@@ -77,13 +77,13 @@ class Check:
             raise DataError("a label needs two numbers")
         # Adding 0.0 turns -0.0 into 0.0.
         scores = [round(min(max(float(value), -1.0), 1.0), DECIMALS) + 0.0 for value in (valence, arousal)]
-        self._change(index, (scores[0], scores[1]), self._done)
-        self._undone.clear()
+        if self._change(index, (scores[0], scores[1]), self._done):
+            self._undone.clear()
 
     def delete(self, index: int) -> None:
         """Deletes the label of a drawn frame. Raises DataError if the bound has been computed."""
-        self._change(index, None, self._done)
-        self._undone.clear()
+        if self._change(index, None, self._done):
+            self._undone.clear()
 
     def undo(self) -> int | None:
         """Undoes the last change and returns the index of its frame; None: there is none."""
@@ -127,16 +127,23 @@ class Check:
                 added += 1
         return added
 
-    def _change(self, index: int, after: Scores | None, history: list[tuple[int, Scores | None]]) -> None:
-        """Sets or deletes a label on disk, then in memory, and keeps what was before in the history."""
+    def _change(self, index: int, after: Scores | None, history: list[tuple[int, Scores | None]]) -> bool:
+        """Sets or deletes a label on disk, then in memory, and keeps what was before in the history.
+
+        Returns:
+            Whether this changed anything.
+        """
         if self.is_finished:
             raise DataError("the bound has been shown, so the labels of this check stay; draw another check")
         before = self.labels.get(index)
+        if after == before:
+            return False
         labels = {**self.labels, index: after} if after else {i: s for i, s in self.labels.items() if i != index}
         scores_of_frames = {self.draw.frames[i].key: scores for i, scores in labels.items()}
         self._file.write(csv_text(self.draw.template(scores_of_frames)))
         self.labels = labels
         history.append((index, before))
+        return True
 
     def _revert(self, source: list[tuple[int, Scores | None]], target: list[tuple[int, Scores | None]]) -> int | None:
         """Reverts the last change of `source` and moves it, reversed, to `target`."""

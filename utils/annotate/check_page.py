@@ -29,11 +29,13 @@ class CheckPage:
 
     Attributes:
         check: the check; None: none has been drawn or found yet.
+        is_drawing: whether frames are being drawn.
         tabs: all open tabs.
         index: index of the drawn frame that this tab shows.
     """
 
     check: ClassVar[Check | None] = None
+    is_drawing: ClassVar[bool] = False
     tabs: ClassVar[set["CheckPage"]] = set()
 
     def __init__(self, project: Project):
@@ -102,9 +104,8 @@ class CheckPage:
                 ui.label("Number of frames")
                 count = ui.number(value=DEFAULT_COUNT, min=FEWEST_CHECKED, max=MOST_CHECKED, step=1, format="%d")
                 count.props('dense outlined autofocus aria-label="Number of frames"')
-                ui.button("Draw", on_click=lambda: self._draw(count.value), color=None).props(
-                    "unelevated no-caps dense"
-                ).classes("next")
+                self.draw_button = ui.button("Draw", on_click=lambda: self._draw(count.value), color=None)
+                self.draw_button.props("unelevated no-caps dense").classes("next").set_enabled(not CheckPage.is_drawing)
             ui.label(problem).classes("list-problem")
 
     def _build_labelling(self) -> None:
@@ -226,12 +227,18 @@ class CheckPage:
         self.refresh(check)
 
     async def _draw(self, count: float | None) -> None:
+        if CheckPage.is_drawing:  # in another tab
+            return
+        CheckPage.is_drawing = True
+        self.draw_button.disable()
         notice = ui.notification("Drawing frames …", spinner=True, timeout=None)
         problem = ""
         try:
             CheckPage.check = await run.io_bound(draw_check, self.project, int(count or DEFAULT_COUNT))
         except UserError as error:
             problem = str(error)
+        finally:
+            CheckPage.is_drawing = False
         notice.dismiss()
         for tab in tuple(CheckPage.tabs):
             tab.index = 0

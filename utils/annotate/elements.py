@@ -4,7 +4,7 @@ import json
 
 from nicegui import ui
 
-from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, MOVES, SHORTCUTS, Shortcut, keys_of
+from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, MOVES, SHORTCUTS, VIEWS, Shortcut, keys_of
 
 
 class Hub(ui.element, component="hub.js"):
@@ -15,7 +15,8 @@ class Hub(ui.element, component="hub.js"):
         super().__init__()
         keys = keys_of(shortcuts)
         moves = (*MOVES, "next_anywhere")
-        self._props.update(keys=keys, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=moves, local=BROWSER_ACTIONS)
+        self._props.update(keys=keys, changes=CHANGES, frameChanges=FRAME_CHANGES, moves=moves)
+        self._props.update(views=VIEWS, local=BROWSER_ACTIONS)
 
 
 class Player(ui.element, component="player.js"):

@@ -8,6 +8,7 @@ export default {
     changes: Array, // names of the actions that change labels
     frameChanges: Array, // those that label the frame on screen
     moves: Array, // names of the actions that show another frame
+    views: Array, // names of the actions that show another view
     local: Array, // names of the actions that the browser performs itself
   },
   data: () => ({ kind: "idle", text: "", count: 0, pending: new Map() }),
@@ -57,13 +58,15 @@ export default {
     // Stops what is playing before another action; a frame is labelled only when it stands still.
     makeReady(name) {
       const { player } = this;
-      if (!player?.mode || name === "rate" || !(this.changes.includes(name) || this.moves.includes(name))) return true;
+      const stops = [this.changes, this.moves, this.views].some((names) => names.includes(name));
+      if (!player?.mode || name === "rate" || !stops) return true;
       if (player.mode === "look") player.finishLook();
       else if (this.frameChanges.includes(name)) {
         player.pause();
         this.setStatus("idle", "Paused. Label the frame that is shown now.");
         return false;
-      } else player.stop();
+      } else if (this.views.includes(name)) player.pause(); // Nothing else would show the frame where it stops.
+      else player.stop();
       return true;
     },
     answer(id, saved, text) {
