@@ -5,8 +5,9 @@ video is replaced, or its faces are tracked anew, track numbers may stand for ot
 """
 
 import hashlib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import pandas as pd
 from datasets.annotations.cells import parse_track
 from datasets.csv_files import read_small_csv, require_columns
 from utils.base.errors import DataError, did_you_mean
-from utils.base.text import quoted, safe_name
+from utils.base.text import plain_text, quoted, safe_name
 
 FILE_NAME = "people.csv"
 COLUMNS = ("video", "track", "person")
@@ -40,16 +41,17 @@ class PersonRow(NamedTuple):
     tracks: str = ""
 
 
-def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]]:
+def read_people(file: Path, videos: Sequence[Path], keep_unknown: bool = False) -> dict[str, list[PersonRow]]:
     """Read people.csv.
 
     Args:
         file: the CSV. The column ``video`` holds names of videos, with or without ending; an empty cell in the column
             ``track`` stands for every track of the video.
         videos: the videos of the set.
+        keep_unknown: whether rows of other videos are returned, too; otherwise they are an error.
 
     Returns:
-        The rows of each video, by its name without ending.
+        The rows of each video, by its name without ending; those of another video by its name in the file.
 
     Raises:
         DataError: the file cannot be read, or a row names an unknown video, no person or several people, or a track
@@ -61,22 +63,28 @@ def read_people(file: Path, videos: Sequence[Path]) -> dict[str, list[PersonRow]
     rows: dict[str, list[PersonRow]] = {video.stem: [] for video in videos}
     columns = [*COLUMNS, HASH_COLUMN]
     for number, cells in enumerate(table.reindex(columns=columns, fill_value="").to_numpy().tolist(), start=2):
-        name, track, person, tracks = (cell.strip() for cell in cells)
+        name, track, person, tracks = (plain_text(cell.strip()) for cell in cells)
         where = f"{file} row {number}"
-        if name not in names:
+        if name not in names and not keep_unknown:
             near = did_you_mean(name, sorted({video.stem for video in videos}))
             raise DataError(
                 f"{where}: {videos[0].parent} holds no video {quoted(name)}{near}; correct or delete the row"
             )
         row = PersonRow(parse_track(track, where), parse_person(person, where), where, tracks)
-        _refuse_second_row(row, rows[names[name]])
-        rows[names[name]].append(row)
+        rows_of_video = rows.setdefault(names.get(name, name), [])
+        _refuse_second_row(row, rows_of_video)
+        rows_of_video.append(row)
     return rows
 
 
-def unnamed_person(video: str, track: int) -> str:
-    """Name of the person in a track that nobody has named."""
-    return _SEVERAL.sub("_", f"{video} {track}")
+def unnamed_person(video: str, track: int, taken: Container[str] = ()) -> str:
+    """Name of the person in a track that nobody has named: that of no other track, and none of the names in `taken`."""
+    name = _SEVERAL.sub("_", video)
+    if name != video:  # Other names of videos may become the same.
+        name = f"{name} {hashlib.sha256(video.encode()).hexdigest()[:HASH_DIGITS]}"
+    base = f"{name} {track}"
+    names = itertools.chain([base], (f"{base} ({number})" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def tracks_hash(faces: pd.DataFrame) -> str:

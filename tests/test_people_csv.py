@@ -65,6 +65,14 @@ def test_every_track_is_another_person_by_default(quick, archive, alone, tmp_pat
     assert done.returncode == 2 and "no labels" in done.stderr
 
 
+def test_a_track_without_a_row_shows_none_of_the_people_in_the_file(quick, archive, tmp_path):
+    people = people_file(tmp_path, ["a,0,b 0"])
+    labels_file(tmp_path / "b_labels.csv")
+    shutil.copy(archive / "a_labels.csv", tmp_path)
+    folder, _ = label(*quick, "--video", archive, "--labels", tmp_path, "--people", people)
+    assert pd.read_csv(folder / "people.csv")["person"].tolist() == ["b 0", "b 0 (2)"]
+
+
 def test_a_check_is_of_the_labels_that_people_share(quick, archive, tmp_path):
     people = ["--people", people_file(tmp_path, ["a,0,Ada", "b,0,Ada"])]
     drawn, _ = label(*quick, "--video", archive, *people, "--check", 20)

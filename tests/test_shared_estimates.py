@@ -1,5 +1,6 @@
 """Who is shown in the tracks of the page's videos: people.csv, undo, and labels that inform all tracks of a person."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,6 +162,51 @@ def test_other_rows_of_the_file_are_kept(open_people, videos, tmp_path):
     assert people.names[key(videos, 0, 1)] == "Ada"
 
 
+def test_rows_of_videos_that_the_page_does_not_show_are_kept(videos, likeness, tmp_path):
+    (tmp_path / "people.csv").write_text("video,track,person\na,0,Ada\nz.mp4,,Zoe\n")
+    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+    people.join(key(videos, 0, 1), "Ada")
+    rows = pd.read_csv(people.path, dtype=str).fillna("")[["video", "track", "person"]].to_numpy().tolist()
+    assert rows == [["a", "0", "Ada"], ["a", "1", "Ada"], ["z.mp4", "", "Zoe"]]
+
+
+def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, likeness, tmp_path):
+    text = "video,track,person\na,0,Ada\nz,0,Ada\nz,1,Zoe\n"
+    (tmp_path / "people.csv").write_text(text)
+    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+
+    def others() -> list[str]:
+        return pd.read_csv(people.path).query("video == 'z'")["person"].tolist()
+
+    with pytest.raises(DataError, match="not shown here 'Zoe'"):
+        people.rename(key(videos, 0, 0), "Zoe")
+    people.rename(key(videos, 0, 0), "Ann")
+    assert people.tracks_of("Ann") == [key(videos, 0, 0)] and others() == ["Ann", "Zoe"]
+    people.undo()
+    assert people.tracks_of("Ada") == [key(videos, 0, 0)] and others() == ["Ada", "Zoe"]
+    people.redo()
+    people.make_new(key(videos, 0, 0))  # Ann is shown in z, too.
+    assert people.names[key(videos, 0, 0)] == "a 0" and others() == ["Ann", "Zoe"]
+
+
+def test_default_names_differ_from_each_other_and_from_those_in_the_file(videos, likeness, tmp_path):
+    for video, name in zip(videos[:2], ("tom-and-jerry", "tom-&-jerry"), strict=True):
+        video.video.name = name
+    (tmp_path / "people.csv").write_text("video,track,person\nd,0,c 0\nd,1,c 0 (2)\n")
+    people = TrackPeople(tmp_path / "people.csv", videos, [video.video.path for video in videos], likeness)
+    assert not people.has_joined_tracks and people.names[key(videos, 2, 0)] == "c 0 (3)"
+
+
+def test_names_that_spreadsheets_would_run_are_written_as_text(open_people, videos):
+    file = open_people().path
+    file.write_text("video,track,person\na,0,'=Ada\nb,0,-Ben\n")
+    people = open_people()
+    assert people.tracks_of("=Ada") == [key(videos, 0, 0)] and people.tracks_of("-Ben") == [key(videos, 1, 0)]
+    people.join(key(videos, 0, 1), "=Ada")
+    assert file.read_text().count("'=Ada") == 2 and "'-Ben" in file.read_text()
+    assert open_people().names == people.names
+
+
 def test_labels_of_a_person_inform_all_tracks_as_in_the_script(open_people, videos, sessions, labeller):
     people = open_people()
     shared = share(people, sessions)
@@ -199,15 +245,58 @@ def test_the_next_frame_of_all_videos_follows_the_people(open_people, videos, se
     assert archive.next() is not None and sorted(map(len, archive._known)) == [1, 1, 1, 1, 2]
 
 
+def test_people_who_change_while_the_videos_are_compared_are_read_again(open_people, videos, sessions, monkeypatch):
+    people = open_people()
+    archive = Archive(sessions, shared := share(people, sessions))
+    for index in (1, 2):
+        people.join(key(videos, index, 0), "a 0")
+    sessions[0].label(0, 5, 0.6, -0.4)
+    offsets, changes = shared.offsets, [people.undo, people.undo, people.redo]
+
+    def offsets_and_change(*arguments):
+        if changes:
+            changes.pop(0)()
+        return offsets(*arguments)
+
+    monkeypatch.setattr(shared, "offsets", offsets_and_change)
+    assert archive.next() == Archive(sessions, shared).next() and not changes
+    assert sorted(map(len, archive._known)) == [1, 1, 1, 1, 2]
+
+
+def test_a_comparison_that_failed_is_made_again(open_people, videos, sessions, monkeypatch):
+    archive = Archive(sessions, share(open_people(), sessions))
+    expected = archive.next()
+    sessions[0].label(0, 5, 0.6, -0.4)
+    with monkeypatch.context() as patch:
+        patch.setattr(archive._suggester, "update", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            archive.next()
+    sessions[0].undo()
+    assert archive.next() == expected
+
+
 def test_a_rated_video_shares_labels_with_none_of_the_others(open_people, videos, sessions):
     people = open_people()
     shared = share(people, sessions)
     people.join(key(videos, 0, 1), "a 0")
     people.join(key(videos, 1, 0), "a 0")
-    assert len(shared.group_of(key(videos, 0, 0))) == 3
+    assert len(shared.group_of(key(videos, 0, 0), people.state)) == 3
     sessions[0].rate(0.0, [[second / 10, 0.1, 0.2] for second in range(10)])
     sessions[0].use_rating()
     sessions[0].label(0, 5, 0.6, -0.4)
-    assert shared.group_of(key(videos, 0, 0)) == [key(videos, 0, 0), key(videos, 0, 1)]
+    assert shared.group_of(key(videos, 0, 0), people.state) == [key(videos, 0, 0), key(videos, 0, 1)]
     assert shared.posteriors(sessions[1], 0) is None and shared.posteriors(sessions[0], 1) is not None
     assert np.isfinite(sessions[0].estimate(1).values).all()
+
+
+def test_the_page_tells_that_a_comparison_failed():
+    pytest.importorskip("nicegui")
+    from utils.annotate.page import Page
+
+    told = []
+    tab = SimpleNamespace(
+        hub=SimpleNamespace(run_method=lambda *arguments: told.append(arguments)),
+        project=SimpleNamespace(archive=SimpleNamespace(next=lambda: 1 / 0)),
+    )
+    asyncio.run(Page._go_anywhere(tab))
+    assert [kind for _, kind, _ in told] == ["idle", "failed"] and "division by zero" in told[-1][-1]

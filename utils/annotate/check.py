@@ -151,7 +151,8 @@ class Check:
 def draw_check(project: Project, count: int) -> Check:
     """Draws frames from all videos that have labels or ratings.
 
-    The run folder also gets the labels of the videos as they are now, with which fsl_mtclar.py can go on.
+    The run folder also gets the labels of the videos as they are now and, if a person is shown in several tracks,
+    people.csv. With them, fsl_mtclar.py can go on.
 
     Args:
         project: the videos.
@@ -161,7 +162,6 @@ def draw_check(project: Project, count: int) -> Check:
         DataError: no video has labels or ratings, or too few frames are without a label.
     """
     sources, settings = project.with_ratings()
-    runner = CheckDrawRunner(sources, settings.model_copy(update={"check": str(count)}), project.runtime)
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder, "named")
         named.mkdir()
@@ -169,6 +169,8 @@ def draw_check(project: Project, count: int) -> Check:
         for job in project.jobs(Path(folder)):
             labels = job.labels and Path(shutil.copyfile(job.labels, named / f"{job.video.stem}_labels.csv"))
             jobs.append(job._replace(labels=labels))
+        jobs, settings = project.with_people(jobs, settings, named)
+        runner = CheckDrawRunner(sources, settings.model_copy(update={"check": str(count)}), project.runtime)
         problem = run_jobs(runner, jobs)  # Videos without labels are left out.
         if not runner.run_folder:
             raise DataError(problem)

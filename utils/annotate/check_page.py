@@ -10,7 +10,6 @@ from utils.annotate.actions import CHANGES, CHECK_SHORTCUTS, Action
 from utils.annotate.check import Check, draw_check, find_check
 from utils.annotate.dialogs import help_dialog
 from utils.annotate.elements import Hub, Picture, Plane, action_button, action_handler, count_of
-from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.page import STYLE, Page
 from utils.annotate.project import Project
 from utils.base.errors import DataError, UserError
@@ -192,7 +191,7 @@ class CheckPage:
                     self._answer(action, True, f"Saved to {check.path.name}, {time.strftime('%H:%M:%S')}")
                 else:
                     self._move(check, action)
-            except (NotSavedError, DataError) as error:
+            except UserError as error:
                 self.refresh(check)
                 self._answer(action, False, f"Not saved: {error}")
 
@@ -243,7 +242,7 @@ class CheckPage:
         try:
             added = CheckPage.check.add_labels(self.project)
             text = f"{count_of(added, 'label')} added. For a bound of the new estimates, draw another check."
-        except (NotSavedError, DataError) as error:
+        except UserError as error:
             text = f"Not saved: {error}"
         ui.notification(text, timeout=5)
         for tab in tuple(Page.tabs):

@@ -1,5 +1,6 @@
 """One tab of the browser: its layout, what it shows, and its answers to actions. All tabs share the sessions."""
 
+import logging
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -29,6 +30,8 @@ from utils.annotate.session import Session
 from utils.annotate.tracks import TrackEstimate
 from utils.annotate.video_table import open_video_table
 from utils.base.errors import DataError, UserError
+
+log = logging.getLogger(__name__)
 
 STYLE = Path(__file__).with_name("page.css")
 UPDATE_INTERVAL = 0.3  # seconds between two checks whether plan and player are up to date
@@ -258,7 +261,12 @@ class Page:
     async def _go_anywhere(self) -> None:
         """Shows the frame of all videos whose label is expected to help most."""
         self.hub.run_method("setStatus", "idle", "Comparing all videos …")
-        target = await run.io_bound(self.project.archive.next)
+        try:
+            target = await run.io_bound(self.project.archive.next)
+        except Exception as error:  # Otherwise, the status line would tell forever that it compares.
+            log.exception("the videos could not be compared")
+            self.hub.run_method("setStatus", "failed", f"The videos could not be compared: {error}")
+            return
         if target is None:
             self.hub.run_method("setStatus", "idle", "Every frame of every video has a label.")
             return

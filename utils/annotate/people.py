@@ -9,6 +9,7 @@ import pandas as pd
 from datasets.people import (
     COLUMNS,
     HASH_COLUMN,
+    PersonRow,
     named_tracks,
     parse_person,
     people_table,
@@ -18,6 +19,7 @@ from datasets.people import (
 from utils.annotate.guarded_file import GuardedFile
 from utils.base.errors import DataError
 from utils.base.text import quoted, safe_text
+from utils.runs.run_folder import csv_text
 from utils.videos.face_video import FaceVideo
 from utils.videos.likeness import Candidate, Likeness
 from utils.videos.people import TrackKey
@@ -25,12 +27,44 @@ from utils.videos.people import TrackKey
 LONGEST_NAME = 60  # characters of a person's name
 
 
+class PeopleState(NamedTuple):
+    """Who is shown. A change makes a new state, so that another thread can go on with this one.
+
+    Attributes:
+        names: track → name of the person; a track that nobody has named shows a person of its own.
+        tracks: name of each person → tracks, in the order of the videos.
+        other_rows: name of a video → its rows of people.csv that are not of a chosen track.
+    """
+
+    names: dict[TrackKey, str]
+    tracks: dict[str, list[TrackKey]]
+    other_rows: dict[str, list[PersonRow]]
+
+    def with_names(self, names: dict[TrackKey, str]) -> "PeopleState":
+        """The state with other names of the tracks."""
+        return PeopleState(names, _by_person(names), self.other_rows)
+
+    def renamed(self, before: str, after: str) -> "PeopleState":
+        """The state with another name of a person, in all tracks and rows."""
+        other_rows = {
+            video: [row._replace(person=after) if row.person == before else row for row in rows]
+            for video, rows in self.other_rows.items()
+        }
+        names = {track: after if person == before else person for track, person in self.names.items()}
+        return PeopleState(names, _by_person(names), other_rows)
+
+    @property
+    def other_people(self) -> set[str]:
+        """The people in the rows that are not of a chosen track."""
+        return {row.person for rows in self.other_rows.values() for row in rows}
+
+
 class PeopleChange(NamedTuple):
-    """A change: the track that was on screen, and the names of all tracks before and after."""
+    """A change: the track that was on screen, and who was shown before and after."""
 
     track: TrackKey
-    before: dict[TrackKey, str]
-    after: dict[TrackKey, str]
+    before: PeopleState
+    after: PeopleState
 
 
 class TrackPeople:
@@ -40,7 +74,7 @@ class TrackPeople:
 
     Attributes:
         path: people.csv.
-        names: track → name of the person; a track that nobody has named shows a person of its own.
+        state: who is shown now.
     """
 
     def __init__(self, path: Path, face_videos: Sequence[FaceVideo], videos: Sequence[Path], likeness: Likeness):
@@ -49,7 +83,7 @@ class TrackPeople:
         Args:
             path: the file.
             face_videos: the videos that can be labelled.
-            videos: all videos of the page; rows of the others, and of other tracks, are kept as they are.
+            videos: all videos of the page; rows of other videos, and of tracks that were not chosen, are kept.
             likeness: of all chosen tracks.
 
         Raises:
@@ -59,25 +93,30 @@ class TrackPeople:
         self._file = GuardedFile(path)
         self._face_videos = face_videos
         self._video_names = {face_video.video.path: face_video.video.name for face_video in face_videos}
-        rows = read_people(path, videos) if path.exists() else {}
-        self._other_rows = {video.stem: rows.get(video.stem, []) for video in videos}
-        self.names: dict[TrackKey, str] = {}
+        rows = read_people(path, videos, keep_unknown=True) if path.exists() else {}
+        taken = {row.person for rows_of_video in rows.values() for row in rows_of_video}
+        other_rows, names = dict(rows), {}
         for face_video in face_videos:
             video = face_video.video
             chosen = [track.number for track in face_video.tracks]
             named = named_tracks(rows.get(video.path.stem, []), face_video.faces, chosen, video.path)
             for track in chosen:
-                self.names[video.path, track] = named.get(track, unnamed_person(video.name, track))
-            self._other_rows[video.path.stem] = [
-                row for row in self._other_rows[video.path.stem] if row.track is not None and row.track not in chosen
+                names[video.path, track] = named.get(track, unnamed_person(video.name, track, taken))
+            other_rows[video.path.stem] = [
+                row for row in rows.get(video.path.stem, []) if row.track is not None and row.track not in chosen
             ]
-        self._tracks = _by_person(self.names)
+        self.state = PeopleState(names, _by_person(names), other_rows)
         self._done: list[PeopleChange] = []
         self._undone: list[PeopleChange] = []
 
+    @property
+    def names(self) -> dict[TrackKey, str]:
+        """Track → name of the person."""
+        return self.state.names
+
     def tracks_of(self, person: str) -> list[TrackKey]:
         """The tracks that show a person, in the order of the videos."""
-        return self._tracks.get(person, [])
+        return self.state.tracks.get(person, [])
 
     def candidates(self, track: TrackKey, count: int) -> list[Candidate]:
         """Up to `count` other people who may be shown in a track, sorted by likeness of the images."""
@@ -94,21 +133,18 @@ class TrackPeople:
         for other in self.likeness.simultaneous(track):
             if self.names[other] == person:
                 raise DataError(f"tracks {other[1]} and {track[1]} of {track[0].name} are shown in the same frame")
-        self._change(track, {**self.names, track: person})
+        self._change(track, self.state.with_names({**self.names, track: person}))
 
     def make_new(self, track: TrackKey) -> None:
         """Says that a track shows a new person, whom no other track shows."""
-        others = {name for key, name in self.names.items() if key != track}
+        others = self.state.other_people | {name for key, name in self.names.items() if key != track}
         if self.names[track] not in others:
             return
-        name = base = unnamed_person(self._video_names[track[0]], track[1])
-        number = 2
-        while name in others:
-            name, number = f"{base} ({number})", number + 1
-        self._change(track, {**self.names, track: name})
+        name = unnamed_person(self._video_names[track[0]], track[1], others)
+        self._change(track, self.state.with_names({**self.names, track: name}))
 
     def rename(self, track: TrackKey, name: str) -> None:
-        """Renames the person in a track, in all tracks of this person.
+        """Renames the person in a track, in all tracks and rows of this person.
 
         Raises:
             DataError: the name is empty, too long, looks like several people, or is that of another person.
@@ -121,7 +157,11 @@ class TrackPeople:
         parse_person(name, "the name")
         if name in self.names.values():
             raise DataError(f"another person is called {quoted(name)}; join the track to that person instead")
-        self._change(track, {key: name if person == before else person for key, person in self.names.items()})
+        if name in self.state.other_people:
+            raise DataError(
+                f"{self.path.name} calls a person in a track that is not shown here {quoted(name)}; choose another name"
+            )
+        self._change(track, self.state.renamed(before, name))
 
     def undo(self) -> TrackKey | None:
         """Undoes the last change; returns its track, or None if there is none left."""
@@ -138,28 +178,28 @@ class TrackPeople:
 
     def table(self, videos: Sequence[Path] | None = None) -> pd.DataFrame:
         """The rows of people.csv; `videos`: those of some videos only."""
-        return self._table(self.names, videos)
+        return self._table(self.state, videos)
 
-    def _table(self, names: dict[TrackKey, str], videos: Sequence[Path] | None = None) -> pd.DataFrame:
+    def _table(self, state: PeopleState, videos: Sequence[Path] | None = None) -> pd.DataFrame:
         tables = []
         for face_video in self._face_videos:
             path = face_video.video.path
             if videos is None or path in videos:
-                people = {track: name for (video, track), name in names.items() if video == path}
+                people = {track: name for (video, track), name in state.names.items() if video == path}
                 tables.append(people_table(face_video.video.name, people, face_video.faces))
         others = [
             (video, row.track, row.person, row.tracks)
-            for video, rows in self._other_rows.items()
+            for video, rows in state.other_rows.items()
             if videos is None
             for row in rows
         ]
         tables.append(pd.DataFrame(others, columns=[*COLUMNS, HASH_COLUMN]))
         return pd.concat(tables).astype({"track": "Int64"})
 
-    def _change(self, track: TrackKey, after: dict[TrackKey, str]) -> None:
-        if after == self.names:
+    def _change(self, track: TrackKey, after: PeopleState) -> None:
+        if after.names == self.names:
             return
-        change = PeopleChange(track, self.names, after)
+        change = PeopleChange(track, self.state, after)
         self._save(after)
         self._done.append(change)
         self._undone.clear()
@@ -174,10 +214,10 @@ class TrackPeople:
         source.pop()
         return change.track
 
-    def _save(self, names: dict[TrackKey, str]) -> None:
-        """Replaces the names on disk, then in memory."""
-        self._file.write(self._table(names).to_csv(index=False, lineterminator="\n"))
-        self.names, self._tracks = names, _by_person(names)
+    def _save(self, state: PeopleState) -> None:
+        """Replaces the file, then the state in memory."""
+        self._file.write(csv_text(self._table(state)))
+        self.state = state
 
 
 def _by_person(names: dict[TrackKey, str]) -> dict[str, list[TrackKey]]:

@@ -1,5 +1,6 @@
 """The videos of the page: prepared at the start, listed by expected error, and labelled together by Finish."""
 
+import contextlib
 import logging
 import tempfile
 from dataclasses import replace
@@ -29,9 +30,10 @@ from utils.labelling.anchors import FUSED
 from utils.labelling.build_labeller import labeller_for_videos
 from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.labelling.sources import EvidenceSources
+from utils.runs.run_folder import csv_text
 from utils.videos.label_video import LabellingRunner
 from utils.videos.likeness import Likeness
-from utils.videos.support import reader_of_sources
+from utils.videos.support import reader_of_sources, resolve_labels
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +113,7 @@ class Project:
         rated = {path for rater in sources.raters for path in rater.videos}
         with tempfile.TemporaryDirectory() as folder:
             jobs = [job for job in self.jobs(Path(folder)) if job.labels or job.video in rated]
-            jobs, settings = self._with_people(jobs, settings, Path(folder))
+            jobs, settings = self.with_people(jobs, settings, Path(folder))
             runner = LabellingRunner(sources, settings, self.runtime)
             problem = run_jobs(runner, jobs)
         if not runner.run_folder:
@@ -153,19 +155,24 @@ class Project:
         folder = label_path(paths[0], self.settings.labels, self.settings.annotator).parent
         return TrackPeople(folder / FILE_NAME, face_videos, paths, likeness)
 
-    def _with_people(
+    def with_people(
         self, jobs: list[VideoJob], settings: LabelSettings, folder: Path
     ) -> tuple[list[VideoJob], LabelSettings]:
-        """The jobs and settings with the people who are shown in several tracks; their file is written to `folder`."""
+        """Adds what labels of people who are shown in several tracks need.
+
+        Args:
+            jobs: videos and their labels.
+            settings: the settings of the script.
+            folder: where people.csv is written.
+
+        Returns:
+            The jobs, and one for each other video that shows a labelled person; the settings with people.csv. Without
+            people in several tracks, both as they were.
+        """
         people = self.people
         if not people.has_joined_tracks or settings.support_set.rule != FUSED:
             return jobs, settings
-        labelled = {
-            people.names[video.path, track]
-            for video in self.videos
-            if video.session
-            for track in video.session.labelled_tracks
-        }
+        labelled = self._labelled_people(jobs)
         used = {job.video for job in jobs}
         jobs = jobs + [
             VideoJob(video.path, None)
@@ -174,8 +181,20 @@ class Project:
             if any(people.names[video.path, track] in labelled for track in video.session.tracks)
         ]
         file = folder / FILE_NAME
-        write_text(file, people.table([job.video for job in jobs]).to_csv(index=False))
+        write_text(file, csv_text(people.table([job.video for job in jobs])))
         return jobs, settings.model_copy(update={"people": file})
+
+    def _labelled_people(self, jobs: list[VideoJob]) -> set[str]:
+        """Names of the people whom the jobs have labels of."""
+        labels = {job.video: job.labels for job in jobs}
+        people = set()
+        for video in self.videos:
+            session, file = video.session, labels.get(video.path)
+            if session and file:
+                with contextlib.suppress(DataError):  # The runner reports labels that cannot be used.
+                    resolved = resolve_labels(read_labels(file, session.timeline), session.face_video)
+                    people |= {self.people.names[video.path, int(track)] for track in resolved.labels["track"]}
+        return people
 
     def _prepare(self, path: Path) -> ProjectVideo:
         settings = self.settings

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.annotate.people import TrackPeople
+from utils.annotate.people import PeopleState, TrackPeople
 from utils.annotate.session import Session
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.people import person_offsets, person_posteriors
@@ -62,36 +62,38 @@ class SharedEstimates:
         """
         with self._lock:
             key = (session.face_video.video.path, track)
-            shared = self._of_person(key)
+            shared = self._of_person(key, self.people.state)
             return shared.posteriors[key] if shared else None
 
-    def offsets(self, track: TrackKey) -> list[PersonOffset]:
-        """The offsets by which a label in one track informs the others of the person; empty if it does not."""
+    def offsets(self, track: TrackKey, people: PeopleState) -> list[PersonOffset]:
+        """The offsets by which a label in one track informs the others of the person; empty if it does not.
+
+        Args:
+            track: one of the tracks.
+            people: who is shown.
+        """
         with self._lock:
-            shared = self._of_person(track)
+            shared = self._of_person(track, people)
             if not shared:
                 return []
-            calibration = self.sessions[track[0]].labeller.calibration
-            models = [clip.models for clip in self._models[self._group(track)].clips]
+            person: PersonModels = shared.state[0]
+            calibration, models = person.state[0], [clip.models for clip in person.clips]
             return person_offsets(calibration, models, shared.observations, list(shared.posteriors.values()))
 
-    def group_of(self, track: TrackKey) -> list[TrackKey]:
-        """The tracks that share their labels with a track, and the track itself."""
+    def group_of(self, track: TrackKey, people: PeopleState) -> list[TrackKey]:
+        """The tracks that share their labels with a track, and the track itself; `people`: who is shown."""
         calibration = self.sessions[track[0]].labeller.calibration
-        tracks = self.people.tracks_of(self.people.names[track])
+        tracks = people.tracks[people.names[track]]
         return [other for other in tracks if self.sessions[other[0]].labeller.calibration is calibration]
 
-    def _group(self, track: TrackKey) -> tuple[str, int]:
-        """Names the group of a track."""
-        return self.people.names[track], id(self.sessions[track[0]].labeller.calibration)
-
-    def _of_person(self, track: TrackKey) -> PersonPosteriors | None:
-        tracks = self.group_of(track)
+    def _of_person(self, track: TrackKey, people: PeopleState) -> PersonPosteriors | None:
+        tracks = self.group_of(track, people)
         sessions = [self.sessions[video] for video, _ in tracks]
         is_labelled = any(key in session.labelled_tracks for session, (_, key) in zip(sessions, tracks, strict=True))
         if len(tracks) < 2 or not is_labelled:
             return None
-        group, labeller = self._group(track), self.sessions[track[0]].labeller
+        labeller = self.sessions[track[0]].labeller
+        group = people.names[track], id(labeller.calibration)
         clips = [session.tracks[number].clip for session, (_, number) in zip(sessions, tracks, strict=True)]
         state: tuple[Any, ...] = (labeller.calibration, *clips)
         models = self._models.get(group)

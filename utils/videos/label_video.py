@@ -191,7 +191,10 @@ class LabellingRunner(VideoJobRunner):
 
     def _people(self, face_video: FaceVideo) -> dict[int, str]:
         """Name of the person by number of the track; a track that nobody has named shows a person of its own."""
-        people = {track.number: unnamed_person(face_video.video.name, track.number) for track in face_video.tracks}
+        rows = self.people.rows.values() if self.people else ()
+        taken = {row.person for rows_of_video in rows for row in rows_of_video}
+        numbers = [track.number for track in face_video.tracks]
+        people = {number: unnamed_person(face_video.video.name, number, taken) for number in numbers}
         return people | (self.people.of_tracks(face_video) if self.people else {})
 
 

@@ -1,0 +1,110 @@
+"""The check and Finish of the page, without a browser: all annotators, joined tracks, and disks that are full."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("nicegui")
+
+from clips import face_images, write_video
+from conftest import labels_file, run_script
+
+from datasets.columns import AXES
+from datasets.demo.traces import label_trace
+from utils.annotate.check import Check, draw_check
+from utils.annotate.check_page import CheckPage
+from utils.annotate.project import Project
+from utils.base.errors import StorageError
+from utils.compute.runtime import make_runtime
+from utils.config.labelling import LabelSettings
+from utils.labelling.sources import load_siamese, load_sources
+from utils.runs.run_folder import RunFolder
+from utils.videos.check_files import FORMAT, CheckDraw, CheckedFrame
+
+
+@pytest.fixture
+def check(tmp_path) -> Check:
+    """A check of two frames, both of them labelled."""
+    position = {"video": "a", "track": 0, "time": 0.0, "estimate": (0.1, 0.2), "draws": 1, "weight": 1.0}
+    frames = [CheckedFrame(frame=frame, **position) for frame in (3, 4)]
+    draw = CheckDraw(format=FORMAT, inputs=[], population=9, expected=(0.1, 0.1), frames=frames)
+    draw.template().to_csv(tmp_path / "check_to_label.csv", index=False)
+    check = Check(tmp_path / "check_to_label.csv", draw, [None, None])
+    for index in (0, 1):
+        check.label(index, 0.5, 0.5)
+    return check
+
+
+def test_a_bound_that_cannot_be_written_is_reported(check, monkeypatch):
+    def fail(folder, name, table):
+        raise StorageError("the disk is full")
+
+    told = []
+    tab = SimpleNamespace(index=1, refresh=lambda check: None, _answer=lambda action, *answer: told.append(answer))
+    tab._move = lambda *arguments: CheckPage._move(tab, *arguments)
+    monkeypatch.setattr(RunFolder, "save_table", fail)
+    monkeypatch.setattr(CheckPage, "check", check)
+    CheckPage._receive(tab, SimpleNamespace(args={"name": "next_unlabelled"}))
+    assert told == [(False, "Not saved: the disk is full")]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Three videos. Ben has labelled the first one; the first two are known to show one person."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for seed, name in enumerate("abc"):
+        write_video(folder / f"{name}.mp4", face_images(label_trace(np.random.default_rng(seed), 40)), 20)
+    labels_file(folder / "a_labels_Ben.csv", "frame,valence,arousal,annotator\n3,0.5,-0.2,Ben\n20,-0.4,0.1,Ben\n")
+    (folder / "people.csv").write_text("video,track,person\na,0,Ada\nb,0,Ada\n")
+    return folder
+
+
+@pytest.fixture
+def project(videos, quick, tmp_path) -> Project:
+    """The page of another annotator."""
+    checkpoint, on_cpu = Path(quick[1]), {"device": "cpu", "precision": "float32"}
+    settings = LabelSettings.model_validate(
+        {
+            "annotate": videos,
+            "annotator": "Eve",
+            "checkpoint": checkpoint,
+            "runs": tmp_path / "runs",
+            "runtime": on_cpu,
+        }
+    )
+    runtime = make_runtime(settings.runtime)
+    project = Project(load_sources(load_siamese(checkpoint), settings, runtime), settings, runtime)
+    yield project
+    project.close()
+
+
+def test_finish_labels_people_whom_another_annotator_has_labelled(project):
+    folder, problem = project.finish()
+    index = pd.read_csv(folder / "index.csv").set_index("video")
+    assert not problem and index["support"].to_dict() == {"a": 2, "b": 0}
+
+
+def test_a_check_is_of_the_estimates_that_finish_writes_and_the_script_goes_on_with_it(project, videos, quick):
+    check = draw_check(project, 20)
+    folder, _ = project.finish()
+    tables = {name: pd.read_csv(folder / "labels" / f"{name}.csv").set_index("frame") for name in "ab"}
+    assert {frame.video for frame in check.draw.frames} == {"a", "b"}
+    for frame in check.draw.frames:
+        written = tables[frame.video].loc[frame.frame, ["valence", "arousal"]]
+        assert frame.estimate == pytest.approx(written.tolist(), abs=1e-4)
+    for index in range(len(check.frames)):
+        check.label(index, 0.1, 0.2)
+    run, scripted = check.path.parent, videos.parent / "scripted"
+    scripted.mkdir()
+    for name in "abc":
+        shutil.copy(videos / f"{name}.mp4", scripted)
+    argv = ["--labels", run, "--people", run / "people.csv", "--check", check.path]
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", scripted, *argv]))
+    by_script = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(AXES)]
+    shown = check.bounds().round(3).astype(str).to_numpy().tolist()
+    assert by_script == shown, done.stderr
