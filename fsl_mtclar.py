@@ -91,8 +91,8 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
 
     # The reader encodes clips. The labeller holds the calibration, which says how far the rule `fused` can trust each
     # source of evidence. It is fitted on validation clips, because predictions for people of the training set would
-    # look too accurate. Other sources without a calibration are fitted to the given labels of the test
-    # clips; the Siamese network then has default parameters.
+    # look too accurate. A source without a calibration is fitted to the given labels of the test clips; a Siamese
+    # network without one has default parameters.
     # utils/labelling/__init__.py describes the whole way from the sources to the labels.
     reader = ClipReader.of_sources(sources, runtime, settings)
     labeller = labeller_for_dataset(reader, sources, splits.validation, settings)

@@ -9,7 +9,8 @@
     python mtclar.py --export runs/mtclar/<run>             export its network, to share it
 
 One encoder (EmoNet without its head) turns each face into an embedding. Three heads compare two embeddings: they
-predict whether the expressions are similar, and the differences in valence and in arousal, face 1 minus face 2.
+predict whether the expressions are similar (by default: valence and arousal at most 0.2 apart, `pairs.similar_by`), and
+the differences in valence and in arousal, face 1 minus face 2.
 Settings: config.yaml.
 """
 

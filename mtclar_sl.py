@@ -9,8 +9,8 @@
 A frozen encoder turns each face image into an embedding of 256 numbers. It is that of a mtclar.py run, of an exported
 or published Siamese network, or of published EmoNet. A small network, the head, learns to predict valence and arousal,
 or one of eight expressions, from the embeddings alone. The head is tested by five-fold cross-validation over people;
-AffectNet has a single split instead. Its mean scores over the folds are compared with those of a constant prediction
-and of a linear model. Settings: mtclar_sl_config.yaml.
+AffectNet has a single split instead. The head's mean scores over the folds are compared with those of a constant
+prediction and of a linear model. Settings: mtclar_sl_config.yaml.
 """
 
 from pathlib import Path

@@ -243,8 +243,8 @@ def draw_batches(frames: pd.DataFrame, count: int, batch: int, subjects: int, rn
         count: number of batches.
         batch: images in a batch.
         subjects: subjects in a batch, a divisor of `batch`. Each has batch / subjects frames in it, all different if it
-            has that many, so that pairs of one subject and of two subjects occur. 0 = draw images without regard to
-            their subjects.
+            has that many. With fewer subjects than images, there are pairs of one subject, too. 0 = draw images without
+            regard to their subjects.
         rng: random generator.
 
     Returns:

@@ -7,6 +7,7 @@ import torch
 from utils.labelling.audit import audit, find_contradictions
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.incremental import IncrementalClip
+from utils.labelling.posterior.gp import GPPosterior
 from utils.labelling.suggestion.suggest import expected_error, suggest_one_by_one
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip, observations_of
 
@@ -81,3 +82,20 @@ def test_audit_with_conditioned_posteriors_finds_the_same_labels(clip):
     expected = audit(clip, anchors, DEFAULT_CALIBRATION)
     assert [(one.anchor_index, one.axis) for one in found] == [(one.anchor_index, one.axis) for one in expected]
     assert {4, 9} <= {one.anchor_index for one in found}
+
+
+def test_a_label_computes_the_covariances_of_its_frame_alone(clip, monkeypatch):
+    """All candidates but the frame that was labelled are candidates again, so their covariances are cached."""
+    incremental, labelled = IncrementalClip(clip, DEFAULT_CALIBRATION), [50]
+    computed, compute = [], GPPosterior.covariance_at_known_offsets
+
+    def record(posterior, columns, rows=None):
+        computed.extend(columns)
+        return compute(posterior, columns, rows)
+
+    monkeypatch.setattr(GPPosterior, "covariance_at_known_offsets", record)
+    for _ in range(5):  # From three labels on, the posterior by time alone is computed, too.
+        computed.clear()
+        posteriors = incremental.posteriors(observations_of(random_anchors(clip, labelled)))
+        labelled = [*labelled, suggest_one_by_one(posteriors, 1)[0].frame_index]
+    assert set(computed) <= {labelled[-2]}

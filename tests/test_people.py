@@ -12,6 +12,7 @@ from utils.labelling.incremental import IncrementalClip
 from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.posterior import mixture
 from utils.labelling.posterior.activity import activity, combined_evidence
+from utils.labelling.posterior.mixture import MixturePosterior
 from utils.labelling.posterior.offsets import OffsetGaussian
 from utils.labelling.posterior.process import (
     LEVEL_STD,
@@ -245,3 +246,26 @@ def test_tracks_without_labels_learn_that_the_face_is_misread(rng):
     assert inside.mean() > 0.75
     few = [observations_of(anchors_at(simulated[0], [20])), *observations[2:] * 2]
     assert not any(posterior.misread for posterior in person_posteriors(calibration, models, few)[2])
+
+
+def test_a_track_without_one_of_the_sources_speaks_for_the_other_source(rng):
+    """The first source is accurate, and the second useless. One track has no value of the second source."""
+    axis = AxisCalibration(ONE_SOURCE).replace_sources(ONE_SOURCE.sources * 2)
+    calibration, times, size = Calibration(axis, axis), np.arange(200) / 10, 200
+    tracks = []
+    for useless in (rng.normal(0, 0.6, size), np.full(size, np.nan)):
+        labels = np.cumsum(rng.normal(0, 0.12, size))
+        labels = np.clip(labels - labels.mean(), -1, 1)
+        evidence = np.stack((labels + rng.normal(0, 0.03, size), useless), 1)
+        tracks.append((labels, calibration.models(times, np.stack((evidence, evidence), 2))))
+    indices = [np.array([10, 60, 110]), np.arange(5, 195, 15)]
+    given = [
+        [LabelObservations(at, labels[at], np.zeros(len(at)))] * 2
+        for at, (labels, _) in zip(indices, tracks, strict=True)
+    ]
+    labels, models = tracks[0]
+    shared = person_posteriors(calibration, [models, tracks[1][1]], given)[0][0]
+    alone = MixturePosterior(models[0], given[0][0])
+    assert shared.weights.argmax() == 1  # the explanation by the first source alone
+    errors = [float(np.sqrt(np.mean((posterior.mean - labels) ** 2))) for posterior in (shared, alone)]
+    assert errors[0] < 1.1 * errors[1]

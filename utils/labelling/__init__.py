@@ -7,12 +7,13 @@ What happens to a clip of three frames, 0.2 s apart, on one axis, valence (with 
        absolute, such as 0.0, 0.1, 0.4. `EncodedClip.evidence` has a column for each source.
     2. Given labels. A person has labelled the second frame: 0.2. Labelled frames are `Anchors`.
     3. Posterior. Label and differences together suggest 0.10, 0.20 and 0.51. `GPPosterior` is a Gaussian process over
-       time that weighs them: the label is exact, the evidence has errors, and labels change slowly. It gives 0.05, 0.20
-       and 0.41.
+       time that weighs them: the label is exact, the evidence has errors, and labels change smoothly. It gives 0.05,
+       0.20 and 0.41: the slope between the last two frames also speaks for a lower first one.
     4. Mixture. The network may misread this face. With three or more labels, `MixturePosterior` also has a posterior by
        each of several sources alone, and one by time alone. It weighs these posteriors, one per explanation of the
        labels, by how well they predict the labels.
-    5. Labels. `Labels` are the means of the mixture, with 90 % intervals: 0.05 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
+    5. Labels. `Labels` are the means of the mixture (here, with one label, of step 3), with 90 % intervals:
+       0.05 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
 
 The paper's rules (`anchors`) need no posterior: label = label of the anchor + predicted difference.
 

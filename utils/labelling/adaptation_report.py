@@ -27,7 +27,8 @@ def log_adaptation(labeller: Labeller, names: list[str], clips: int) -> None:
             f"error {np.hypot(source.ou, source.observation_noise):.2f}"
             for axis, source in zip(AXES, fitted, strict=True)
         ]
-        log.info("evidence %s: fitted to the labels of %d clips: %s", names[index], clips, "; ".join(texts))
+        counted = f"{clips} clip{'s' * (clips != 1)}"
+        log.info("evidence %s: fitted to the labels of %s: %s", names[index], counted, "; ".join(texts))
     for name, rater in zip(names[labeller.source_count - len(labeller.rater_lags) :], labeller.rater_lags, strict=True):
         if rater.clips:
             log.info("rating by %s: %.2f ± %.2f s late, fitted to %d clips", name, *rater)

@@ -122,7 +122,7 @@ def _rows(pool: list[DatasetClip], labelled: list[np.ndarray]) -> np.ndarray:
 
 
 def _anchors_at(clip: DatasetClip, indices: np.ndarray, labels: np.ndarray, settings: LabelSettings) -> Anchors:
-    """Anchors at frames of a clip; true labels are by an annotator with the name of the data set."""
+    """Anchors at frames of a clip; labels equal to the true ones are by an annotator with the data set's name."""
     true = (labels == clip.labels[indices]).all(1)
     annotators = np.where(true, settings.dataset, "")
     return clip.anchors(indices, labels, settings.support_set.known_error)._replace(annotators=annotators)
@@ -150,6 +150,7 @@ def _outside(anchors: Anchors) -> Anchors:
 
 def _join(parts: list[Anchors]) -> Anchors:
     """The anchors of several clips of one person. They have no time, since the clips have no common clock."""
+    annotators = [part.annotators for part in parts if part.annotators is not None]
     return Anchors(
         embeddings=torch.cat([part.embeddings for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
@@ -157,4 +158,5 @@ def _join(parts: list[Anchors]) -> Anchors:
         times=np.concatenate([np.full_like(part.times, np.nan) for part in parts]),
         frames=np.concatenate([part.frames for part in parts]),
         indices=np.concatenate([part.indices for part in parts]),
+        annotators=np.concatenate(annotators) if len(annotators) == len(parts) else None,
     )

@@ -1,4 +1,4 @@
-"""The clips of a data set, encoded once, and their anchors."""
+"""The clips of a data set, read and encoded once."""
 
 from typing import NamedTuple
 

@@ -25,6 +25,7 @@ from utils.labelling.posterior.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 
 SMALLEST_LOO_VARIANCE = 1e-9  # Rounding can make the difference of two variances negative.
+MOST_ROWS = 8192  # Cached columns have up to this many rows, to limit memory.
 
 
 class IncrementalClip:
@@ -86,16 +87,17 @@ class _CovarianceCache:
     def __init__(self, posterior: GPPosterior):
         self._posterior = posterior
         self._full_columns = _ColumnCache(posterior.covariance_at_known_offsets)
-        self._rows_key, self._columns_at_rows = b"", self._full_columns
+        self._rows, self._columns_at_rows = np.empty(0, int), self._full_columns
 
     def __call__(self, columns: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-        """Columns for all frames stay cached; those for some `rows` until the cache is called with other rows."""
+        """Columns for all frames stay cached, and so do those for the rows that were asked for, up to MOST_ROWS."""
         if rows is None:
             return self._full_columns(columns)
-        if rows.tobytes() != self._rows_key:
-            self._rows_key = rows.tobytes()
-            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_at_known_offsets, rows=rows))
-        return self._columns_at_rows(columns)
+        if not np.isin(rows, self._rows).all():
+            every = np.union1d(self._rows, rows)
+            self._rows = every if len(every) <= MOST_ROWS else np.unique(rows)
+            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_at_known_offsets, rows=self._rows))
+        return self._columns_at_rows(columns)[np.searchsorted(self._rows, rows)]
 
 
 class _ColumnCache:

@@ -58,7 +58,8 @@ class Labeller:
             for clip, anchors in clips
             if anchors is not None and len(anchors.in_clip.indices)
         ]
-        calibration, rater_lags = fit_sources(self.calibration, self.uncalibrated_estimators, labelled), self.rater_lags
+        calibration = fit_sources(self.calibration, self.uncalibrated_estimators, labelled)
+        rater_lags = self.rater_lags
         if rater_lags:
             calibration, rater_lags = fit_raters(calibration, clips, rater_lags)
         # A calibrated network was fitted together with the process that follows its evidence. Raters beside it only add

@@ -104,10 +104,14 @@ def _labels_elsewhere(
 def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str, float]:
     """Log-likelihood of the labels of a track under each explanation, by its name."""
     nugget = model[0].explanation.parameters.process.nugget
-    return {
+    likelihoods = {
         name: float(label_log_likelihoods(explained, explained.posterior(observed), observed, nugget).sum())
         for name, explained in zip(_names(model), model, strict=True)
     }
+    sources = model[0].explanation.sources
+    if len(sources) == 1:  # Then the explanation by this source alone is that by all evidence.
+        likelihoods[str(sources[0])] = likelihoods[ALL_EVIDENCE]
+    return likelihoods
 
 
 def _names(model: ClipModel) -> list[str]:

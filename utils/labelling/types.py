@@ -16,7 +16,7 @@ from utils.labelling.clip_rating import ClipRating
 
 
 def is_encoded(embeddings: Tensor) -> np.ndarray:
-    """(N,) whether each of the embeddings (N, 256) is one: frames that are not encoded have NaN."""
+    """(N,) whether each frame is encoded; the embeddings (N, 256) of the others are NaN."""
     # The first number suffices: all 256 are NaN or none. Embeddings (N, 0), without the network, count as encoded.
     return ~torch.isnan(embeddings[:, :1]).any(1).cpu().numpy()
 
@@ -52,7 +52,8 @@ class EncodedClip(NamedTuple):
 class Anchors(NamedTuple):
     """The labelled frames from which a clip is labelled.
 
-    Anchors of the clip itself are ascending in time. Anchors of the training set or of other videos have no time.
+    Anchors of the clip itself alone are ascending in time. Together with anchors of other clips, of the training set or
+    of other videos, they have no time.
 
     Attributes:
         embeddings: (A, 256) embedding of each anchor.
@@ -60,7 +61,7 @@ class Anchors(NamedTuple):
         errors: (A, 2) standard deviations of the given labels; 0 = exact.
         times: (A,) seconds; NaN for anchors without a time on the clip's clock.
         frames: (A,) frame numbers.
-        indices: (A,) index of each anchor among the clip's N frames; -1 for anchors of other people or videos.
+        indices: (A,) index of each anchor among the clip's N frames; -1 for anchors that are not frames of the clip.
         people: number of people that the anchors show.
         annotators: (A,) who gave each label, "" if that is not known; None: not known of any.
     """
@@ -94,7 +95,7 @@ class Anchors(NamedTuple):
 
     @property
     def none_in_clip(self) -> bool:
-        """Whether there are anchors, all of them frames of other people or videos."""
+        """Whether there are anchors, none of them a frame of the clip."""
         return len(self.indices) > 0 and bool((self.indices < 0).all())
 
     @property

@@ -40,7 +40,7 @@ class Task(Protocol):
         kind: names the network in checkpoints, "mtclar" or "supervised".
         model: the network to train.
         about: what the network needs besides its weights, an entry of best.pt.
-        history: who is trained on, and earlier trainings, see `utils.runs.trainings`.
+        history: the people in the training and validation set, and earlier trainings, see `utils.runs.trainings`.
     """
 
     kind: str

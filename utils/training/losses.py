@@ -112,7 +112,7 @@ def ccc(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def mse_weight_at(epoch: int, epochs: int, exponent: float) -> float:
-    """Weight w of the MSE in an epoch: CCC dominates early, MSE late. The paper's exponent is 2.
+    """Weight w of the MSE in an epoch: it grows, and so the share of CCC falls. The paper's exponent is 2.
 
     It grows from 0 in the first epoch to ((epochs - 1) / epochs) ** exponent in the last.
 

@@ -92,7 +92,7 @@ class PairTraining:
 
     Attributes:
         model: the network.
-        history: who is trained on, and the earlier trainings.
+        history: the people in the training and validation set, and the earlier trainings.
         frames: the labelled rows of the frame table of the training set.
         criterion: defines which training images are similar.
         loader: loads the images of the planned batches.

@@ -70,6 +70,7 @@ class LabellingRunner(VideoJobRunner):
         self.shared: dict[TrackKey, TrackEstimates] = {}
         self.jobs: list[VideoJob] = []
         self.likeness = Likeness()
+        self.compared: set[Path] = set()  # videos that `_compare_faces` has seen
         self.people_of_tracks: dict[TrackKey, str] = {}
         if settings.people:
             self.inputs.append(path_input("people", settings.people))
@@ -111,11 +112,11 @@ class LabellingRunner(VideoJobRunner):
         super().complete()
         if not self.run_folder:
             return
-        if len({video for video, _ in self.likeness.faces}) < len(self.records):  # The run was interrupted.
+        labelled = [job.video for job in self.jobs if job.video in self.records]
+        if not self.compared.issuperset(labelled):  # The run was interrupted; equal results need the same order.
             self.likeness = Likeness()
-            for job in self.jobs:
-                if job.video in self.records:
-                    self._compare_faces(self.reader.read(job.video))
+            for video in labelled:
+                self._compare_faces(self.reader.read(video))
         if len(self.likeness.faces) > 1:
             self.run_folder.save_table(CANDIDATES_NAME, candidate_table(self.likeness, self.people_of_tracks))
             for number, sheet in enumerate(candidate_sheets(self.likeness, self.people_of_tracks), 1):
@@ -123,6 +124,7 @@ class LabellingRunner(VideoJobRunner):
 
     def _compare_faces(self, face_video: FaceVideo) -> None:
         """Keeps how the faces of a video look, if there may be others to compare them with."""
+        self.compared.add(face_video.video.path)
         if len(self.jobs) > 1 or len(face_video.tracks) > 1:
             self.likeness.add(self.reader, face_video)
             path = face_video.video.path

@@ -55,7 +55,8 @@ def fit_calibration(clips: list[CalibrationClip], relative: tuple[bool, ...] = (
             is 1 and its bias 0.
 
     Returns:
-        The calibration, with the default offsets of foreign anchors, which `calibrate.calibrate` replaces.
+        The calibration, with the default offsets of foreign anchors, which
+        `clip_calibration.calibrate_clips` replaces.
     """
     valence, arousal = (_fit_axis(clips, axis, relative) for axis in range(len(AXES)))
     return Calibration(valence, arousal, len(clips))

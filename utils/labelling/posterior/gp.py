@@ -11,7 +11,7 @@ an information vector, which is precision · mean.
 
 Example with the default parameters: the evidence is 0.1, 0.3 and 0.2 at three frames 0.2 s apart. If its offset is 0,
 the mean of f is 0.14, 0.22 and 0.22, and it falls by about as much as the offset rises. If the second frame is labelled
-0.5, the offset is probably near -0.3, and the mean of f is 0.41, 0.50 and 0.48.
+0.5, the offset is probably near -0.24, and the mean of f is 0.41, 0.50 and 0.48.
 """
 
 from copy import copy
