@@ -57,7 +57,7 @@ def test_video_is_labelled_by_a_table_and_the_log_says_what_was_fitted(argv, tmp
     folder, _ = finished("fsl_mtclar.py", *argv, str(tmp_path / "tool.csv"))
     assert pd.read_csv(folder / "labels.csv")["valence"].notna().all()
     assert "evidence tool: not calibrated; it is fitted to the given labels" in caplog.text
-    assert "evidence tool: fitted to the labels of 1 clips: valence gain" in caplog.text
+    assert "evidence tool: fitted to the labels of 1 clip: valence gain" in caplog.text
     adapted = json.loads((folder / "calibration.json").read_text())
     assert adapted["sources"] == adapted["fitted_to_given_labels"] == ["tool"] and adapted["raters"] == {}
     (fitted,) = adapted["valence"]["parameters"]["evidence"]
