@@ -172,7 +172,7 @@ def test_rating_while_it_plays(tab, clip, browser_context, server):
     tab.until("!annotate.rating.recording && annotate.pending.size === 0")  # the video has ended
     assert "Saved to clip_rating_Ada_L.csv" in tab.text(".status")
     rating = pd.read_csv(file)
-    assert rating["time"].diff().median() < 0.05 and len(rating) / rating["time"].max() > 20
+    assert rating["time"].diff().max() < 0.1 and len(rating) / rating["time"].max() > 20
     assert set(rating["annotator"]) == {"Ada L."} and rating["time"].iloc[-1] > 1.8
     assert rating[["valence", "arousal"]].iloc[0].tolist() == pytest.approx([0.5, -0.5], abs=0.02)
     assert rating[["valence", "arousal"]].iloc[-1].tolist() == pytest.approx([-0.5, 0.25], abs=0.02)
