@@ -3,8 +3,8 @@
     python benchmarks/page_speed.py --checkpoint runs/mtclar/<run>/best.pt click anywhere table
 
 - click: in a clip of LONG frames, the time from a click until the new traces, intervals and suggestion are on screen.
-- anywhere: over VIDEOS videos, the time from Shift+N until the frame of another video is on screen. To save time, the
-  videos are copies of CLIPS clips and share the embeddings of these; the program treats them as different videos.
+- anywhere: over VIDEOS videos, the time from Shift+N until the suggested frame is on screen. To save time, the videos
+  are copies of CLIPS clips and share the embeddings of these; the program treats them as different videos.
 - table: of ROWS videos, the time to open the table, to sort it, and to find a video.
 """
 
@@ -31,21 +31,32 @@ LONG, LOOP, CLICKS = 10_000, 200, 20
 VIDEOS, CLIPS, FRAMES, SEARCHES = 200, 10, 225, 20
 ROWS, REPEATS = 3000, 10
 
-# Milliseconds from the key until the frame of another video is on screen.
-SEARCH = """async () => {
-  const title = () => document.querySelector(".title").innerText, before = title(), start = performance.now();
-  annotate.perform({ name: "next_anywhere" });
-  const isShown = () => annotate.shownFrame !== null && annotate.shownFrame === annotate.requestedFrame;
-  while (title() === before || !isShown()) await new Promise(requestAnimationFrame);
+LIMIT = 60_000  # milliseconds after which a measurement fails
+
+# Milliseconds from `start` until a condition is true.
+WAIT = """const wait = async (start, condition, what) => {
+  while (!condition()) {
+    if (performance.now() - start > LIMIT) throw new Error(`${what} was not on screen after LIMIT ms`);
+    await new Promise(requestAnimationFrame);
+  }
   return performance.now() - start;
-}"""
+};""".replace("LIMIT", str(LIMIT))
+# Milliseconds from the key until the suggested frame, which may be in the same video, is on screen.
+SEARCH = f"""async () => {{
+  {WAIT}
+  const before = annotate.picture.requested, start = performance.now();
+  annotate.perform({{ name: "next_anywhere" }});
+  const isRequested = () => annotate.picture.requested && annotate.picture.requested !== before;
+  const isShown = () => isRequested() && annotate.shownFrame === annotate.requestedFrame;
+  return wait(start, isShown, "the suggested frame");
+}}"""
 # Milliseconds from an action until the first row of the table shows another video.
-CHANGE = """async (action) => {
+CHANGE = f"""async (action) => {{
+  {WAIT}
   const first = () => document.querySelector(".video-button")?.innerText, before = first(), start = performance.now();
   eval(action);
-  while (first() === before || !first()) await new Promise(requestAnimationFrame);
-  return performance.now() - start;
-}"""
+  return wait(start, () => first() && first() !== before, "another row of the table");
+}}"""
 ACTIONS = {
     "open": "document.querySelector('.open').click()",
     "sort": "document.querySelectorAll('.sort-button')[1].click()",

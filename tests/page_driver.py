@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
+BROWSER = Path(os.environ.get("PAGE_BROWSER", "/usr/bin/chromium"))  # Chromium or Firefox
+CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -99,11 +99,14 @@ def serving(video: Path, checkpoint: Path, *argv, script: str = "fsl_mtclar.py")
 
 @contextmanager
 def browsing(**options):
-    """A browser context of headless Chromium, 1280 x 720 pixels, that has visited the page before."""
+    """A browser context of the headless BROWSER, 1280 x 720 pixels, that has visited the page before."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        if "firefox" in BROWSER.name:
+            browser = play.firefox.launch(executable_path=str(BROWSER), channel="moz-firefox")
+        else:
+            browser = play.chromium.launch(executable_path=str(BROWSER), args=CHROMIUM_FLAGS)
         context = browser.new_context(viewport=SIZE, **options)
         context.add_init_script("document.cookie = 'annotate_visited=1; path=/; SameSite=Strict'")
         yield context
@@ -179,6 +182,45 @@ class Tab:
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
+
+    def choose(self, video: str) -> None:
+        """Opens a video from the table of videos."""
+        self.page.get_by_label("Choose a video").click()
+        self.page.get_by_role("button", name=video).click()
+        self.page.wait_for_selector(".q-dialog", state="detached")
+        self.ready()
+
+    def close_dialog(self) -> None:
+        self.press("Escape")
+        self.page.wait_for_selector(".q-dialog", state="detached")
+
+    def finish(self) -> Path:
+        """Finishes, closes the dialog that tells so, and returns the run folder."""
+        self.page.get_by_role("button", name="Finish").click()
+        folder = Path(self.text(".finished").removeprefix("All outputs are in "))
+        self.close_dialog()
+        return folder
+
+    def open_people(self) -> None:
+        self.press("p")
+        self.until("window.people?.current")
+
+    def change_people(self, change: Callable[[], object]) -> None:
+        """Performs an action of the view of people, and waits for the answer."""
+        before = self.page.evaluate("people.answers")
+        change()
+        self.until(f"people.answers > {before}")
+
+    def go_to_track(self, name: str) -> None:
+        """Goes to a track in the view of people; its name may be shortened at the end."""
+        self.change_people(lambda: self.page.locator(f".people-face[aria-label^='{name}']").first.click())
+        self.until(f"people.current.label.startsWith('{name}')")
+
+    def close_people(self) -> None:
+        """Closes the view of people, and waits until the labels are worked out."""
+        self.press("Escape")
+        self.page.wait_for_selector(".people", state="detached")
+        self.page.wait_for_selector(".q-notification", state="detached")
 
     def labelled_frames(self) -> list[int]:
         """Numbers of the frames with a label on the traces."""

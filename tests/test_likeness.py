@@ -16,7 +16,7 @@ from datasets.video.likeness import FACE_SIZE, image_features, track_appearances
 from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from utils.base.errors import DataError
-from utils.videos.likeness import Likeness
+from utils.videos.likeness import Likeness, candidate_sheets, candidate_table
 
 VIDEO, OTHER = Path("a.mp4"), Path("b.mp4")
 
@@ -39,6 +39,14 @@ def test_the_most_alike_track_of_each_other_person_counts():
     assert found[0].likeness == pytest.approx(1 / np.hypot(1, 0.3))
     assert [one.person for one in likeness.candidates((VIDEO, 0), people, 1)] == ["Ben"]
     assert [one.person for one in likeness.candidates((OTHER, 1), people, 5)] == ["Cy", "Ada"]
+
+
+def test_the_number_of_pictures_is_limited(monkeypatch):
+    monkeypatch.setattr("utils.videos.likeness.ROWS_PER_SHEET", 2)
+    monkeypatch.setattr("utils.videos.likeness.MOST_SHEETS", 3)
+    tracks = [(VIDEO, number) for number in range(9)]
+    likeness, people = likeness_of({track: (1, 0) for track in tracks}), {track: str(track[1]) for track in tracks}
+    assert len(list(candidate_sheets(likeness, people))) == 3 and len(candidate_table(likeness, people)) == 9
 
 
 def test_whoever_is_in_the_same_frame_is_no_candidate():

@@ -13,11 +13,11 @@ pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
 from clips import render_clip
-from page_driver import CHROMIUM, ROOT, SIZE, Tab, serving
+from page_driver import BROWSER, ROOT, SIZE, Tab, serving
 
 from datasets.demo.traces import label_trace
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no system Chromium")
+pytestmark = pytest.mark.skipif(not BROWSER.exists(), reason=f"no {BROWSER}")
 
 AXE = Path(os.environ.get("AXE_CORE", ROOT / "node_modules/axe-core/axe.min.js"))
 needs_axe = pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: npm install --no-save axe-core")
@@ -56,11 +56,6 @@ def new_context(browser_context):
     context.close()
 
 
-def close_dialog(tab: Tab) -> None:
-    tab.press("Escape")
-    tab.page.wait_for_selector(".q-dialog", state="detached")
-
-
 @needs_axe
 def test_axe_finds_no_violation_in_any_view(server, browser_context):
     tab = Tab(browser_context, server.url)
@@ -87,7 +82,7 @@ def test_axe_finds_no_violation_in_any_view(server, browser_context):
             tab.page.wait_for_selector(".q-dialog .heading")
             tab.page.wait_for_timeout(400)  # axe-core measures the contrast of what fades in
             found[shade, name] = violations(tab.page)
-            close_dialog(tab)
+            tab.close_dialog()
     problems = [f"{view}: {rule}" for view, rules in found.items() for rule in rules]
     assert not problems, "\n".join(problems)
     tab.page.close()
@@ -138,7 +133,7 @@ def test_the_first_visit_shows_three_steps_once(server, browser_context):
         if AXE.is_file():
             tab.page.wait_for_timeout(400)
             assert violations(tab.page) == []
-        close_dialog(tab)
+        tab.close_dialog()
         tab.page.reload()
         tab.ready()
         tab.page.wait_for_timeout(300)

@@ -361,6 +361,7 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--support_set.csv", "a.csv"], "csv is not used by strategy every_n; set support_set.strategy to csv"),
         (["--labels", "a.csv"], "labels is for a video of your own; name it by --video"),
         (["--annotate", "a.mp4", "--video", "a.mp4"], "video does not go with annotate; leave it out"),
+        (["--annotate", "a.mp4", "--people", "p.csv"], "people does not go with annotate, which keeps people.csv in"),
         (["--annotator", "ann"], "name the video by --annotate"),
         (["--evidence", "mtclar,mtclar"], "names mtclar twice"),
         (["--evidence", "a.csv", "--support_set.rule", "mean"], "rule mean needs MT-CLAR; add mtclar"),

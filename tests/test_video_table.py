@@ -5,10 +5,10 @@ import pytest
 pytest.importorskip("nicegui")
 pytest.importorskip("playwright")
 
-from page_driver import CHROMIUM
+from page_driver import BROWSER
 from video_table_page import serving_table, simulated_rows
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no system Chromium")
+pytestmark = pytest.mark.skipif(not BROWSER.exists(), reason=f"no {BROWSER}")
 
 ROWS = 3000
 NAMES = ".q-virtual-scroll__content .video-button"

@@ -13,7 +13,7 @@ import numpy as np
 from nicegui import ui
 from page_driver import ROOT, listens, wait_for
 
-from utils.annotate.page import STYLE
+from utils.annotate.elements import STYLE
 from utils.annotate.video_table import build_table
 
 

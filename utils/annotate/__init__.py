@@ -2,6 +2,7 @@
 
 guarded_file, label_file, rating_file
                   one annotator's labels and rating of a video on disk
+history           undo and redo
 people, shared_estimates
                   who is shown in each track, and the labels that tracks of a person share
 tracks, session   a video that is being labelled: estimates, suggestions, undo

@@ -9,11 +9,20 @@ import pandas as pd
 
 from utils.annotate.archive import ArchiveFrame
 from utils.annotate.guarded_file import GuardedFile
+from utils.annotate.history import History
 from utils.annotate.project import Project, run_jobs
 from utils.annotate.session import DECIMALS
 from utils.base.errors import DataError
 from utils.runs.run_folder import RunFolder, csv_text
-from utils.videos.check_files import BOUNDS_NAME, DRAW_NAME, TEMPLATE_NAME, CheckDraw, read_draw, read_given_labels
+from utils.videos.check_files import (
+    BOUNDS_NAME,
+    DRAW_NAME,
+    TEMPLATE_NAME,
+    CheckDraw,
+    read_check_annotators,
+    read_draw,
+    read_given_labels,
+)
 from utils.videos.check_video import CheckDrawRunner
 
 Scores = tuple[float, float]  # valence, arousal
@@ -29,23 +38,29 @@ class Check:
         path: check_to_label.csv; check.json lies beside it, and check.csv as soon as the bound has been computed.
         draw: the content of check.json.
         frames: the F drawn frames in the project's videos.
+        annotator: name of the person who labels, or an empty string.
         labels: index of a drawn frame → its valence and arousal.
     """
 
-    def __init__(self, path: Path, draw: CheckDraw, frames: list[ArchiveFrame]):
+    def __init__(self, path: Path, draw: CheckDraw, frames: list[ArchiveFrame], annotator: str = ""):
         """Reads the labels that the CSV holds already.
+
+        Args:
+            path: the CSV.
+            draw: the content of check.json.
+            frames: the drawn frames in the project's videos.
+            annotator: name of the person who labels, or an empty string; kept beside each label.
 
         Raises:
             DataError: the CSV cannot be read.
         """
-        self.path, self.draw, self.frames = path, draw, frames
+        self.path, self.draw, self.frames, self.annotator = path, draw, frames, annotator
         self._file = GuardedFile(path)
         given = read_given_labels(path, draw)
         self.labels: dict[int, Scores] = {
             index: given[frame.key] for index, frame in enumerate(draw.frames) if frame.key in given
         }
-        self._done: list[tuple[int, Scores | None]] = []  # index and label before the change
-        self._undone: list[tuple[int, Scores | None]] = []
+        self._history = History[int, Scores | None](self._write)
 
     @property
     def is_complete(self) -> bool:
@@ -60,12 +75,12 @@ class Check:
     @property
     def can_undo(self) -> bool:
         """Whether there is a change to undo."""
-        return bool(self._done) and not self.is_finished
+        return self._history.can_undo and not self.is_finished
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a change to redo."""
-        return bool(self._undone) and not self.is_finished
+        return self._history.can_redo and not self.is_finished
 
     def label(self, index: int, valence: float, arousal: float) -> None:
         """Labels a drawn frame; values are clipped to [-1, 1] and rounded.
@@ -77,21 +92,21 @@ class Check:
             raise DataError("a label needs two numbers")
         # Adding 0.0 turns -0.0 into 0.0.
         scores = [round(min(max(float(value), -1.0), 1.0), DECIMALS) + 0.0 for value in (valence, arousal)]
-        if self._change(index, (scores[0], scores[1]), self._done):
-            self._undone.clear()
+        self._change(index, (scores[0], scores[1]))
 
     def delete(self, index: int) -> None:
         """Deletes the label of a drawn frame. Raises DataError if the bound has been computed."""
-        if self._change(index, None, self._done):
-            self._undone.clear()
+        self._change(index, None)
 
     def undo(self) -> int | None:
         """Undoes the last change and returns the index of its frame; None: there is none."""
-        return self._revert(self._done, self._undone)
+        change = self._history.undo()
+        return change.target if change else None
 
     def redo(self) -> int | None:
         """Repeats the change that was undone last; returns as `undo`."""
-        return self._revert(self._undone, self._done)
+        change = self._history.redo()
+        return change.target if change else None
 
     def next_unlabelled(self, index: int) -> int | None:
         """The first frame without a label after a frame, or else from the start; None: all have one."""
@@ -127,32 +142,19 @@ class Check:
                 added += 1
         return added
 
-    def _change(self, index: int, after: Scores | None, history: list[tuple[int, Scores | None]]) -> bool:
-        """Sets or deletes a label on disk, then in memory, and keeps what was before in the history.
+    def _change(self, index: int, after: Scores | None) -> None:
+        before = self.labels.get(index)
+        if after != before:
+            self._history.change(index, before, after)
 
-        Returns:
-            Whether this changed anything.
-        """
+    def _write(self, index: int, scores: Scores | None) -> None:
+        """Sets or deletes a label on disk, then in memory."""
         if self.is_finished:
             raise DataError("the bound has been shown, so the labels of this check stay; draw another check")
-        before = self.labels.get(index)
-        if after == before:
-            return False
-        labels = {**self.labels, index: after} if after else {i: s for i, s in self.labels.items() if i != index}
-        scores_of_frames = {self.draw.frames[i].key: scores for i, scores in labels.items()}
-        self._file.write(csv_text(self.draw.template(scores_of_frames)))
+        labels = {**self.labels, index: scores} if scores else {i: s for i, s in self.labels.items() if i != index}
+        table = self.draw.template({self.draw.frames[i].key: s for i, s in labels.items()}, self.annotator)
+        self._file.write(csv_text(table))
         self.labels = labels
-        history.append((index, before))
-        return True
-
-    def _revert(self, source: list[tuple[int, Scores | None]], target: list[tuple[int, Scores | None]]) -> int | None:
-        """Reverts the last change of `source` and moves it, reversed, to `target`."""
-        if not source:
-            return None
-        index, before = source[-1]
-        self._change(index, before, target)
-        source.pop()
-        return index
 
 
 def draw_check(project: Project, count: int) -> Check:
@@ -185,11 +187,13 @@ def draw_check(project: Project, count: int) -> Check:
     path = runner.run_folder.path / TEMPLATE_NAME
     frames = find_frames(project, runner.draw)
     assert frames is not None, "the draw is of these videos"
-    return Check(path, runner.draw, frames)
+    return Check(path, runner.draw, frames, project.settings.annotator)
 
 
 def find_check(project: Project) -> Check | None:
     """The newest check of the project's videos among the runs; None: there is none.
+
+    A check that another annotator has begun is left out: a bound is about the labels of one person.
 
     Raises:
         DataError: its CSV cannot be read.
@@ -199,8 +203,9 @@ def find_check(project: Project) -> Check | None:
             draw = read_draw(path.with_name(TEMPLATE_NAME))
         except DataError:  # of another version, or without its CSV
             continue
-        if frames := find_frames(project, draw):
-            return Check(path.with_name(TEMPLATE_NAME), draw, frames)
+        frames, annotator = find_frames(project, draw), project.settings.annotator
+        if frames and read_check_annotators(path.with_name(TEMPLATE_NAME)) <= {annotator}:
+            return Check(path.with_name(TEMPLATE_NAME), draw, frames, annotator)
     return None
 
 

@@ -1,6 +1,7 @@
 """One tab of the browser that shows the check: the drawing, the frames to label without their estimates, the bound."""
 
 import time
+from pathlib import Path
 from typing import ClassVar
 
 from nicegui import events, run, ui
@@ -9,8 +10,18 @@ from datasets.columns import BOX
 from utils.annotate.actions import CHANGES, CHECK_SHORTCUTS, Action
 from utils.annotate.check import Check, draw_check, find_check
 from utils.annotate.dialogs import help_dialog
-from utils.annotate.elements import Hub, Picture, Plane, action_button, action_handler, count_of
-from utils.annotate.page import STYLE, Page
+from utils.annotate.elements import (
+    Hub,
+    Picture,
+    Plane,
+    action_button,
+    action_handler,
+    annotator_and_history,
+    brand,
+    count_of,
+    start_page,
+)
+from utils.annotate.page import Page
 from utils.annotate.project import Project
 from utils.base.errors import DataError, UserError
 from utils.config.labelling import FEWEST_CHECKED, MOST_CHECKED
@@ -29,12 +40,14 @@ class CheckPage:
 
     Attributes:
         check: the check; None: none has been drawn or found yet.
+        left: the files of the check that the annotator has left to draw another one.
         is_drawing: whether frames are being drawn.
         tabs: all open tabs.
         index: index of the drawn frame that this tab shows.
     """
 
     check: ClassVar[Check | None] = None
+    left: ClassVar[Path | None] = None
     is_drawing: ClassVar[bool] = False
     tabs: ClassVar[set["CheckPage"]] = set()
 
@@ -46,35 +59,43 @@ class CheckPage:
 
     def build(self) -> None:
         """Builds the tab; it goes on with the newest check among the runs."""
-        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
-        ui.add_css(STYLE.read_text(encoding="utf-8"))
-        ui.dark_mode(None)
+        start_page()
         with ui.element("div").classes("annotation-page check-page"):
             self._build_header()
             self.body = ui.element("div").classes("check-body")
         self.help = help_dialog(CHECK_SHORTCUTS, (BLIND, *ASSUMPTIONS.strip().splitlines()))
-        problem = ""
-        if CheckPage.check is None:
-            try:
-                CheckPage.check = find_check(self.project)
-            except DataError as error:
-                problem = str(error)
+        CheckPage.tabs.add(self)
+        problem = self._find_check()
         if CheckPage.check:
             self.index = CheckPage.check.next_unlabelled(-1) or 0
         self.rebuild(problem)
-        CheckPage.tabs.add(self)
         ui.context.client.on_delete(lambda: CheckPage.tabs.discard(self))
+
+    def _find_check(self) -> str:
+        """Goes on with the newest check among the runs, in all tabs, unless there is a check already.
+
+        Returns:
+            Why the newest check cannot be read, or an empty string.
+        """
+        if CheckPage.check or CheckPage.is_drawing:
+            return ""
+        try:
+            found = find_check(self.project)
+        except DataError as error:
+            return str(error)
+        if found and found.path != CheckPage.left:
+            CheckPage.check = found
+            for tab in CheckPage.tabs - {self}:
+                tab.index = 0
+                tab.rebuild()
+        return ""
 
     def _build_header(self) -> None:
         with ui.element("header").classes("top"):
-            with ui.element("h1").classes("brand"):
-                ui.label("MT-CLAR")
+            brand()
             ui.label("Check").classes("title")
             self.hub = Hub(CHECK_SHORTCUTS).on("action", self._receive)
-            if self.project.settings.annotator:
-                ui.label(self.project.settings.annotator).classes("annotator").tooltip("Annotator")
-            self.undo_button = action_button("undo", "Undo (Ctrl+Z)", "undo")
-            self.redo_button = action_button("redo", "Redo (Ctrl+Y)", "redo")
+            self.undo_button, self.redo_button = annotator_and_history(self.project.settings.annotator)
             action_button("help_outline", "Help (?)", "help")
             back = ui.button("Back to labelling", on_click=lambda: ui.navigate.to("/"), color=None)
             back.props("flat no-caps dense")
@@ -138,6 +159,8 @@ class CheckPage:
             table = check.bounds().to_html(index=False, border=0, float_format="{:.3f}".format, classes="bounds")
             ui.html(table, sanitize=False)
             ui.label(ASSUMPTIONS)
+            if not_covered := check.draw.not_covered:
+                ui.label(not_covered)
             ui.label(f"The files are in {check.path.parent.absolute()}").classes("secondary finished")
             with ui.element("div").classes("check-row"):
                 add = ui.button("Add these labels to the videos", on_click=self._add_labels, color=None)
@@ -227,7 +250,7 @@ class CheckPage:
         self.refresh(check)
 
     async def _draw(self, count: float | None) -> None:
-        if CheckPage.is_drawing:  # in another tab
+        if CheckPage.is_drawing or CheckPage.check:  # in another tab
             return
         CheckPage.is_drawing = True
         self.draw_button.disable()
@@ -257,6 +280,7 @@ class CheckPage:
 
     def _forget(self) -> None:
         """Goes back to the drawing; the files of the check stay."""
+        CheckPage.left = CheckPage.check.path if CheckPage.check else None
         CheckPage.check = None
         for tab in tuple(CheckPage.tabs):
             tab.rebuild()

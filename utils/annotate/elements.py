@@ -1,10 +1,13 @@
 """The elements of the page that JavaScript draws, and buttons that send an action through hub.js."""
 
 import json
+from pathlib import Path
 
 from nicegui import ui
 
 from utils.annotate.actions import BROWSER_ACTIONS, CHANGES, FRAME_CHANGES, MOVES, SHORTCUTS, VIEWS, Shortcut, keys_of
+
+STYLE = Path(__file__).with_name("page.css")
 
 
 class Hub(ui.element, component="hub.js"):
@@ -47,6 +50,26 @@ class Traces(ui.element, component="traces.js"):
         """Row of the last frame in the timeline."""
         super().__init__()
         self._props.update(lastRow=last_row)
+
+
+def start_page() -> ui.dark_mode:
+    """Sets the language and the style of a page; returns what switches it to dark, light or the system's setting."""
+    ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
+    ui.add_css(STYLE.read_text(encoding="utf-8"))
+    return ui.dark_mode(None)
+
+
+def brand() -> None:
+    """The name of the program, which is the heading of a page."""
+    with ui.element("h1").classes("brand"):
+        ui.label("MT-CLAR")
+
+
+def annotator_and_history(annotator: str) -> tuple[ui.button, ui.button]:
+    """The name of the annotator, if there is one, and the buttons that undo and redo, which are returned."""
+    if annotator:
+        ui.label(annotator).classes("annotator").tooltip("Annotator")
+    return action_button("undo", "Undo (Ctrl+Z)", "undo"), action_button("redo", "Redo (Ctrl+Y)", "redo")
 
 
 def action_button(icon: str, tooltip: str, action: str, **detail: int) -> ui.button:

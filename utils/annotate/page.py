@@ -19,7 +19,10 @@ from utils.annotate.elements import (
     Traces,
     action_button,
     action_handler,
+    annotator_and_history,
+    brand,
     count_of,
+    start_page,
 )
 from utils.annotate.guarded_file import NotSavedError
 from utils.annotate.payload import frame_summary, plane_data, rating_text, trace_data
@@ -33,7 +36,6 @@ from utils.base.errors import DataError, UserError
 
 log = logging.getLogger(__name__)
 
-STYLE = Path(__file__).with_name("page.css")
 UPDATE_INTERVAL = 0.3  # seconds between two checks whether plan and player are up to date
 DEFAULT_TARGET = 0.08  # expected error
 
@@ -64,9 +66,7 @@ class Page:
 
     def build(self) -> None:
         """Builds the page and shows the first video."""
-        ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
-        ui.add_css(STYLE.read_text(encoding="utf-8"))
-        self.dark_mode = ui.dark_mode(None)
+        self.dark_mode = start_page()
         with ui.element("div").classes("annotation-page"):
             self._build_header()
             self.workspace = ui.element("div").classes("workspace")
@@ -83,18 +83,13 @@ class Page:
 
     def _build_header(self) -> None:
         with ui.element("header").classes("top"):
-            with ui.element("h1").classes("brand"):
-                ui.label("MT-CLAR")
+            brand()
             self.title = ui.button(on_click=self._open_list, color=None)
             self.title.props("flat no-caps dense icon-right=expand_more").classes("title")
             self.track_select = ui.select([], on_change=self._choose_track).classes("tracks")
             self.track_select.props('dense outlined options-dense aria-label="Track"')
             self.hub = Hub().on("action", self._receive)
-            annotator = self.project.settings.annotator
-            if annotator:
-                ui.label(annotator).classes("annotator").tooltip("Annotator")
-            self.undo_button = action_button("undo", "Undo (Ctrl+Z)", "undo")
-            self.redo_button = action_button("redo", "Redo (Ctrl+Y)", "redo")
+            self.undo_button, self.redo_button = annotator_and_history(self.project.settings.annotator)
             shade = ui.button(icon="contrast", on_click=self._next_shade, color=None)
             shade.props('flat round dense aria-label="Dark or light"').tooltip("Dark or light")
             if len(self.project.people.names) > 1:

@@ -17,6 +17,7 @@ from datasets.people import (
     unnamed_person,
 )
 from utils.annotate.guarded_file import GuardedFile
+from utils.annotate.history import History
 from utils.base.errors import DataError
 from utils.base.text import quoted, safe_text
 from utils.runs.run_folder import csv_text
@@ -59,14 +60,6 @@ class PeopleState(NamedTuple):
         return {row.person for rows in self.other_rows.values() for row in rows}
 
 
-class PeopleChange(NamedTuple):
-    """A change: the track that was on screen, and who was shown before and after."""
-
-    track: TrackKey
-    before: PeopleState
-    after: PeopleState
-
-
 class TrackPeople:
     """The person in each chosen track of all videos.
 
@@ -106,8 +99,7 @@ class TrackPeople:
                 row for row in rows.get(video.path.stem, []) if row.track is not None and row.track not in chosen
             ]
         self.state = PeopleState(names, _by_person(names), other_rows)
-        self._done: list[PeopleChange] = []
-        self._undone: list[PeopleChange] = []
+        self._history = History[TrackKey, PeopleState](self._save)  # The target is the track that is on screen.
 
     @property
     def names(self) -> dict[TrackKey, str]:
@@ -165,11 +157,13 @@ class TrackPeople:
 
     def undo(self) -> TrackKey | None:
         """Undoes the last change; returns its track, or None if there is none left."""
-        return self._revert(self._done, self._undone)
+        change = self._history.undo()
+        return change.target if change else None
 
     def redo(self) -> TrackKey | None:
         """Repeats the change that was undone last; returns its track, or None if there is none."""
-        return self._revert(self._undone, self._done)
+        change = self._history.redo()
+        return change.target if change else None
 
     @property
     def has_joined_tracks(self) -> bool:
@@ -197,24 +191,10 @@ class TrackPeople:
         return pd.concat(tables).astype({"track": "Int64"})
 
     def _change(self, track: TrackKey, after: PeopleState) -> None:
-        if after.names == self.names:
-            return
-        change = PeopleChange(track, self.state, after)
-        self._save(after)
-        self._done.append(change)
-        self._undone.clear()
+        if after.names != self.names:
+            self._history.change(track, self.state, after)
 
-    def _revert(self, source: list[PeopleChange], target: list[PeopleChange]) -> TrackKey | None:
-        """Reverts the last change of `source` and moves it, reversed, to `target`."""
-        if not source:
-            return None
-        change = source[-1]
-        self._save(change.before)
-        target.append(PeopleChange(change.track, change.after, change.before))
-        source.pop()
-        return change.track
-
-    def _save(self, state: PeopleState) -> None:
+    def _save(self, _: TrackKey, state: PeopleState) -> None:
         """Replaces the file, then the state in memory."""
         self._file.write(csv_text(self._table(state)))
         self.state = state

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MAX_WIDTH = 1280  # wider frames are shrunk to this width in pixels before they are sent
 JPEG_QUALITY = 88
+MOST_DIGITS = 9  # of a number in a request
 RECONNECT_SECONDS = 30.0  # how long a tab that lost the connection keeps its place
 
 
@@ -92,14 +93,14 @@ def _media_response(project: Project, video_index: str) -> Response:
 
 def _frame_response(project: Project, video_index: str, frame: str) -> Response:
     """A frame as JPEG. The request holds two numbers only, so it cannot name a path."""
-    video = _video(project, video_index)
-    if video is None or not frame.isdecimal():
+    video, number = _video(project, video_index), _number(frame)
+    if video is None or number is None:
         return Response(status_code=404)
     frames = video.frames
     try:
         if frames is None:
             raise DataError("this video has no frames to label")
-        image = shrink_to_width(frames.read(int(frame)), MAX_WIDTH)
+        image = shrink_to_width(frames.read(number), MAX_WIDTH)
     except DataError as error:
         return Response(str(error), 404, media_type="text/plain")
     return _jpeg(image)
@@ -107,8 +108,8 @@ def _frame_response(project: Project, video_index: str, frame: str) -> Response:
 
 def _face_response(project: Project, video_index: str, track: str) -> Response:
     """The first face of a track as JPEG. The request holds two numbers only, so it cannot name a path."""
-    video = _video(project, video_index)
-    face = project.people.likeness.faces.get((video.path, int(track))) if video and track.isdecimal() else None
+    video, number = _video(project, video_index), _number(track)
+    face = None if video is None or number is None else project.people.likeness.faces.get((video.path, number))
     return Response(status_code=404) if face is None else _jpeg(face)
 
 
@@ -120,8 +121,13 @@ def _jpeg(image: np.ndarray) -> Response:
 
 def _video(project: Project, video_index: str) -> ProjectVideo | None:
     """The video with an index from a request; None: there is none."""
-    is_index = video_index.isdecimal() and int(video_index) < len(project.videos)
-    return project.videos[int(video_index)] if is_index else None
+    index = _number(video_index)
+    return project.videos[index] if index is not None and index < len(project.videos) else None
+
+
+def _number(text: str) -> int | None:
+    """The whole number in a part of a request; None: it is none, or one that no video needs."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _free_port(host: str, port: int) -> int:

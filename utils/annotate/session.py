@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
 from datasets.annotations.cells import score_text
 from datasets.columns import AXES
+from utils.annotate.history import History
 from utils.annotate.label_file import FrameLabel, FrameLabels, LabelFile, LabelKey
 from utils.annotate.rating_file import NO_RATING, RatingFile, redo_stretch
 from utils.annotate.tracks import LabelledTrack, TrackEstimate
@@ -23,24 +24,6 @@ from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_tr
 
 DECIMALS = 2  # decimals of a new label
 LABELS_PER_ESTIMATE = 5  # The error of the labels is estimated again after so many new or deleted labels.
-
-
-class LabelChange(NamedTuple):
-    """A changed label: its track and frame, and the label before and after; None: no label."""
-
-    key: LabelKey
-    before: FrameLabel | None
-    after: FrameLabel | None
-
-
-class RatingChange(NamedTuple):
-    """A changed rating, (T, 3) as in `Session.rating`, before and after."""
-
-    before: np.ndarray
-    after: np.ndarray
-
-
-Change = LabelChange | RatingChange
 
 
 class Session:
@@ -91,8 +74,8 @@ class Session:
         self.timeline = face_video.timeline
         self.tracks = {track.number: LabelledTrack(track, labeller) for track in face_video.tracks}
         self.labels, self._labels_of_other_tracks = self._read()
-        self._done: list[Change] = []
-        self._undone: list[Change] = []
+        # The target of a change is the track and frame of a label, or None for the rating.
+        self._history = History[LabelKey | None, FrameLabel | np.ndarray | None](self._write)
         self._estimates: dict[int, TrackEstimate] = {}
         self.shared_posteriors: Callable[[int], list[MixturePosterior] | None] | None = None
         self._shared: dict[int, list[MixturePosterior] | None] = {}
@@ -151,22 +134,12 @@ class Session:
         rating = redo_stretch(self.rating, start, new)
         if rating is self.rating:
             return
-        change = RatingChange(self.rating, rating)
-        self._save_rating(rating)
-        last = self._done[-1] if self._done else None
-        if continues and isinstance(last, RatingChange):
-            self._done[-1] = change._replace(before=last.before)
-        else:
-            self._done.append(change)
-        self._undone.clear()
+        self._history.change(None, self.rating, rating, continues)
 
     def delete_rating(self) -> None:
         """Deletes the rating, if there is one."""
         if len(self.rating):
-            before = self.rating
-            self._save_rating(NO_RATING)
-            self._done.append(RatingChange(before, NO_RATING))
-            self._undone.clear()
+            self._history.change(None, self.rating, NO_RATING)
             self.use_rating()
 
     def use_rating(self) -> None:
@@ -198,21 +171,25 @@ class Session:
 
     def undo(self) -> LabelKey | None:
         """Undoes the last change and returns the track and frame of a label; None: it was no label, or none is left."""
-        return self._revert(self._done, self._undone)
+        change = self._history.undo()
+        self.use_rating()
+        return change.target if change else None
 
     def redo(self) -> LabelKey | None:
         """Repeats the change that was undone last; returns as `undo`."""
-        return self._revert(self._undone, self._done)
+        change = self._history.redo()
+        self.use_rating()
+        return change.target if change else None
 
     @property
     def can_undo(self) -> bool:
         """Whether there is a change to undo."""
-        return bool(self._done)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether there is a change to redo."""
-        return bool(self._undone)
+        return self._history.can_redo
 
     def estimate(self, track: int) -> TrackEstimate:
         """The estimates of a track, given the labels so far."""
@@ -296,29 +273,17 @@ class Session:
 
     def _change(self, key: LabelKey, after: FrameLabel | None) -> None:
         before = self.labels.get(key)
-        if before == after:
-            return
-        self._save(key, after)
-        self._done.append(LabelChange(key, before, after))
-        self._undone.clear()
+        if before != after:
+            self._history.change(key, before, after)
 
-    def _revert(self, source: list[Change], target: list[Change]) -> LabelKey | None:
-        """Reverts the last change of `source` and moves it, reversed, to `target`."""
-        if not source:
-            return None
-        change = source[-1]
-        if isinstance(change, LabelChange):
-            self._save(change.key, change.before)
-            target.append(LabelChange(change.key, change.after, change.before))
-        else:
-            self._save_rating(change.before)
-            target.append(RatingChange(change.after, change.before))
-            self.use_rating()
-        source.pop()
-        return change.key if isinstance(change, LabelChange) else None
+    def _write(self, key: LabelKey | None, state: FrameLabel | np.ndarray | None) -> None:
+        """Sets or deletes a label, or, with None as key, replaces the rating; on disk, then in memory."""
+        if isinstance(state, np.ndarray):
+            self._save_rating(state)
+        elif key is not None:
+            self._save(key, state)
 
     def _save(self, key: LabelKey, label: FrameLabel | None) -> None:
-        """Sets or deletes a label on disk, then in memory."""
         labels = {**self.labels, key: label} if label else {k: v for k, v in self.labels.items() if k != key}
         self.file.write({**self._labels_of_other_tracks, **labels})
         with self._lock:

@@ -118,7 +118,11 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
             others = ("annotate", "video", "labels", "people", "ratings", "suggest", "check", "tier", "overlay")
             self._refuse(others, "does not go with calibrate; leave it out")
         if self.annotate:
-            self._refuse(("video", "people", "suggest", "check", "tier"), "does not go with annotate; leave it out")
+            self._refuse(("video", "suggest", "check", "tier"), "does not go with annotate; leave it out")
+            self._refuse(
+                ("people",),
+                "does not go with annotate, which keeps people.csv in the folder of the labels; copy your file there",
+            )
         elif self.annotator:
             raise ValueError("annotator is for labelling in the browser; name the video by --annotate")
         elif self.video is None:

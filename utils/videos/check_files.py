@@ -1,6 +1,7 @@
 """The files of a check: check_to_label.csv, which a person fills in, and check.json beside it, which keeps the draw."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from datasets.columns import AXES
 from datasets.csv_files import require_columns
 from utils.base.errors import DataError
 from utils.base.json_files import read_json
-from utils.base.text import plain_text
+from utils.base.text import listed, plain_text, safe_text
 from utils.config.manifest import Input
 from utils.labelling.check import LEVEL, ErrorBound, bound_error
 
@@ -71,6 +72,7 @@ class CheckDraw(BaseModel):
         population: number of frames without a given label in all tracks and videos.
         expected: expected RMSE of valence and arousal over these frames.
         frames: the drawn frames, each once, in the order of videos, tracks and time.
+        left_out: names of the videos of which no frame could be drawn, such as those without labels and ratings.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -80,13 +82,29 @@ class CheckDraw(BaseModel):
     population: int
     expected: tuple[float, float]
     frames: list[CheckedFrame]
+    left_out: list[str] = []
 
-    def template(self, labels: FrameScores | None = None) -> pd.DataFrame:
-        """The table to fill in: video, track, frame, time, valence and arousal, which are empty without a label."""
+    @property
+    def not_covered(self) -> str:
+        """Names the videos that the bound does not cover, in a sentence; empty: it covers all of them."""
+        if not self.left_out:
+            return ""
+        return f"The bound does not cover {listed(self.left_out)}: no frame of these videos could be drawn."
+
+    def template(self, labels: FrameScores | None = None, annotator: str = "") -> pd.DataFrame:
+        """The table to fill in: video, track, frame, time, valence and arousal.
+
+        Args:
+            labels: valence and arousal of frames that are labelled already; those of the other frames are empty.
+            annotator: name of the person who labels. A column `annotator` then names this person beside each label.
+        """
         columns, labels = ["video", "track", "frame", "time"], labels or {}
         scores = np.array([labels.get(frame.key, (np.nan, np.nan)) for frame in self.frames])
         frames = pd.DataFrame([frame.model_dump(include=set(columns)) for frame in self.frames])[columns]
-        return frames.assign(**dict(zip(AXES, scores.T, strict=True)))
+        table = frames.assign(**dict(zip(AXES, scores.T, strict=True)))
+        if annotator:
+            table["annotator"] = [safe_text(annotator) if frame.key in labels else "" for frame in self.frames]
+        return table
 
     def bounds(self, labels: np.ndarray) -> list[ErrorBound]:
         """The bounds of valence and arousal, from the labels (F, 2) of the drawn frames."""
@@ -147,6 +165,15 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
     return np.array([labels[frame.key] for frame in draw.frames])
 
 
+def read_check_annotators(path: Path) -> set[str]:
+    """The people who labelled frames of a check, as far as its CSV names them.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    return {row.annotator for row in _rows(path) if row.annotator and row.scores}
+
+
 def read_given_labels(path: Path, draw: CheckDraw) -> FrameScores:
     """Reads the labels of a CSV that may be filled in only in part.
 
@@ -156,7 +183,7 @@ def read_given_labels(path: Path, draw: CheckDraw) -> FrameScores:
     drawn = {frame.key for frame in draw.frames}
     labels: FrameScores = {}
     seen: set[FrameKey] = set()
-    for where, key, scores in _rows(path):
+    for where, key, scores, _ in _rows(path):
         video, track, frame = key
         if key not in drawn:
             raise DataError(
@@ -171,8 +198,23 @@ def read_given_labels(path: Path, draw: CheckDraw) -> FrameScores:
     return labels
 
 
-def _rows(path: Path) -> "list[tuple[str, FrameKey, tuple[float, float] | None]]":
-    """The rows of a filled-in CSV: file and row for messages, the frame, and its label, None if it is empty."""
+class _Row(NamedTuple):
+    """A row of a filled-in CSV.
+
+    Attributes:
+        where: file and row, for messages.
+        frame: the frame.
+        scores: its valence and arousal; None: they are empty.
+        annotator: who labelled it; empty: the CSV does not say.
+    """
+
+    where: str
+    frame: FrameKey
+    scores: tuple[float, float] | None
+    annotator: str
+
+
+def _rows(path: Path) -> list[_Row]:
     rows = csv_rows(path)
     names = [name.lower() for name in next(rows, ("", []))[1]]
     require_columns(names, ("video", "track", "frame", *AXES), path)
@@ -182,5 +224,6 @@ def _rows(path: Path) -> "list[tuple[str, FrameKey, tuple[float, float] | None]]
         track, frame = parse_track(cells["track"], where), parse_whole_number(cells["frame"], "frame", where)
         if track is None:
             raise DataError(f"{where}: has no track; restore the row as it was written")
-        parsed.append((where, (plain_text(cells["video"]), track, frame), parse_scores(cells, where)))
+        annotator = plain_text(cells.get("annotator", ""))
+        parsed.append(_Row(where, (plain_text(cells["video"]), track, frame), parse_scores(cells, where), annotator))
     return parsed

@@ -1,6 +1,7 @@
 """Checks the labels of an archive of videos: draws frames to label, and bounds the error from their labels."""
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ from utils.videos.label_video import LabellingRunner, estimate_track
 from utils.videos.records import VideoRecord
 from utils.videos.suggest_video import contact_sheet, merged_labels
 from utils.videos.support import anchors_for_track
+
+log = logging.getLogger(__name__)
 
 CHECK = "check"
 """Role of the files of a check among the inputs of a run."""
@@ -95,6 +98,7 @@ class CheckDrawRunner(LabellingRunner):
         drawn = draw_frames(variances, self.count, _generator(self.inputs))
         frames = self._save_sheets(drawn)
         expected = np.sqrt(variances.mean(0, dtype=np.float64))
+        covered = {track.video for track in self.estimated}
         self.draw = CheckDraw(
             format=FORMAT,
             # Without folders, the files are the same wherever the archive lies.
@@ -102,6 +106,7 @@ class CheckDrawRunner(LabellingRunner):
             population=len(variances),
             expected=(float(expected[0]), float(expected[1])),
             frames=frames,
+            left_out=[job.video.name for job in self.jobs if job.video not in covered],
         )
         run = self.open_run_folder()
         run.save_json(DRAW_NAME, self.draw.model_dump())
@@ -185,9 +190,11 @@ class CheckRunner(LabellingRunner):
         return VideoRecord()
 
     def complete(self) -> None:
-        """Writes the table of bounds."""
+        """Writes the table of bounds, and names the videos that it does not cover."""
         if self.run_folder:
             self.run_folder.save_table(BOUNDS_NAME, self.draw.table_of_bounds(self.check_labels))
+            if not_covered := self.draw.not_covered:
+                log.warning("%s", not_covered)
 
     def summary(self) -> str:
         """The bounds, what they assume, and what to do next."""

@@ -18,7 +18,7 @@ from utils.videos.face_video import FaceVideo, VideoReader
 from utils.videos.people import TrackKey
 
 CANDIDATES = 5  # candidates of a track in the files of a run
-ROWS_PER_SHEET = 40
+ROWS_PER_SHEET, MOST_SHEETS = 40, 25
 CAPTION_LENGTH = 22  # characters
 SHEET_HEADING = "Tracks, and the people whose faces look most alike. Sorted by image likeness; a person must decide."
 
@@ -108,8 +108,8 @@ def candidate_table(likeness: Likeness, people: Mapping[TrackKey, str]) -> pd.Da
 
 
 def candidate_sheets(likeness: Likeness, people: Mapping[TrackKey, str]) -> Iterator[Figure]:
-    """Pictures of each track and its likeliest other people, ROWS_PER_SHEET tracks on each sheet."""
-    tracks = list(likeness.faces)
+    """Pictures of each track and its likeliest other people: ROWS_PER_SHEET tracks on each of up to MOST_SHEETS."""
+    tracks = list(likeness.faces)[: ROWS_PER_SHEET * MOST_SHEETS]
     for start in range(0, len(tracks), ROWS_PER_SHEET):
         rows = [_sheet_row(likeness, people, track) for track in tracks[start : start + ROWS_PER_SHEET]]
         yield candidate_sheet(rows, SHEET_HEADING)
