@@ -178,7 +178,7 @@ def test_a_check_that_the_page_drew_outlives_it_and_is_read_by_the_script(archiv
     assert [row[1:] for row in by_script] == shown.to_numpy().tolist()
 
 
-def test_a_damaged_check_is_reported_and_all_tabs_show_a_check_that_is_found_later(
+def test_a_damaged_check_is_reported_and_all_tabs_show_one_that_is_found_later(
     archive, quick, browser_context, tmp_path
 ):
     drawn, _ = label(*quick[:2], "--runs", tmp_path / "runs", *quick[4:], "--video", archive, "--check", COUNT)
