@@ -54,6 +54,7 @@ class Page:
     def __init__(self, project: Project):
         self.project, self.position = project, Position(project)
         self.target = DEFAULT_TARGET
+        self._estimated: TrackEstimate | None = None  # when the plan was checked last
         self._planned: tuple[TrackEstimate | None, float] = None, 0.0  # estimate and target of the plan on screen
         self._played: tuple[Path | None, str] | None = None  # what the player was told last
 
@@ -191,13 +192,14 @@ class Page:
         self.note.set_value(label.note if label else "")
         self.note.set_enabled(label is not None)
 
-    def _update_plan(self) -> None:
+    async def _update_plan(self) -> None:
         """Shows how many more labels the target needs; computed a moment after a change, which need not wait for it."""
         estimate = self.session.estimate(self.position.track)
-        if (estimate, self.target) == self._planned:
+        is_new, self._estimated = estimate is not self._estimated, estimate
+        if is_new or (estimate, self.target) == self._planned:  # The result of a change is sent first.
             return
         self._planned = estimate, self.target
-        needed = estimate.labels_needed(self.target)
+        needed = await run.io_bound(estimate.labels_needed, self.target)
         if needed == 0:
             self.plan.set_text("reached")
         else:

@@ -10,6 +10,7 @@ condition f by their covariances with all frames, (N, A), and one A x A system:
 `MixturePosterior` does the rest, with these Gaussians in place of `GPPosterior`.
 """
 
+import threading
 from collections.abc import Callable
 from copy import copy
 from functools import cached_property, partial
@@ -82,22 +83,24 @@ class UnlabelledPosterior:
 
 
 class _CovarianceCache:
-    """Cached columns of the covariance matrix of a posterior whose offsets are known."""
+    """Cached columns of the covariance matrix of a posterior whose offsets are known. Several threads may use it."""
 
     def __init__(self, posterior: GPPosterior):
-        self._posterior = posterior
+        self._posterior, self._lock = posterior, threading.Lock()
         self._full_columns = _ColumnCache(posterior.covariance_at_known_offsets)
         self._rows, self._columns_at_rows = np.empty(0, int), self._full_columns
 
     def __call__(self, columns: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
         """Columns for all frames stay cached, and so do those for the rows that were asked for, up to MOST_ROWS."""
-        if rows is None:
-            return self._full_columns(columns)
-        if not np.isin(rows, self._rows).all():
-            every = np.union1d(self._rows, rows)
-            self._rows = every if len(every) <= MOST_ROWS else np.unique(rows)
-            self._columns_at_rows = _ColumnCache(partial(self._posterior.covariance_at_known_offsets, rows=self._rows))
-        return self._columns_at_rows(columns)[np.searchsorted(self._rows, rows)]
+        with self._lock:
+            if rows is None:
+                return self._full_columns(columns)
+            if not np.isin(rows, self._rows).all():
+                every = np.union1d(self._rows, rows)
+                self._rows = every if len(every) <= MOST_ROWS else np.unique(rows)
+                compute = partial(self._posterior.covariance_at_known_offsets, rows=self._rows)
+                self._columns_at_rows = _ColumnCache(compute)
+            return self._columns_at_rows(columns)[np.searchsorted(self._rows, rows)]
 
 
 class _ColumnCache:
