@@ -43,10 +43,10 @@ def main() -> None:
     from utils.compute.data import CropReader, read_splits
     from utils.compute.embedding_cache import EmbeddingCache
     from utils.compute.runtime import make_runtime
-    from utils.compute.seeds import TEST_SEED_STREAM, seed_step
-    from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
+    from utils.compute.seeds import TEST_SEED_STREAM, seed_torch
     from utils.labelling.clip_encoder import ClipEncoder
     from utils.labelling.clips import ClipReader
+    from utils.labelling.dataset_calibration.read_or_fit import calibration_for_dataset
     from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
     from utils.runs.run_folder import RunFolder, shared_run
     from utils.runs.trained import refuse_other_splits, refuse_trained_people
@@ -58,7 +58,7 @@ def main() -> None:
     runtime = make_runtime(settings.runtime)
 
     # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
-    seed_step(settings.seed)
+    seed_torch(settings.seed)
     model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
     earlier_trainings: list[dict[str, Any]] = []  # that the initial weights come from
     if settings.model.emonet:

@@ -23,9 +23,9 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.calibration.file import read_calibration
-from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
+from utils.labelling.dataset_calibration.shots import fit_shot_offsets
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.people import person_offsets, person_posteriors

@@ -27,8 +27,8 @@ import numpy as np
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
 from utils.labelling.posterior.mixture import (
     LABELS_TO_WEIGH_EXPLANATIONS,
-    ClipExplanation,
-    ClipModel,
+    AxisExplanation,
+    AxisModel,
     LabelsElsewhere,
     MixturePosterior,
     Posterior,
@@ -42,7 +42,7 @@ ALL_EVIDENCE, TIME_ALONE = "all evidence", "time alone"
 
 
 def person_posteriors(
-    calibration: Calibration, models: Sequence[Sequence[ClipModel]], observations: Sequence[Sequence[LabelObservations]]
+    calibration: Calibration, models: Sequence[Sequence[AxisModel]], observations: Sequence[Sequence[LabelObservations]]
 ) -> list[list[MixturePosterior]]:
     """The posteriors of valence and arousal of each track of a person.
 
@@ -59,13 +59,13 @@ def person_posteriors(
 
 
 def _share_offset(
-    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+    calibration: AxisCalibration, models: Sequence[AxisModel], observations: Sequence[LabelObservations]
 ) -> list[MixturePosterior]:
     """The posteriors of one axis of each track."""
     variances = _shot_variances(calibration)
     alone, messages = _messages(calibration, models, observations)
     prior = _offset_prior(calibration)
-    informed: list[ClipModel] = []
+    informed: list[AxisModel] = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
         others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
         all_evidence, *other_explanations = [explained.with_offset_prior(others) for explained in model]
@@ -76,7 +76,7 @@ def _share_offset(
 
 
 def _labels_elsewhere(
-    models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+    models: Sequence[AxisModel], observations: Sequence[LabelObservations]
 ) -> list[LabelsElsewhere | None]:
     """For each track, what the labels of the other tracks say about its explanations.
 
@@ -101,7 +101,7 @@ def _labels_elsewhere(
     return elsewhere
 
 
-def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str, float]:
+def _log_likelihoods(model: AxisModel, observed: LabelObservations) -> dict[str, float]:
     """Log-likelihood of the labels of a track under each explanation, by its name."""
     nugget = model[0].explanation.parameters.process.nugget
     likelihoods = {
@@ -114,14 +114,14 @@ def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str,
     return likelihoods
 
 
-def _names(model: ClipModel) -> list[str]:
+def _names(model: AxisModel) -> list[str]:
     """Names of the explanations, which are equal in tracks with the same sources of evidence."""
     one_source = [str(explained.explanation.sources[0]) for explained in model[1:-1]]
     return [ALL_EVIDENCE, *one_source, TIME_ALONE][-len(model) :]
 
 
 def _messages(
-    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+    calibration: AxisCalibration, models: Sequence[AxisModel], observations: Sequence[LabelObservations]
 ) -> tuple[list[Posterior], list[OffsetGaussian]]:
     """The posterior of each track alone, by all evidence, and its message about the offset of the person."""
     variances = _shot_variances(calibration)
@@ -145,7 +145,7 @@ def _offset_prior(calibration: AxisCalibration) -> OffsetGaussian:
 
 def person_offsets(
     calibration: Calibration,
-    models: Sequence[Sequence[ClipModel]],
+    models: Sequence[Sequence[AxisModel]],
     observations: Sequence[Sequence[LabelObservations]],
     posteriors: Sequence[Sequence[MixturePosterior]],
 ) -> list[PersonOffset]:
@@ -163,7 +163,7 @@ def person_offsets(
 
 def _person_offset(
     calibration: AxisCalibration,
-    models: Sequence[ClipModel],
+    models: Sequence[AxisModel],
     observations: Sequence[LabelObservations],
     posteriors: Sequence[MixturePosterior],
 ) -> PersonOffset:
@@ -184,10 +184,10 @@ def _person_offset(
         # cov(offset of the person, offset of the track) = gain · var(offset of the track)
         with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + track_message))
         scale = mixture.weights[0] * np.sqrt(mixture.variance_scale)
-        covariances.append(-scale * posterior.offset_response @ with_track[:, sources].T)
+        covariances.append(-scale * posterior.offset_sensitivity @ with_track[:, sources].T)
     return PersonOffset(np.linalg.inv(everything.precision), covariances)
 
 
-def _remember(explained: ClipExplanation, observations: LabelObservations, known: Posterior) -> ClipExplanation:
+def _remember(explained: AxisExplanation, observations: LabelObservations, known: Posterior) -> AxisExplanation:
     """The explanation, whose posterior given `observations` is known already and not computed again."""
     return explained._replace(posterior=lambda given: known if given is observations else explained.posterior(given))

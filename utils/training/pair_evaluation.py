@@ -91,7 +91,7 @@ class PairEvaluator:
             for name in ("clip", "frame"):
                 columns[f"{name}_{number}"] = self.frames[name].to_numpy()[rows]
         columns["similar"] = self.pairs.similar.astype(int)
-        columns["similar_probability"] = predicted.similarity.softmax(1)[:, 1].cpu().numpy()
+        columns["similar_probability"] = predicted.similarity_logits.softmax(1)[:, 1].cpu().numpy()
         for axis in AXES:
             columns[f"delta_{axis}"] = getattr(self.targets, f"delta_{axis}").numpy()
             columns[f"delta_{axis}_predicted"] = getattr(predicted, f"delta_{axis}").cpu().numpy()
