@@ -143,7 +143,7 @@ def people_of(clips: list[DatasetClip], labeller: Labeller) -> list[Person]:
 
 
 def misread_people(people: list[Person]) -> list[Person]:
-    """The same people, each with the evidence of the next one."""
+    """The people, each with the evidence of the next person instead of their own."""
     misread = []
     for person, other in zip(people, people[1:] + people[:1], strict=True):
         alone = zip(person.clips, other.clips, strict=True)

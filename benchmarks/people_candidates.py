@@ -74,7 +74,7 @@ def features_of_clips(frames: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def features_of_films(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same of the face tracks of edited films of SHOTS shots each, which share ten people."""
+    """Features and people, as above, of the face tracks of edited films of SHOTS shots each, which share ten people."""
     rng = np.random.default_rng(seed)
     cast = [random_person(rng) for _ in range(10)]
     features, people = [], []

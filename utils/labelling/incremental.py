@@ -67,7 +67,7 @@ class UnlabelledPosterior:
         self._cache = _CovarianceCache(self.posterior)
 
     def with_offset_prior(self, prior: OffsetGaussian) -> "UnlabelledPosterior":
-        """The same by another prior distribution of the offsets, with the same cache."""
+        """This posterior by another prior distribution of the offsets. Both share a cache."""
         unlabelled = copy(self)
         unlabelled.posterior = self.posterior.with_offset_prior(prior)
         return unlabelled

@@ -67,12 +67,12 @@ class PairEvaluator:
         self.frames = frames.iloc[rows].reset_index(drop=True)
         self.crops, self.workers = crop_reader(self.frames), settings.data.workers
         # Every rank encodes its share of the images.
-        self.own_crops = crop_reader(self.frames.iloc[ranks.rank() :: ranks.world_size()])
+        self.rank_crops = crop_reader(self.frames.iloc[ranks.rank() :: ranks.world_size()])
         self.targets = pair_targets(self.frames, self.pairs.first, self.pairs.second, self.pairs.similar)
 
     def evaluate(self, model: MTCLAR, runtime: Runtime) -> PairPredictions:
         """Predict all pairs with a network, which is switched to eval mode. All ranks must call this function."""
-        embeddings = ranks.gather_rows(encode_crops_eagerly(model, self.own_crops, runtime, self.workers))
+        embeddings = ranks.gather_rows(encode_crops_eagerly(model, self.rank_crops, runtime, self.workers))
         predicted = compare_pairs(model, embeddings, self.pairs, runtime)
         table = self._table(predicted)
         return PairPredictions(table, pair_scores(table) | self._losses(predicted, embeddings))
