@@ -84,7 +84,7 @@ class MeasuredRunner(LabellingRunner):
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = EvidenceSources(), Labeller(ClipEncoder(None, runtime))
         self.people, self.shared = None, {}
-        self.jobs, self.image_similarity = [], ImageSimilarity()
+        self.jobs, self.image_similarity, self.compared = [], ImageSimilarity(), set()
         self.starts: list[tuple[float, float]] = []
         self.peaks: list[int] = []
 
