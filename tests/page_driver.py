@@ -137,7 +137,7 @@ class Tab:
 
     def ready(self) -> None:
         """Waits until the frame that was requested last is on screen."""
-        self.page.wait_for_selector(".traces-line")
+        self.page.wait_for_selector(".traces-line", state="attached")  # A level line has no height.
         self.until("annotate.shownFrame !== null && annotate.shownFrame === annotate.requestedFrame")
 
     def until(self, condition: str) -> None:

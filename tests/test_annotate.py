@@ -201,7 +201,8 @@ def test_keys_of_the_page():
 
 def test_every_action_that_the_page_sends_is_known():
     folder = Path(actions.__file__).parent
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (*folder.glob("*.js"), *folder.glob("*page.py")))
+    files = (*folder.glob("*.js"), *folder.glob("*page.py"), folder / "elements.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     sent = re.findall(r"""(?:send|action_handler)\(["'](\w+)|action_button\("[^"]*", "[^"]*", "(\w+)""", text)
     names = {name for pair in sent for name in pair if name}
     assert {"label", "drag", "note", "goto", "undo", "next_suggestion"} <= names

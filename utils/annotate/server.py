@@ -109,7 +109,7 @@ def _frame_response(project: Project, video_index: str, frame: str) -> Response:
 def _face_response(project: Project, video_index: str, track: str) -> Response:
     """The first face of a track as JPEG. The request holds two numbers only, so it cannot name a path."""
     video, number = _video(project, video_index), _number(track)
-    face = None if video is None or number is None else project.people.likeness.faces.get((video.path, number))
+    face = None if video is None or number is None else project.people.image_similarity.faces.get((video.path, number))
     return Response(status_code=404) if face is None else _jpeg(face)
 
 
