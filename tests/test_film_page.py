@@ -44,9 +44,9 @@ def film(traces, tmp_path_factory) -> Path:
     rng, folder = np.random.default_rng(8), tmp_path_factory.mktemp("film")
     people = {name: random_person(rng) for name in ("Ada", "Ben")}
     images = (
-        np.roll(image, 75 * (-1) ** shot, axis=1)
+        np.roll(image, 100 * (-1) ** shot, axis=1)
         for shot, name in enumerate(SHOWN)
-        for image in face_images(traces[shot], people[name], side=180, aspect=16 / 9)
+        for image in face_images(traces[shot], people[name], side=240, aspect=16 / 9)
     )
     silent = write_video(folder / "silent.mp4", images)
     return add_sound(silent, folder / "film.mp4", TONE)

@@ -18,6 +18,7 @@ from utils.base.errors import DataError, SettingsError, UserError
 try:
     from nicegui import app, ui
     from starlette.responses import FileResponse, Response
+    from threadpoolctl import threadpool_limits
 except ImportError as error:
     raise UserError(f"the page needs NiceGUI: pip install -r requirements-annotate.txt ({error})") from None
 
@@ -61,7 +62,8 @@ def serve(project: Project, host: str, port: int) -> None:
     app.on_startup(lambda: print(message, flush=True))
     ui.page("/")(lambda: Page(project).build())
     ui.page("/check")(lambda: CheckPage(project).build())
-    with suppress(KeyboardInterrupt):  # the usual way to stop the server
+    # The matrices of a click are small: on a busy computer, threads that wait for each other take longer than one.
+    with suppress(KeyboardInterrupt), threadpool_limits(1, "blas"):  # Ctrl+C is the usual way to stop the server.
         _run(host, port, token)
 
 

@@ -158,7 +158,8 @@ class Labeller:
         half_widths = self.calibration.half_widths(posteriors)
         anchor = np.full(len(values), -1)
         if anchors is not None:
-            indices, labels, exact = anchors.in_clip.indices, anchors.in_clip.labels, anchors.in_clip.errors == 0
+            in_clip = anchors.in_clip
+            indices, labels, exact = in_clip.indices, in_clip.labels, in_clip.errors == 0
             half_widths[indices] = np.where(exact, 0, half_widths[indices])
             values[indices] = np.where(exact, labels, values[indices])
             anchor[indices] = np.flatnonzero(anchors.indices >= 0)

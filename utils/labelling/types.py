@@ -83,6 +83,8 @@ class Anchors(NamedTuple):
     @property
     def in_clip(self) -> "Anchors":
         """The anchors that are frames of the clip itself."""
+        if self.all_in_clip:
+            return self
         rows = np.flatnonzero(self.indices >= 0)
         return Anchors(
             self.embeddings[torch.from_numpy(rows)],
