@@ -63,7 +63,7 @@ class CheckPage:
         with ui.element("div").classes("annotation-page check-page"):
             self._build_header()
             self.body = ui.element("div").classes("check-body")
-        self.help = help_dialog(CHECK_SHORTCUTS, (BLIND, *ASSUMPTIONS.strip().splitlines()))
+        self.help = help_dialog(CHECK_SHORTCUTS, (BLIND, " ".join(ASSUMPTIONS.split())))
         CheckPage.tabs.add(self)
         problem = self._find_check()
         if CheckPage.check:

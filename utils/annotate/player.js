@@ -84,7 +84,7 @@ export default {
         this.time = time + this.start;
         if (this.time >= this.until) return this.finishLook();
         const now = performance.now();
-        if (this.mode === "rate") window.annotate.traces.showTime(this.time);
+        if (this.mode === "rate") window.annotate.traces.follow(this.time);
         if (this.mode === "play" && now - (run.told || 0) >= FOLLOW_INTERVAL) {
           run.told = now;
           window.annotate.send("playing", { time: this.time });

@@ -34,6 +34,12 @@ export default {
       window.annotate.moment = { seconds, isLast: row === this.lastRow };
       this.showTime(seconds);
     },
+    // While a rating is recorded, the program does not tell the row.
+    follow(seconds) {
+      const [start, end] = this.traces.span;
+      this.row = Math.round(((seconds - start) / (end - start || 1)) * this.lastRow);
+      this.showTime(seconds);
+    },
     showTime(seconds) {
       this.seconds = seconds;
       this.$refs.svg.querySelector(".traces-cursor")?.setAttribute("d", this.cursor());
