@@ -313,7 +313,7 @@ def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(
         assert rows.count() == 3 and "no face was found" in cells[2][0] and cells[2][1:] == [""] * 4
         assert {row[0] for row in cells[:2]} == {"one <i>.mp4", "two.mp4"} and float(cells[0][3]) > float(cells[1][3])
         assert sorted(row[1] for row in cells[:2]) == ["0:00:00", "0:00:02"] and cells[0][2] == "0"
-        assert "3 videos · 0.0 hours · 0 labels" in tab.text(".list .heading")
+        assert "3 videos · 0.0 minutes · 0 labels" in tab.text(".list .heading")
         tab.page.get_by_role("button", name="Hours").press("Enter")
         tab.page.wait_for_selector("th[aria-sort=descending]:has-text('Hours')")
         assert rows.nth(0).inner_text().startswith("one <i>")

@@ -79,9 +79,8 @@ def build_table(rows: list[dict[str, Any]], choose: Callable[[events.GenericEven
         choose: is called with the index of a video, as the argument of an event.
     """
     seconds, labels = (sum(row.get(column) or 0 for row in rows) for column in ("seconds", "labels"))
-    ui.label(f"{count_of(len(rows), 'video')} · {seconds / 3600:.1f} hours · {count_of(labels, 'label')}").classes(
-        "heading"
-    )
+    length = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+    ui.label(f"{count_of(len(rows), 'video')} · {length} · {count_of(labels, 'label')}").classes("heading")
     find = ui.input(placeholder="Find a video").props('dense outlined autofocus clearable aria-label="Find a video"')
     table = ui.table(rows=rows, columns=COLUMNS, row_key="index", pagination=SORTED).classes("videos")
     table.props("flat dense virtual-scroll hide-bottom binary-state-sort :rows-per-page-options=[0]")
