@@ -1,0 +1,73 @@
+"""8-bit integers: quantises a network that was converted for OpenVINO, and compares its estimates with those before.
+
+Estimates stay the same if only convolutions are quantised, and if the range of each activation spans all values that
+occur, where NNCF would clip the largest ones (`benchmarks/int8.py`).
+"""
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from utils.base.errors import SettingsError
+from utils.base.openvino import import_nncf
+
+SAMPLE_FACES = 144
+"""Faces of a video from which its network is quantised: half of them give the ranges, the other half are compared."""
+TOLERANCE = 0.03
+"""Difference of an estimate that is counted as none."""
+SMALLEST_SHARE = 0.99
+"""Share of estimates that must lie within the tolerance."""
+
+FLOAT_OPERATIONS = ["Add", "Multiply", "ReduceSum", "ReduceMean", "Interpolate", "MatMul"]
+"""Operations that are not quantised, as OpenVINO names them."""
+
+
+class FaceSample(NamedTuple):
+    """Faces of a video, evenly spaced.
+
+    Attributes:
+        key: identifies the faces.
+        read: returns their crops (SAMPLE_FACES, 3, S, S) uint8; reads the video.
+    """
+
+    key: str
+    read: Callable[[], Tensor]
+
+
+def quantise(network: Any, crops: Tensor) -> Any:
+    """Quantise the convolutions of a network, after training.
+
+    Args:
+        network: OpenVINO model with uint8 input; its batch size is set to 1.
+        crops: (N, 3, S, S) uint8, from which the ranges of the activations are taken.
+
+    Returns:
+        The quantised OpenVINO model, of batch size 1.
+    """
+    nncf = import_nncf()
+    network.reshape([1, *crops.shape[1:]])
+    unclipped = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF prints a progress bar.
+        return nncf.quantize(
+            network,
+            nncf.Dataset(list(crops[:, None].numpy())),
+            subset_size=len(crops),
+            ignored_scope=nncf.IgnoredScope(types=FLOAT_OPERATIONS, validate=False),
+            # Bias correction takes long, and did not change the labels.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=unclipped, disable_bias_correction=True
+            ),
+        )
+
+
+def refuse_other_estimates(estimates: Tensor, expected: Tensor) -> None:
+    """Raise SettingsError unless almost all estimates (N, K) are those that are expected, up to the tolerance."""
+    share = ((estimates - expected).abs() <= TOLERANCE).float().mean().item()
+    if share < SMALLEST_SHARE:
+        raise SettingsError(
+            f"runtime.backend: openvino-int8 changes the estimates: {share:.1%} of them, on faces of this video, are "
+            f"within {TOLERANCE} of those without quantisation, and {SMALLEST_SHARE:.0%} are needed; use auto"
+        )
