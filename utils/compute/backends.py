@@ -154,7 +154,7 @@ class OpenVINOInt8(OpenVINO):
         sample: faces of the video; read if the quantised network is missing.
 
     Raises:
-        SettingsError: the network estimates something else from faces that its ranges were not taken from.
+        DataError: the network's estimates change, on faces that its ranges were not taken from.
     """
 
     name = "openvino-int8"
@@ -163,16 +163,16 @@ class OpenVINOInt8(OpenVINO):
         self, model: EncodingNetwork, runtime: Runtime, image_size: int, path: Path, converted: Path, sample: FaceSample
     ):
         self.sample_key = sample.key
-        if network := _read_network(path):
-            self._compile(network, model, runtime, image_size)
-            return
-        log.info("quantising the network for this video")
-        crops = sample.read()
-        network = quantise(read_or_convert(model, image_size, converted), crops[::2])
+        network = _read_network(path)
+        if network is None:
+            log.info("quantising the network for this video")
+            quantised, crops = read_or_convert(model, image_size, converted), sample.read()
+            quantised = quantise(quantised, crops[::2])
+            self._compile(quantised, model, runtime, image_size)
+            expected = OpenVINO(model, runtime, image_size, converted)(crops[1::2])
+            refuse_other_estimates(model.estimates(self(crops[1::2])), model.estimates(expected))
+            network = _save_and_read_network(quantised, path)
         self._compile(network, model, runtime, image_size)
-        expected = OpenVINO(model, runtime, image_size, converted)(crops[1::2])
-        refuse_other_estimates(model.estimates(self(crops[1::2])), model.estimates(expected))
-        _save_network(network, path)
 
 
 Backend = Eager | OpenVINO
@@ -247,7 +247,8 @@ class Backends:
             sample: faces of the video; needed for integers.
 
         Raises:
-            SettingsError: the backend that the settings name fails, or its estimates are refused.
+            SettingsError: the backend that the settings name fails.
+            DataError: integers would change the estimates for this video.
         """
         backend = self.created.get((name, image_size))
         of_other_video = isinstance(backend, OpenVINOInt8) and sample and backend.sample_key != sample.key
@@ -261,7 +262,7 @@ class Backends:
                 return OpenVINO(model, self.runtime, image_size, self._path(image_size))
             if name == OpenVINOInt8.name:
                 assert sample, "integers need faces of the video"
-                paths = self._path(image_size, sample.key), self._path(image_size)
+                paths = self._path(image_size, sample), self._path(image_size)
                 return OpenVINOInt8(model, self.runtime, image_size, *paths, sample)
             return {"eager": Eager, "compile": Compiled}[name](model, self.runtime, image_size)
         except UserError:
@@ -279,12 +280,13 @@ class Backends:
             self.used = (self.used - {name}) | {"eager"}
             return Eager(model, self.runtime, image_size)
 
-    def _path(self, image_size: int, sample_key: str = "") -> Path:
-        """Path of the network converted for OpenVINO, or of the one quantised from a sample of faces."""
+    def _path(self, image_size: int, sample: FaceSample | None = None) -> Path:
+        """Path of the network converted for OpenVINO, or of the one quantised from a sample of faces (.int8.xml)."""
         version = importlib.metadata.version("openvino")
-        parts = f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}"
-        key = hashlib.sha256(f"{parts}{sample_key and f' {QUANTISATION_VERSION} {sample_key}'}".encode())
-        return self.folder / f"{key.hexdigest()[:32]}.xml"
+        key, suffix = f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}", ".xml"
+        if sample:
+            key, suffix = f"{key} {sample.key} {QUANTISATION_VERSION}", ".int8.xml"
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{suffix}"
 
 
 class _ByteEncoder(nn.Module):
@@ -300,28 +302,33 @@ class _ByteEncoder(nn.Module):
 
 def read_or_convert(model: EncodingNetwork, image_size: int, path: Path) -> Any:
     """Read the OpenVINO model at `path`; if it is missing or damaged, convert the encoder and save it there."""
-    return _read_network(path) or _convert(model.eval().encoder, image_size, path)
+    network = _read_network(path)
+    if network is None:
+        network = _save_and_read_network(_convert(model.eval().encoder, image_size), path)
+    return network
 
 
-def _convert(encoder: ImageEncoder, image_size: int, path: Path) -> Any:
-    """Convert the encoder to an OpenVINO model, and save that at `path`."""
+def _convert(encoder: ImageEncoder, image_size: int) -> Any:
+    """Convert the encoder to an OpenVINO model."""
     log.info("converting the network for OpenVINO, once for these weights and this image size")
     example = torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network = import_openvino().convert_model(torch.export.export(_ByteEncoder(encoder), (example,)))
-    _save_network(network, path)
-    return network
+        return import_openvino().convert_model(torch.export.export(_ByteEncoder(encoder), (example,)))
 
 
-def _save_network(network: Any, path: Path) -> None:
-    """Save an OpenVINO model at `path` (.xml) and beside it (.bin)."""
+def _save_and_read_network(network: Any, path: Path) -> Any:
+    """Save an OpenVINO model at `path` (.xml) and beside it (.bin), and return it as later runs read it.
+
+    The model in memory may round differently, so that an interrupted run would not end with the same embeddings.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         import_openvino().serialize(network, Path(folder, path.name), Path(folder, path.stem + ".bin"))
         # The .xml file comes last: whoever finds it may rely on the .bin file.
         for suffix in (".bin", ".xml"):
             Path(folder, path.stem + suffix).replace(path.with_suffix(suffix))
+    return import_openvino().Core().read_model(path)
 
 
 def _read_network(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """8-bit integers: quantises a network that was converted for OpenVINO, and compares its estimates with those before.
 
-Estimates stay the same if only convolutions are quantised, and if the range of each activation spans all values that
-occur, where NNCF would clip the largest ones (`benchmarks/int8.py`).
+Two choices keep the estimates nearly the same: only convolutions are quantised, and the range of each activation spans
+all values that occur, where NNCF would clip the largest ones.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from utils.base.errors import SettingsError
+from utils.base.errors import DataError
 from utils.base.openvino import import_nncf
 
 SAMPLE_FACES = 144
@@ -64,10 +64,15 @@ def quantise(network: Any, crops: Tensor) -> Any:
 
 
 def refuse_other_estimates(estimates: Tensor, expected: Tensor) -> None:
-    """Raise SettingsError unless almost all estimates (N, K) are those that are expected, up to the tolerance."""
+    """Compare estimates (N, K) with those that are expected.
+
+    Raises:
+        DataError: too few of them lie within the tolerance.
+    """
     share = ((estimates - expected).abs() <= TOLERANCE).float().mean().item()
     if share < SMALLEST_SHARE:
-        raise SettingsError(
-            f"runtime.backend: openvino-int8 changes the estimates: {share:.1%} of them, on faces of this video, are "
-            f"within {TOLERANCE} of those without quantisation, and {SMALLEST_SHARE:.0%} are needed; use auto"
+        raise DataError(
+            f"runtime.backend openvino-int8 would change the estimates: on {len(estimates)} faces of this video, "
+            f"{share:.1%} of them are within {TOLERANCE} of those without quantisation, and {SMALLEST_SHARE:.0%} must "
+            "be; use runtime.backend auto for this video"
         )
