@@ -184,12 +184,13 @@ from utils.base.openvino import import_openvino
 from utils.compute.integers import quantise
 
 opset = import_openvino().opset15
-images = opset.parameter([2, 3, 8, 8], np.uint8)
-convolved = opset.convolution(
-    opset.convert(images, np.float32), np.ones((4, 3, 3, 3), np.float32), [1, 1], [0, 0], [0, 0], [1, 1]
-)
-quantised = quantise(import_openvino().Model([convolved], [images]), torch.ones(2, 3, 8, 8, dtype=torch.uint8))
-assert "FakeQuantize" in [operation.get_type_name() for operation in quantised.get_ops()]
+parameter = opset.parameter([2, 3, 8, 8], np.uint8)
+features = opset.convert(parameter, np.float32)
+for shape in ((4, 3, 3, 3), (4, 4, 3, 3)):
+    features = opset.convolution(features, np.ones(shape, np.float32), [1, 1], [0, 0], [0, 0], [1, 1])
+quantised = quantise(import_openvino().Model([features], [parameter]), torch.ones(2, 3, 8, 8, dtype=torch.uint8))
+names = [operation.get_type_name() for operation in quantised.get_ordered_ops()]
+assert "FakeQuantize" in names and names.index("FakeQuantize") > names.index("Convolution")  # not that of the images
 assert sys.modules["openvino_telemetry"] is None
 print(connections)
 """
