@@ -112,8 +112,8 @@ def calibrate_on_own_videos(
 ) -> None:
     """Fits the calibration on the user's own labelled videos, of people that the network was not trained on."""
     from utils.compute.data import read_videos
-    from utils.labelling.clip_calibration.calibrate_clips import calibrate_on_videos
     from utils.labelling.clips import ClipReader
+    from utils.labelling.dataset_calibration.calibrate_clips import calibrate_on_videos
     from utils.labelling.report import report_calibration
 
     network = sources.only_network()

@@ -16,11 +16,19 @@ Settings: config.yaml.
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils.config.mtclar import MtclarSettings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
+    import pandas as pd
+
+    from models.mtclar import MTCLAR
+    from utils.compute.data import CropReader
+    from utils.compute.runtime import Runtime
+    from utils.runs.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -32,43 +40,27 @@ SYMMETRIC_FUSION = (
 
 def main() -> None:
     settings = load_settings(MtclarSettings, "mtclar", "config.yaml", __doc__)
-
     if settings.export:
         export_network(settings.export)
-        return
+    else:
+        train_and_evaluate(settings)
 
-    # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
+
+def train_and_evaluate(settings: MtclarSettings) -> None:
+    """Trains the network on pairs of training images, tests it on pairs of test images, and calibrates `fused`."""
     from datasets.splits import describe_splits
-    from models.mtclar import MTCLAR
     from utils.compute.data import CropReader, read_splits
-    from utils.compute.embedding_cache import EmbeddingCache
     from utils.compute.runtime import make_runtime
-    from utils.compute.seeds import TEST_SEED_STREAM, seed_step
-    from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
-    from utils.labelling.clip_encoder import ClipEncoder
-    from utils.labelling.clips import ClipReader
-    from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
+    from utils.compute.seeds import TEST_SEED_STREAM
     from utils.runs.run_folder import RunFolder, shared_run
-    from utils.runs.trained import refuse_other_splits, refuse_trained_people
+    from utils.runs.trained import refuse_trained_people
     from utils.training.loop import fit
     from utils.training.pair_evaluation import PairEvaluator
     from utils.training.pair_training import PairTraining
     from utils.training.report import report_pairs
 
     runtime = make_runtime(settings.runtime)
-
-    # Model: encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
-    seed_step(settings.seed)
-    model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
-    earlier_trainings: list[dict[str, Any]] = []  # that the initial weights come from
-    if settings.model.emonet:
-        start_from_emonet(model.encoder, settings.model.emonet)
-    if settings.model.init:
-        earlier_trainings = start_from_mtclar(model, settings.model.init, settings.data.image_size)
-        refuse_other_splits(settings, earlier_trainings, settings.model.init)
-    model = runtime.to_device(model)
-    if not model.predicts_differences:
-        log.warning(SYMMETRIC_FUSION, model.fusion)
+    model, earlier_trainings = initial_network(settings, runtime)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar"))
 
     # Data: a frame table per split, with a row per frame. No subject occurs in two splits; AffectNet does not name
@@ -90,14 +82,58 @@ def main() -> None:
     # Report: scores on pairs of test images, whose subjects are in neither the training nor the validation set.
     report_pairs(test_evaluator, model, runtime, run)
 
-    # Calibration: fsl_mtclar.py combines predicted differences in a Gaussian process over time. Its parameters are
-    # fitted here on the validation clips of at least 24 frames, 4 of them labelled, and saved as calibration.json
-    # beside best.pt. With fewer than six such clips, a fine-tuned network keeps the calibration of the network that it
-    # started from.
     if model.predicts_differences:
-        cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
-        reader = ClipReader(ClipEncoder(model, runtime), crop_reader, cache, settings.data.workers)
-        calibration_for_dataset(reader, splits.validation, run.best, settings, settings.model.init)
+        calibrate_fused_labels(model, run, splits.validation, crop_reader, settings, runtime)
+
+
+def initial_network(settings: MtclarSettings, runtime: "Runtime") -> "tuple[MTCLAR, list[dict[str, Any]]]":
+    """Creates the network: random, or with the weights of published EmoNet or of an earlier training.
+
+    encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
+
+    Returns:
+        The network on the runtime's device, and the earlier trainings that its weights come from.
+    """
+    from models.mtclar import MTCLAR
+    from utils.compute.seeds import seed_torch
+    from utils.runs.checkpoint import start_from_emonet, start_from_mtclar
+    from utils.runs.trained import refuse_other_splits
+
+    seed_torch(settings.seed)
+    model = MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout)
+    earlier_trainings: list[dict[str, Any]] = []
+    if settings.model.emonet:
+        start_from_emonet(model.encoder, settings.model.emonet)
+    if settings.model.init:
+        earlier_trainings = start_from_mtclar(model, settings.model.init, settings.data.image_size)
+        refuse_other_splits(settings, earlier_trainings, settings.model.init)
+    if not model.predicts_differences:
+        log.warning(SYMMETRIC_FUSION, model.fusion)
+    return runtime.to_device(model), earlier_trainings
+
+
+def calibrate_fused_labels(
+    model: "MTCLAR",
+    run: "RunFolder",
+    validation: "pd.DataFrame",
+    crop_reader: "CropReader",
+    settings: MtclarSettings,
+    runtime: "Runtime",
+) -> None:
+    """Fits how far fsl_mtclar.py can trust the predicted differences, and writes calibration.json beside best.pt.
+
+    By the rule `fused`, fsl_mtclar.py combines the differences in a Gaussian process over time. Its parameters are
+    fitted on the validation clips of at least 24 frames, 4 of them labelled. With fewer than six such clips, a
+    fine-tuned network keeps the calibration of the network that it started from.
+    """
+    from utils.compute.embedding_cache import EmbeddingCache
+    from utils.labelling.clip_encoder import ClipEncoder
+    from utils.labelling.clips import ClipReader
+    from utils.labelling.dataset_calibration.read_or_fit import calibration_for_dataset
+
+    cache = EmbeddingCache(run.path / "embeddings", run.best, runtime)
+    reader = ClipReader(ClipEncoder(model, runtime), crop_reader, cache, settings.data.workers)
+    calibration_for_dataset(reader, validation, run.best, settings, settings.model.init)
 
 
 def export_network(run: Path) -> None:

@@ -23,9 +23,9 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.calibration.file import read_calibration
-from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
+from utils.labelling.dataset_calibration.shots import fit_shot_offsets
 from utils.labelling.incremental import IncrementalClip
 from utils.labelling.labeller import Labeller
 from utils.labelling.people import person_offsets, person_posteriors
@@ -143,7 +143,7 @@ def people_of(clips: list[DatasetClip], labeller: Labeller) -> list[Person]:
 
 
 def misread_people(people: list[Person]) -> list[Person]:
-    """The same people, each with the evidence of the next one."""
+    """The people, each with the evidence of the next person instead of their own."""
     misread = []
     for person, other in zip(people, people[1:] + people[:1], strict=True):
         alone = zip(person.clips, other.clips, strict=True)

@@ -27,9 +27,9 @@ from utils.labelling.suggestion.archive import ArchiveSuggester
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
 from utils.videos import label_video
 from utils.videos.face_video import FaceVideo, Track
+from utils.videos.image_similarity import ImageSimilarity
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.label_video import LabellingRunner
-from utils.videos.likeness import Likeness
 from utils.videos.records import VideoRecord
 
 COST_FRAMES = 1500  # frames of each video for `measure_cost`
@@ -84,7 +84,7 @@ class MeasuredRunner(LabellingRunner):
         self.label_settings, self.support = settings, settings.support_set
         self.sources, self.labeller = EvidenceSources(), Labeller(ClipEncoder(None, runtime))
         self.people, self.shared = None, {}
-        self.jobs, self.likeness = [], Likeness()
+        self.jobs, self.image_similarity, self.compared = [], ImageSimilarity(), set()
         self.starts: list[tuple[float, float]] = []
         self.peaks: list[int] = []
 

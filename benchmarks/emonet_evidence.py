@@ -44,18 +44,18 @@ from utils.compute.data import CropReader, read_splits
 from utils.compute.encoding import encode_crops
 from utils.compute.loading import PlannedLoader
 from utils.compute.runtime import Runtime, make_runtime
-from utils.compute.seeds import seed_step
+from utils.compute.seeds import seed_torch
 from utils.config.labelling import LabelSettings
 from utils.config.mtclar import MtclarTrainingSettings
-from utils.labelling.clip_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.clips import ClipReader, DatasetClip
+from utils.labelling.dataset_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.sources import EvidenceSources, NetworkSource, load_estimators
 from utils.metrics import regression_scores
 from utils.runs.resume import load_settings
 from utils.runs.run_folder import RunFolder
 from utils.runs.script import run_script
 from utils.runs.trainings import training_history
-from utils.supervised.targets import ValenceArousal
+from utils.supervised.tasks import ValenceArousal
 from utils.training.loop import fit
 from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 
@@ -73,7 +73,7 @@ class EmoNetSettings(MtclarTrainingSettings):
 
 
 class EmoNetTraining:
-    """Training of valence and arousal, see `utils.training.loop.Task`.
+    """Training of valence and arousal, see `utils.training.loop.Training`.
 
     Args:
         model: the network, on the runtime's device.
@@ -84,13 +84,13 @@ class EmoNetTraining:
 
     kind = "emonet"
     about: dict[str, Any] = {}
-    target = ValenceArousal()
+    task = ValenceArousal()
 
     def __init__(self, model: EmoNet, splits: Splits, settings: EmoNetSettings, runtime: Runtime):
         self.model, self.settings, self.runtime = model, settings, runtime
         self.history = training_history(settings, [splits.train, splits.validation])
         crop_reader = CropReader(settings)
-        self.frames, self.labels = splits.train, torch.from_numpy(self.target.labels(splits.train))
+        self.frames, self.labels = splits.train, torch.from_numpy(self.task.labels(splits.train))
         images = TrainingImages(crop_reader(splits.train), settings.train.augment, settings.seed)
         self.loader = PlannedLoader(images, settings.data.workers)
         self.validation = splits.validation[:: max(1, len(splits.validation) // VALIDATION_IMAGES)]
@@ -115,16 +115,16 @@ class EmoNetTraining:
             affect = self.model(self.runtime.images(images))
         outputs = torch.stack((affect.valence, affect.arousal), 1)
         weight = mse_weight_at(epoch, self.settings.train.epochs, self.settings.train.mse_exponent)
-        return self.target.loss(outputs, labels.to(self.runtime.device), weight, None)
+        return self.task.loss(outputs, labels.to(self.runtime.device), weight, None)
 
     def validate(self) -> dict[str, float]:
         """Loss and scores on about VALIDATION_IMAGES validation images."""
         backend = Eager(AffectEstimator(self.model), self.runtime, self.settings.data.image_size)
         estimates = encode_crops(backend, self.validation_crops, workers=0).cpu()
-        labels = torch.from_numpy(self.target.labels(self.validation))
-        terms = self.target.loss(estimates, labels, VALIDATION_MSE_WEIGHT, None)
-        table = self.target.table(self.validation, self.target.predictions(estimates))
-        return self.target.score(table) | {name: term.item() for name, term in terms.items()}
+        labels = torch.from_numpy(self.task.labels(self.validation))
+        terms = self.task.loss(estimates, labels, VALIDATION_MSE_WEIGHT, None)
+        table = self.task.table(self.validation, self.task.predictions(estimates))
+        return self.task.score(table) | {name: term.item() for name, term in terms.items()}
 
     def figures(self) -> dict[str, Figure]:
         """No figures."""
@@ -164,7 +164,7 @@ def main() -> None:
 
 def train_and_write(splits: Splits, settings: EmoNetSettings, runtime: Runtime) -> None:
     """Trains EmoNet and writes its weights to `settings.out`."""
-    seed_step(settings.seed)
+    seed_torch(settings.seed)
     model = runtime.to_device(EmoNet())
     fit(EmoNetTraining(model, splits, settings, runtime), RunFolder.open(settings, RUNS), settings)
     write_published(model, settings.out)

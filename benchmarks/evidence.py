@@ -29,12 +29,12 @@ from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.anchors import linear
 from utils.labelling.calibration.adaptation import PRIOR_SOURCE
-from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
+from utils.labelling.calibration.calibration import DEFAULT_PARAMETERS, AxisCalibration, Calibration
 from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.calibration.fitting import fit_calibration
-from utils.labelling.clip_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
+from utils.labelling.dataset_calibration.calibrate_clips import clips_to_calibrate_on
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.sources import load_siamese, load_sources
@@ -189,7 +189,7 @@ def calibrate(variant: Variant, validation: list[DatasetClip]) -> Calibration:
     if variant.fitted_on == "validation":
         return fit_calibration(clips, variant.relative)
     if len(variant.relative) == 1:
-        axis = AxisCalibration(GPParameters(START.process, (PRIOR_SOURCE,)))
+        axis = AxisCalibration(GPParameters(DEFAULT_PARAMETERS.process, (PRIOR_SOURCE,)))
         return Calibration(axis, axis)
     alone = fit_calibration([clip._replace(evidence=clip.evidence[:, :1]) for clip in clips])
     valence, arousal = (

@@ -216,7 +216,7 @@ def difference(values: np.ndarray, expected: np.ndarray) -> str:
     if np.array_equal(values, expected, equal_nan=True):
         return "equal"
     if not np.array_equal(np.isnan(values), np.isnan(expected)):
-        return f"MISSING IN {(np.isnan(values) != np.isnan(expected)).sum()} PLACES"
+        return f"MISSING IN {(np.isnan(values) != np.isnan(expected)).sum()} VALUES"
     return f"within {np.nanmax(np.abs(values - expected)):.1g}"
 
 
@@ -226,12 +226,12 @@ def measure(names: list[str], frames: int, folder: Path) -> None:
     print("|---|---|---|---|---|---|")
     for name in names:
         trial = TRIALS[name]
-        place = folder / name.replace(", ", "_").replace(" ", "_")
-        place.mkdir()
-        written = measure_alone(timed_write, name, place, frames)
-        size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 1e6
+        trial_folder = folder / name.replace(", ", "_").replace(" ", "_")
+        trial_folder.mkdir()
+        written = measure_alone(timed_write, name, trial_folder, frames)
+        size = sum(path.stat().st_size for path in trial_folder.rglob("*") if path.is_file()) / 1e6
         for reader in trial.readers:
-            read = measure_alone(timed_read, name, reader, place, frames)
+            read = measure_alone(timed_read, name, reader, trial_folder, frames)
             times = f"{written.value:.1f}, {read.value[0]:.1f}" if trial.ours else f"-, {read.value[0]:.1f}"
             memory = f"{written.megabytes:.0f}, {read.megabytes:.0f}" if trial.ours else f"-, {read.megabytes:.0f}"
             print(f"| {name} | {reader} | {size:.1f} | {times} | {memory} | {read.value[1]} |", flush=True)

@@ -44,11 +44,11 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.layers import merge_layers
 from utils.labelling.anchors import FUSED
-from utils.labelling.clip_calibration.calibrate_clips import calibrate, clips_to_calibrate_on
-from utils.labelling.clip_calibration.dataset_calibration import calibration_for_dataset
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
 from utils.labelling.dataset import label_dataset, with_estimated_errors
+from utils.labelling.dataset_calibration.calibrate_clips import calibrate, clips_to_calibrate_on
+from utils.labelling.dataset_calibration.read_or_fit import calibration_for_dataset
 from utils.labelling.labeller import Labeller
 from utils.labelling.scores import score_methods
 from utils.labelling.suggestion.suggest import expected_error

@@ -1,4 +1,4 @@
-"""Measures how often the right person is among the first candidates for a track, sorted by image likeness.
+"""Measures how often the right person is among the first candidates for a track, sorted by image similarity.
 
     python benchmarks/people_candidates.py
 
@@ -31,7 +31,7 @@ from datasets.demo.dataset import render_demo
 from datasets.demo.people import random_person
 from datasets.demo.traces import label_trace
 from datasets.faces import MARGIN, crop_face, read_image
-from datasets.video.likeness import FACE_SIZE, SAMPLES, image_features, track_appearances
+from datasets.video.image_features import FACE_SIZE, SAMPLES, image_features, track_appearances
 from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from datasets.video.tracks import track_faces
@@ -74,7 +74,7 @@ def features_of_clips(frames: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def features_of_films(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same of the face tracks of edited films of SHOTS shots each, which share ten people."""
+    """Features and people, as above, of the face tracks of edited films of SHOTS shots each, which share ten people."""
     rng = np.random.default_rng(seed)
     cast = [random_person(rng) for _ in range(10)]
     features, people = [], []
@@ -99,10 +99,10 @@ def features_of_films(folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def score(features: np.ndarray, people: np.ndarray) -> Mapping[str, object]:
     """How often the right person is among the first candidates, for the tracks whose person has another track."""
-    likeness = features @ features.T
-    np.fill_diagonal(likeness, -1)
+    similarities = features @ features.T
+    np.fill_diagonal(similarities, -1)
     names = np.unique(people)
-    best = np.stack([likeness[:, people == name].max(1) for name in names], 1)  # a person's most alike track
+    best = np.stack([similarities[:, people == name].max(1) for name in names], 1)  # a person's most alike track
     right = np.searchsorted(names, people)
     known = np.bincount(right)[right] > 1
     ranks = (best > best[np.arange(len(best)), right][:, None]).sum(1)[known]

@@ -6,8 +6,8 @@ EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"
 AXES = ("valence", "arousal")
 
 PERSON, PREDICTED = "person", "predicted"
-"""Values of the column `source` of a table of labels: a label as a person gave it; the prediction of a network without
-any label. The other values are the names of anchor rules and baselines."""
+"""Values of the column `source` of a table of labels, which names the origin of the label: a label as a person gave it;
+the prediction of a network without any label. The other values are the names of anchor rules and baselines."""
 
 BOX = ["left", "top", "right", "bottom"]
 """Edges of a landmark box in pixels (see `datasets.faces`)."""

@@ -221,7 +221,7 @@ def _search_partners(
 def _any_pair(
     criterion: SimilarityCriterion, similar: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Some pair of the kind as two rows ((1,), (1,)); None if there is none."""
+    """Some similar or dissimilar pair, as two rows ((1,), (1,)); None if there is none."""
     rows = rng.permutation(criterion.labelled_rows())
     for row in rows:
         partners = _partners_of(criterion, row, rows, similar)
@@ -231,7 +231,7 @@ def _any_pair(
 
 
 def _partners_of(criterion: SimilarityCriterion, row: int, rows: np.ndarray, similar: bool) -> np.ndarray:
-    """Those of the rows that form a pair of the kind with one row, in their order."""
+    """Selects from `rows` the partners with which `row` forms a similar or dissimilar pair; keeps their order."""
     return rows[(criterion.similar(np.full(len(rows), row), rows) == similar) & (rows != row)]
 
 

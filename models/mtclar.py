@@ -31,12 +31,12 @@ class Comparison(NamedTuple):
     """Predictions for B pairs of faces.
 
     Attributes:
-        similarity: (B, 2) logits, not probabilities, of dissimilar and similar expression.
+        similarity_logits: (B, 2) logits of dissimilar and similar expression.
         delta_valence: (B,) valence of face 1 minus valence of face 2, in [-2, 2].
         delta_arousal: (B,) arousal of face 1 minus arousal of face 2, in [-2, 2].
     """
 
-    similarity: Tensor
+    similarity_logits: Tensor
     delta_valence: Tensor
     delta_arousal: Tensor
 
@@ -118,8 +118,8 @@ class MTCLAR(EncodingNetwork):
         Raises:
             AssertionError: the network is in training mode, in which batch norms cannot be folded into other layers.
         """
-        similarity = self._head_outputs(self.similarity, frames, anchors)
-        return Comparison(similarity, *self.deltas_all(frames, anchors))
+        similarity_logits = self._head_outputs(self.similarity, frames, anchors)
+        return Comparison(similarity_logits, *self.deltas_all(frames, anchors))
 
     def deltas_all(self, frames: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
         """Compute only Δvalence and Δarousal of `compare_all`, (N, A) each, in [-2, 2]."""

@@ -20,23 +20,23 @@ from utils.training import loop, pair_training
 
 def train() -> None:
     """Run mtclar.py, then save the weights of each rank after its last step and the mean of each of its batches."""
-    folder, tasks = Path(sys.argv[2]), []
+    folder, trainings = Path(sys.argv[2]), []
 
     class WatchedTraining(pair_training.PairTraining):
         def __init__(self, model, *rest):
             for weights in model.parameters():
                 weights.data += 0.01 * ranks.rank()  # DistributedDataParallel must start from rank 0's weights
             super().__init__(model, *rest)
-            tasks.append(self)
+            trainings.append(self)
 
     pair_training.PairTraining = WatchedTraining
     loop.load_model = lambda *_: None  # loading best.pt would make the weights equal
     sys.argv[1:] = sys.argv[3:]
     mtclar.main()
-    (task,) = tasks
-    means = [batch.images.float().mean().item() for batch in task.batches(0)]
+    (training,) = trainings
+    means = [batch.images.float().mean().item() for batch in training.batches(0)]
     torch.save(
-        {"weights": dict(task.model.named_parameters()), "batch_means": means}, folder / f"rank{ranks.rank()}.pt"
+        {"weights": dict(training.model.named_parameters()), "batch_means": means}, folder / f"rank{ranks.rank()}.pt"
     )
 
 

@@ -14,7 +14,7 @@ from utils.labelling.calibration.adaptation import (
     fit_sources,
     weaken_inaccurate_evidence,
 )
-from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
+from utils.labelling.calibration.calibration import DEFAULT_PARAMETERS, AxisCalibration, Calibration
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.types import observations_of
 
@@ -27,7 +27,7 @@ def rng():
 
 
 def uncalibrated(sources=1):
-    axis = AxisCalibration(GPParameters(START.process, (PRIOR_SOURCE,) * sources))
+    axis = AxisCalibration(GPParameters(DEFAULT_PARAMETERS.process, (PRIOR_SOURCE,) * sources))
     return Calibration(axis, axis)
 
 

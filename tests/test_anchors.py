@@ -58,7 +58,7 @@ def label_slowly(model, images, times, anchors, labels, rule):
             with torch.inference_mode():
                 compared = model(images[frame : frame + 1], images[anchor : anchor + 1])
             values = [labels[a][0] + compared.delta_valence.item(), labels[a][1] + compared.delta_arousal.item()]
-            estimates.append((times[anchor], values, compared.similarity.softmax(1)[0, 1].item()))
+            estimates.append((times[anchor], values, compared.similarity_logits.softmax(1)[0, 1].item()))
         if frame in list(anchors):
             rows.append(list(labels[list(anchors).index(frame)]))
             continue
@@ -122,8 +122,8 @@ def test_baselines():
 
 
 def test_anchors_of_other_videos_are_weighted_by_similarity_alone():
-    values, similarity = np.array([[[0.0, 0.0], [1.0, 1.0]]]), np.array([[0.2, 0.6]])
-    estimates = AnchorEstimates(values, similarity, np.full((1, 2), np.nan))
+    values, similar_probability = np.array([[[0.0, 0.0], [1.0, 1.0]]]), np.array([[0.2, 0.6]])
+    estimates = AnchorEstimates(values, similar_probability, np.full((1, 2), np.nan))
     np.testing.assert_allclose(weighted_mean(estimates), [[0.75, 0.75]], atol=1e-5)
 
 

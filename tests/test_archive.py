@@ -31,15 +31,15 @@ class DensePerson:
         total = sum(FRAMES)
         self.parts = np.split(np.arange(total), np.cumsum(FRAMES)[:-1])
         factors = [rng.normal(size=(len(part), 4)) / 4 for part in self.parts]
-        responses = [rng.normal(size=(len(part), 2)) / 3 for part in self.parts]
+        sensitivities = [rng.normal(size=(len(part), 2)) / 3 for part in self.parts]
         root = rng.normal(size=(2, 2))
         variance = root @ root.T + 0.1 * np.eye(2)
         self.matrix = np.zeros((total, total))
         for part, factor in zip(self.parts, factors, strict=True):
             self.matrix[np.ix_(part, part)] = factor @ factor.T + 0.01 * np.eye(len(part))
-        stacked = np.concatenate(responses)
+        stacked = np.concatenate(sensitivities)
         self.matrix += stacked @ variance @ stacked.T
-        self.offset = PersonOffset(variance, [response @ variance for response in responses])
+        self.offset = PersonOffset(variance, [sensitivity @ variance for sensitivity in sensitivities])
         self.posteriors = [DensePosterior(self.matrix[np.ix_(part, part)]) for part in self.parts]
 
     def given_labels(self, frames):

@@ -18,8 +18,8 @@ from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.calibration.adaptation import PRIOR_SOURCE
-from utils.labelling.calibration.calibration import START, AxisCalibration, Calibration
-from utils.labelling.clip_calibration import calibrate_clips, dataset_calibration
+from utils.labelling.calibration.calibration import DEFAULT_PARAMETERS, AxisCalibration, Calibration
+from utils.labelling.dataset_calibration import calibrate_clips, read_or_fit
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.sources import load_estimators
 
@@ -71,11 +71,13 @@ def test_calibration_of_several_sources_is_kept_until_one_of_them_changes(quick,
 
     def calibrate_at_once(labeller, clips, relative):
         fits.append(relative)
-        return Calibration(*[AxisCalibration(GPParameters(START.process, (PRIOR_SOURCE,) * 2))] * 2, clips=2)
+        return Calibration(
+            *[AxisCalibration(GPParameters(DEFAULT_PARAMETERS.process, (PRIOR_SOURCE,) * 2))] * 2, clips=2
+        )
 
     for name, value in (("SHORTEST_CLIP", 5), ("FEWEST_LABELS", 2), ("FEWEST_CLIPS", 1)):
         monkeypatch.setattr(calibrate_clips, name, value)
-    monkeypatch.setattr(dataset_calibration, "calibrate", calibrate_at_once)
+    monkeypatch.setattr(read_or_fit, "calibrate", calibrate_at_once)
     table = read_afewva(tiny_demo)[["clip", "frame", "valence", "arousal"]]
     table.to_csv(tmp_path / "tool.csv", index=False)
     argv = [*quick, "--evidence", f"mtclar,{tmp_path / 'tool.csv'}", "--support_set.plots", 0]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from datasets.columns import AXES
-from utils.labelling.clip_calibration.foreign import SMALLEST_STD, fit_foreign_offsets
 from utils.labelling.clips import DatasetClip
+from utils.labelling.dataset_calibration.foreign import SMALLEST_STD, fit_foreign_offsets
 from utils.labelling.types import EncodedClip
 
 SHARED, PER_PERSON = (0.3, 0.2), (0.15, 0.4)  # standard deviations, valence and arousal

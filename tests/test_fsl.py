@@ -264,8 +264,8 @@ def test_annotator_error_is_estimated_or_given(quick, clip, tmp_path):
 @pytest.fixture
 def calibrated(quick, tmp_path, monkeypatch):
     """Command line that labels with a network that is calibrated on the two short validation clips, in tmp_path."""
-    monkeypatch.setattr("utils.labelling.clip_calibration.calibrate_clips.SHORTEST_CLIP", 5)
-    monkeypatch.setattr("utils.labelling.clip_calibration.calibrate_clips.FEWEST_CLIPS", 2)
+    monkeypatch.setattr("utils.labelling.dataset_calibration.calibrate_clips.SHORTEST_CLIP", 5)
+    monkeypatch.setattr("utils.labelling.dataset_calibration.calibrate_clips.FEWEST_CLIPS", 2)
     checkpoint = shutil.copy(quick[1], tmp_path / "best.pt")
     return ["--checkpoint", checkpoint, *quick[2:], "--support_set.amount", 3]
 
@@ -274,7 +274,7 @@ def test_calibration_is_fitted_once_and_saved_beside_the_checkpoint(calibrated, 
     first, printed = label(*calibrated)
     written = (tmp_path / "calibration.json").read_bytes()
     monkeypatch.setattr(
-        "utils.labelling.clip_calibration.calibrate_clips.fit_calibration", None
+        "utils.labelling.dataset_calibration.calibrate_clips.fit_calibration", None
     )  # A second fit would fail.
     second, printed_again = label(*calibrated)
     assert (tmp_path / "calibration.json").read_bytes() == written and b'"clips": 2' in written

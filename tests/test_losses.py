@@ -27,14 +27,14 @@ def ccc_by_loop(p, t):
     return 2 * covariance / (var_p + var_t + (mean_p - mean_t) ** 2)
 
 
-def test_dynamic_loss_equals_loop(rng):
+def test_mse_ccc_loss_equals_loop(rng):
     p, t = rng.normal(size=(2, 30))
     t[[3, 17]] = np.nan
     known = [i for i in range(30) if not math.isnan(t[i])]
     mse = sum((p[i] - t[i]) ** 2 for i in known) / len(known)
     concordance = ccc_by_loop([p[i] for i in known], [t[i] for i in known])
     for weight in (0, 0.3, 1):
-        actual = losses.dynamic_loss(torch.tensor(p), torch.tensor(t), weight).item()
+        actual = losses.mse_ccc_loss(torch.tensor(p), torch.tensor(t), weight).item()
         assert actual == pytest.approx(weight * mse + (1 - weight) * (1 - concordance), abs=1e-6)
 
 

@@ -16,7 +16,7 @@ from simulated_clips import (
 
 from utils.labelling.audit import audit
 from utils.labelling.posterior.gp import GPPosterior
-from utils.labelling.posterior.mixture import ClipExplanation, Explanation, MixturePosterior
+from utils.labelling.posterior.mixture import AxisExplanation, Explanation, MixturePosterior
 from utils.labelling.suggestion.suggest import expected_error, suggest_one_by_one
 from utils.labelling.types import NO_LABELS, observations_of
 
@@ -74,7 +74,7 @@ def test_mixture_has_the_moments_of_the_posteriors_in_it(rng, calibration):
     given = [partial(GPPosterior, each, clip.times, evidence[:, : len(each.sources)]) for each in parameters]
     posteriors = [posterior(observations) for posterior in given]
     explanations = [Explanation(*values) for values in zip((0.98, 0.02), parameters, ([0], []), strict=True)]
-    model = [ClipExplanation(*pair) for pair in zip(explanations, given, strict=True)]
+    model = [AxisExplanation(*pair) for pair in zip(explanations, given, strict=True)]
     mixture = MixturePosterior(model, observations)
     mixture.weights = np.array([0.3, 0.7])
     mixture._posteriors = [(0.3, posteriors[0]), (0.7, posteriors[1])]

@@ -46,12 +46,12 @@ def test_siamese_network_reproduces_published_outputs(siamese):
     assert_close(a[0, :8], golden["embedding_first8"])
     assert_close(a.norm(), golden["embedding_norm"])
     pair, swapped = siamese.compare(a, b), siamese.compare(b, a)
-    assert_close(pair.similarity[0], golden["similarity_logits"])
+    assert_close(pair.similarity_logits[0], golden["similarity_logits"])
     assert_close(siamese.delta_valence(siamese.join(a, b)).item(), golden["delta_valence_raw"])
     assert_close(siamese.delta_arousal(siamese.join(a, b)).item(), golden["delta_arousal_raw"])
     assert_close(pair.delta_valence.item(), golden["delta_valence"])
     assert_close(pair.delta_arousal.item(), 2 * np.tanh(golden["delta_arousal_raw"]))
-    assert_close(swapped.similarity[0], golden["swapped_similarity_logits"])
+    assert_close(swapped.similarity_logits[0], golden["swapped_similarity_logits"])
     assert_close(siamese.delta_valence(siamese.join(b, a)).item(), golden["swapped_delta_valence_raw"])
 
 
@@ -92,9 +92,9 @@ def test_output_shapes_and_ranges_of_each_fusion(fusion):
     model = MTCLAR(32, fusion).eval()
     a, b = torch.randn(2, 5, 256)
     out, swapped = model.compare(100 * a, 100 * b), model.compare(100 * b, 100 * a)
-    assert out.similarity.shape == (5, 2) and out.delta_valence.shape == out.delta_arousal.shape == (5,)
+    assert out.similarity_logits.shape == (5, 2) and out.delta_valence.shape == out.delta_arousal.shape == (5,)
     assert (out.delta_valence.abs() <= 2).all() and (out.delta_arousal.abs() <= 2).all()
-    assert torch.equal(out.similarity, swapped.similarity) == (fusion != "concat")
+    assert torch.equal(out.similarity_logits, swapped.similarity_logits) == (fusion != "concat")
 
 
 @torch.inference_mode()

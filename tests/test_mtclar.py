@@ -204,18 +204,18 @@ def test_used_rows_of_pairs():
 
 def test_each_pair_of_a_batch_is_compared_once(tiny_settings):
     splits, crops = read_splits(tiny_settings), CropReader(tiny_settings)
-    task = PairTraining(MTCLAR(16), splits, crops, tiny_settings, make_runtime(tiny_settings.runtime))
+    training = PairTraining(MTCLAR(16), splits, crops, tiny_settings, make_runtime(tiny_settings.runtime))
     labels = splits.train[["valence", "arousal"]].to_numpy()
-    batches = list(task.batches(0))
-    assert len(batches) == task.steps() == 2
-    plan = task._plan(np.random.default_rng([0, 3, 0]))
+    batches = list(training.batches(0))
+    assert len(batches) == training.steps() == 2
+    plan = training._plan(np.random.default_rng([0, 3, 0]))
     for batch, (rows, _, _) in zip(batches, plan, strict=True):
         pairs = {frozenset(pair) for pair in zip(batch.first.tolist(), batch.second.tolist(), strict=True)}
         assert len(pairs) == len(batch.first) == 8 * 7 // 2 and all(len(pair) == 2 for pair in pairs)
         deltas = labels[rows[batch.first]] - labels[rows[batch.second]]
         np.testing.assert_allclose(batch.targets.delta_valence, deltas[:, 0])
         assert np.array_equal(batch.targets.similarity_label, np.linalg.norm(deltas, axis=1) <= 0.2001)
-    again = next(iter(task.batches(0)))
+    again = next(iter(training.batches(0)))
     assert torch.equal(again.images, batches[0].images)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import block_diag
+from scipy.stats import multivariate_normal
 from simulated_clips import PARAMETERS, accurate_calibration, anchors_at, encoded, simulate_misread_clip
 
 from utils.labelling import people
@@ -13,7 +14,7 @@ from utils.labelling.people import person_offsets, person_posteriors
 from utils.labelling.posterior import mixture
 from utils.labelling.posterior.activity import activity, combined_evidence
 from utils.labelling.posterior.mixture import MixturePosterior
-from utils.labelling.posterior.offsets import OffsetGaussian
+from utils.labelling.posterior.offsets import OffsetGaussian, _log_evidence, estimated_noise
 from utils.labelling.posterior.process import (
     LEVEL_STD,
     SourceParameters,
@@ -39,9 +40,10 @@ def rng():
 
 @pytest.fixture
 def all_evidence_only(monkeypatch):
-    """Every track follows all evidence, however many labels there are."""
+    """Every track follows all evidence, however many labels there are, and shots differ as far as usual."""
     for module in (mixture, people):
         monkeypatch.setattr(module, "LABELS_TO_WEIGH_EXPLANATIONS", 99)
+    monkeypatch.setattr(people, "estimated_noise", lambda factors, prior, usual: usual)
 
 
 def dense_posteriors(parameters, clips, observations):
@@ -176,6 +178,44 @@ def test_noise_of_a_singular_message_is_the_limit_of_small_precisions():
     full = OffsetGaussian(np.array([[9.0, 2.0], [2.0, 3.0]]), np.array([2.0, -1.0])).with_noise(variances)
     covariance = np.linalg.inv(np.array([[9.0, 2.0], [2.0, 3.0]])) + np.diag(variances)
     np.testing.assert_allclose(full.precision, np.linalg.inv(covariance))
+
+
+def measured(values, precision):
+    """Factors of an offset plus noise, each from one measured value."""
+    return [OffsetGaussian(np.array([[precision]]), np.array([precision * value])) for value in values]
+
+
+def test_likelihood_of_the_noise_is_that_of_the_measured_values():
+    values, precision, prior = np.array([0.3, -0.2, 0.1]), 25.0, OffsetGaussian.independent([0.4])
+
+    def dense(variance):
+        covariance = np.full((3, 3), 0.4**2) + np.eye(3) * (variance + 1 / precision)
+        return multivariate_normal.logpdf(values, np.zeros(3), covariance)
+
+    found = [_log_evidence(measured(values, precision), prior, np.array([variance])) for variance in (0.01, 0.2)]
+    assert found[1] - found[0] == pytest.approx(dense(0.2) - dense(0.01))
+
+
+def test_estimated_noise_grows_with_the_differences_and_is_the_usual_one_without_information():
+    prior, usual = OffsetGaussian.independent([0.4]), np.array([0.1**2])
+    differences = (0, 0.01, 0.1, 0.3)
+    variances = [
+        estimated_noise(measured(np.array([-1, 1, -1, 1]) * difference, 1e4), prior, usual)[0]
+        for difference in differences
+    ]
+    assert (np.diff(variances) > 0).all() and variances[0] < usual[0] / 4 and variances[-1] > 4 * usual[0]
+    assert estimated_noise(measured([0, 0, 0], 0.0), prior, usual) == pytest.approx(usual)
+
+
+def test_a_track_without_labels_is_less_sure_if_the_labelled_tracks_differ(all_evidence_only, rng, monkeypatch):
+    clips, observations = draw_person(rng, ONE_SOURCE, ([5], [5, 20], [6], []))
+    calibration = calibration_of(ONE_SOURCE)
+    usual = person_posteriors(calibration, models_of(calibration, clips), observations)
+    monkeypatch.undo()
+    for track, offset in enumerate((0.7, -0.7, 0.7)):
+        clips[track].evidence[:] += offset
+    estimated = person_posteriors(calibration, models_of(calibration, clips), observations)
+    assert (estimated[3][0].variance > usual[3][0].variance).all()
 
 
 def test_tracks_may_have_different_sources(all_evidence_only, rng):

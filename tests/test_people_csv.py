@@ -14,7 +14,7 @@ from conftest import label, labels_file, run_script
 
 from datasets.demo.traces import label_trace
 from datasets.people import named_tracks, people_table, read_people, tracks_hash, unnamed_person
-from datasets.video.likeness import FACE_SIZE
+from datasets.video.image_features import FACE_SIZE
 from utils.base.errors import DataError
 
 
@@ -163,7 +163,7 @@ def test_candidates_are_written_beside_people(quick, archive, tmp_path):
     folder, _ = label(*quick, "--video", tmp_path, "--people", people)
     table = pd.read_csv(folder / "people_candidates.csv")
     assert table[["video", "person", "candidate_1"]].to_numpy().tolist() == [["a", "Ada", "Ben"], ["b", "Ben", "Ada"]]
-    assert table["likeness_1"].between(0.5, 1).all()
+    assert table["image_similarity_1"].between(0.5, 1).all()
     sheet = cv2.imread(str(folder / "people_1.png"))
     assert sheet.shape[0] > 2 * FACE_SIZE and sheet.std() > 30
     assert not (folder / "people_2.png").exists()

@@ -166,6 +166,6 @@ def test_every_control_is_reached_by_tab_and_has_a_name(tab):
     for _ in range(20):
         tab.press("Tab")
         names.append(tab.page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
-    for wanted in ("ada_1.mp4, track 0", "Name of the person", "likeness 0.", "new person", "Close"):
+    for wanted in ("ada_1.mp4, track 0", "Name of the person", "image similarity 0.", "new person", "Close"):
         assert any(wanted in name for name in names), (wanted, names)
     close(tab)

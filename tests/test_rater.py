@@ -15,7 +15,7 @@ from utils.annotate.rating_file import RatingFile
 from utils.annotate.session import Session
 from utils.config.labelling import LabelSettings
 from utils.labelling.adaptation_report import log_adaptation
-from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, START
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, DEFAULT_PARAMETERS
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clip_rating import ClipRating
 from utils.labelling.labeller import Labeller
@@ -43,7 +43,7 @@ def ou_process(rng, frames, std, seconds):
 @pytest.fixture(scope="module")
 def clips():
     """Clips of 30 s, whose evidence has the errors that a network without a calibration is assumed to have."""
-    rng, error = np.random.default_rng(4), START.sources[0]
+    rng, error = np.random.default_rng(4), DEFAULT_PARAMETERS.sources[0]
     simulated = []
     for clip in simulate_clips(rng, 3, FRAMES, error.observation_noise):
         correlated = [ou_process(rng, FRAMES, error.ou, error.ou_seconds) for _ in range(2)]

@@ -25,7 +25,7 @@ from utils.config.sections import RuntimeSettings
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.labeller import Labeller
 from utils.videos.face_video import FaceVideo, Track
-from utils.videos.likeness import Likeness
+from utils.videos.image_similarity import ImageSimilarity
 
 FRAMES = 40
 
@@ -57,21 +57,21 @@ def videos(tmp_path) -> list[FaceVideo]:
 
 
 @pytest.fixture
-def likeness(videos) -> Likeness:
-    likeness = Likeness()
+def image_similarity(videos) -> ImageSimilarity:
+    image_similarity = ImageSimilarity()
     for index, video in enumerate(videos):
         for number in (0, 1):
             key = video.video.path, number
-            likeness.faces[key] = np.zeros((4, 4, 3), np.uint8)
-            likeness._features[key] = np.array([np.cos(index), np.sin(index)], np.float32)
-            likeness._simultaneous[key] = {(key[0], 1 - number)} if index == 2 else set()
-    return likeness
+            image_similarity.faces[key] = np.zeros((4, 4, 3), np.uint8)
+            image_similarity._features[key] = np.array([np.cos(index), np.sin(index)], np.float32)
+            image_similarity._simultaneous[key] = {(key[0], 1 - number)} if index == 2 else set()
+    return image_similarity
 
 
 @pytest.fixture
-def open_people(videos, likeness, tmp_path):
+def open_people(videos, image_similarity, tmp_path):
     paths = [video.video.path for video in videos]
-    return lambda: TrackPeople(tmp_path / "people.csv", videos, [*paths, tmp_path / "d.mp4"], likeness)
+    return lambda: TrackPeople(tmp_path / "people.csv", videos, [*paths, tmp_path / "d.mp4"], image_similarity)
 
 
 @pytest.fixture
@@ -162,18 +162,18 @@ def test_other_rows_of_the_file_are_kept(open_people, videos, tmp_path):
     assert people.names[key(videos, 0, 1)] == "Ada"
 
 
-def test_rows_of_videos_that_the_page_does_not_show_are_kept(videos, likeness, tmp_path):
+def test_rows_of_videos_that_the_page_does_not_show_are_kept(videos, image_similarity, tmp_path):
     (tmp_path / "people.csv").write_text("video,track,person\na,0,Ada\nz.mp4,,Zoe\n")
-    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], image_similarity)
     people.join(key(videos, 0, 1), "Ada")
     rows = pd.read_csv(people.path, dtype=str).fillna("")[["video", "track", "person"]].to_numpy().tolist()
     assert rows == [["a", "0", "Ada"], ["a", "1", "Ada"], ["z.mp4", "", "Zoe"]]
 
 
-def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, likeness, tmp_path):
+def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, image_similarity, tmp_path):
     text = "video,track,person\na,0,Ada\nz,0,Ada\nz,1,Zoe\n"
     (tmp_path / "people.csv").write_text(text)
-    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], likeness)
+    people = TrackPeople(tmp_path / "people.csv", videos[:1], [videos[0].video.path], image_similarity)
 
     def others() -> list[str]:
         return pd.read_csv(people.path).query("video == 'z'")["person"].tolist()
@@ -189,11 +189,11 @@ def test_a_person_is_renamed_in_rows_that_the_page_does_not_show(videos, likenes
     assert people.names[key(videos, 0, 0)] == "a 0" and others() == ["Ann", "Zoe"]
 
 
-def test_default_names_differ_from_each_other_and_from_those_in_the_file(videos, likeness, tmp_path):
+def test_default_names_differ_from_each_other_and_from_those_in_the_file(videos, image_similarity, tmp_path):
     for video, name in zip(videos[:2], ("tom-and-jerry", "tom-&-jerry"), strict=True):
         video.video.name = name
     (tmp_path / "people.csv").write_text("video,track,person\nd,0,c 0\nd,1,c 0 (2)\n")
-    people = TrackPeople(tmp_path / "people.csv", videos, [video.video.path for video in videos], likeness)
+    people = TrackPeople(tmp_path / "people.csv", videos, [video.video.path for video in videos], image_similarity)
     assert not people.has_joined_tracks and people.names[key(videos, 2, 0)] == "c 0 (3)"
 
 

@@ -8,9 +8,9 @@ from simulated_clips import PARAMETERS
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
-from utils.labelling.clip_calibration.shots import FEWEST_PEOPLE, fit_shot_offsets
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import DatasetClip
+from utils.labelling.dataset_calibration.shots import FEWEST_PEOPLE, fit_shot_offsets
 from utils.labelling.types import EncodedClip
 
 CALIBRATION = Calibration(AxisCalibration(PARAMETERS), AxisCalibration(PARAMETERS))

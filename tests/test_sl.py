@@ -24,7 +24,7 @@ from utils.base.errors import CheckpointError, DataError, SettingsError
 from utils.compute.data import CropReader, read_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
-from utils.compute.seeds import seed_step
+from utils.compute.seeds import seed_torch
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
 from utils.config.supervised import SUPERVISED_PAPER, SLSettings, SLTrainingSettings
@@ -40,7 +40,7 @@ from utils.supervised.baselines import logistic_predictions, ridge_predictions
 from utils.supervised.features import FeatureReader, Features, labelled_splits
 from utils.supervised.folds import Fold, prepare_fold, run_fold
 from utils.supervised.report import HEAD, score_folds, verdict
-from utils.supervised.targets import TARGETS, class_weights
+from utils.supervised.tasks import TASKS, class_weights
 from utils.supervised.training import SupervisedTraining
 from utils.training import loop
 
@@ -207,38 +207,38 @@ def test_copies_are_augmented_images_determined_by_the_seed(settings, model, tmp
 # Training
 
 
-def training_task(settings, rows: int = 40) -> SupervisedTraining:
+def make_training(settings, rows: int = 40) -> SupervisedTraining:
     """Training on random features and labels."""
     rng = np.random.default_rng(0)
     frames = pd.DataFrame({"clip": "a", "frame": range(rows), "expression": rng.integers(0, 3, rows)})
     frames = frames.assign(valence=rng.uniform(-1, 1, rows), arousal=rng.uniform(-1, 1, rows))
     features = Features(frames, torch.from_numpy(rng.standard_normal((rows, 256)).astype(np.float32)))
-    seed_step(settings.seed)
-    head = SupervisedHead(len(TARGETS[settings.task].columns))
+    seed_torch(settings.seed)
+    head = SupervisedHead(len(TASKS[settings.task].columns))
     return SupervisedTraining(head, features, features, settings, {})
 
 
-@pytest.mark.parametrize("task_name, schedule", [("valence_arousal", "step"), ("expression", "onecycle")])
-def test_interrupted_and_resumed_training_writes_the_same_bytes(settings, task_name, schedule):
-    settings = merge_layers(SLTrainingSettings, [("", settings.model_dump()), ("", {"task": task_name})])
+@pytest.mark.parametrize("task, schedule", [("valence_arousal", "step"), ("expression", "onecycle")])
+def test_interrupted_and_resumed_training_writes_the_same_bytes(settings, task, schedule):
+    settings = merge_layers(SLTrainingSettings, [("", settings.model_dump()), ("", {"task": task})])
     settings.train.schedule, settings.train.epochs = schedule, 4
     uninterrupted, resumed = (RunFolder.create(settings, "mtclar_sl") for _ in range(2))
-    expected = training_task(settings)
+    expected = make_training(settings)
     loop.fit(expected, uninterrupted, settings)
-    task = training_task(settings)
-    batches = task.batches
+    training = make_training(settings)
+    batches = training.batches
 
     def interrupted(epoch, *start):
         if epoch == 2:
             raise KeyboardInterrupt
         return batches(epoch, *start)
 
-    task.batches = interrupted
+    training.batches = interrupted
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(task, resumed, settings)
-    task = training_task(settings)
-    loop.fit(task, RunFolder.resume(resumed.path), settings)
-    for tensor, other in zip(expected.model.state_dict().values(), task.model.state_dict().values(), strict=True):
+        loop.fit(training, resumed, settings)
+    training = make_training(settings)
+    loop.fit(training, RunFolder.resume(resumed.path), settings)
+    for tensor, other in zip(expected.model.state_dict().values(), training.model.state_dict().values(), strict=True):
         assert torch.equal(tensor, other)
     assert resumed.best.read_bytes() == uninterrupted.best.read_bytes()
 
@@ -246,20 +246,20 @@ def test_interrupted_and_resumed_training_writes_the_same_bytes(settings, task_n
 @pytest.mark.parametrize("rows, batch", [(2, 2), (3, 2), (17, 16), (40, 512), (33, 16)])
 def test_each_epoch_has_every_row_once_and_no_batch_of_one_row(settings, rows, batch):
     settings.train.batch = batch
-    task = training_task(settings, rows)
-    batches = list(task.batches(0))
-    assert len(batches) == task.steps() and min(map(len, batches)) >= 2
+    training = make_training(settings, rows)
+    batches = list(training.batches(0))
+    assert len(batches) == training.steps() and min(map(len, batches)) >= 2
     assert sorted(torch.cat(batches).tolist()) == list(range(rows))
-    assert not rows > 3 or torch.cat(batches).tolist() != torch.cat(list(task.batches(1))).tolist()
+    assert not rows > 3 or torch.cat(batches).tolist() != torch.cat(list(training.batches(1))).tolist()
 
 
 def test_balanced_sampling_draws_all_classes_equally_often(settings):
     settings.task, settings.train.sampling = "expression", "balanced"
-    task = training_task(settings, 40)
+    training = make_training(settings, 40)
     codes = np.concatenate([[2], np.zeros(39, int)])
-    task.train.frames["expression"] = codes
-    task = SupervisedTraining(task.model, task.train, task.train, settings, {})
-    drawn = np.concatenate([codes[part] for epoch in range(50) for part in task.batches(epoch)])
+    training.train.frames["expression"] = codes
+    training = SupervisedTraining(training.model, training.train, training.train, settings, {})
+    drawn = np.concatenate([codes[part] for epoch in range(50) for part in training.batches(epoch)])
     assert len(drawn) == 50 * 40 and np.mean(drawn == 2) == pytest.approx(0.5, abs=0.05)
     weights = class_weights(codes)
     assert weights[2] == pytest.approx(39 * weights[0]) and weights[1] == 0
@@ -267,7 +267,7 @@ def test_balanced_sampling_draws_all_classes_equally_often(settings):
 
 def test_loss_combines_mse_and_ccc(settings):
     outputs, labels = torch.randn(20, 2), torch.rand(20, 2)
-    terms = TARGETS["valence_arousal"].loss(outputs, labels, 0.3, None)
+    terms = TASKS["valence_arousal"].loss(outputs, labels, 0.3, None)
     for i, axis in enumerate(("valence", "arousal")):
         scores = regression_scores(outputs[:, i], labels[:, i])
         assert terms[axis].item() == pytest.approx(0.3 * scores["RMSE"] ** 2 + 0.7 * (1 - scores["CCC"]), rel=1e-4)
@@ -330,13 +330,13 @@ def test_expressions_are_predicted_and_scored(expression_run, sl_arguments, tmp_
 
 def test_class_averages_are_over_the_classes_that_occur():
     table = pd.DataFrame({"expression_true": ["happy", "happy", "sad"], "expression": ["happy", "anger", "happy"]})
-    scores = TARGETS["expression"].score(table)
+    scores = TASKS["expression"].score(table)
     assert scores["accuracy"] == pytest.approx(1 / 3) and scores["balanced_accuracy"] == pytest.approx(0.25)
     assert scores["macro_F1"] == pytest.approx((2 * 0.5 * 0.5 / 1 + 0) / 2)
 
 
 def test_verdict_names_the_scores_in_which_a_baseline_is_not_beaten():
-    target, true = TARGETS["expression"], ["happy", "sad", "sad", "sad"]
+    task, true = TASKS["expression"], ["happy", "sad", "sad", "sad"]
     predicted = {HEAD: ["happy", "happy", "sad", "sad"], "logistic": true, "most frequent": ["sad"] * 4}
     tables = [
         {
@@ -344,7 +344,7 @@ def test_verdict_names_the_scores_in_which_a_baseline_is_not_beaten():
             for method, names in predicted.items()
         }
     ]
-    lines = verdict(score_folds(tables, target), "expression", target).splitlines()
+    lines = verdict(score_folds(tables, task), task).splitlines()
     assert "no better than logistic in accuracy (0.750 against 1.000)" in lines[0]
     assert "no better than most frequent in accuracy (0.750 against 0.750)" in lines[1] and "macro" not in lines[1]
 
@@ -451,17 +451,17 @@ def test_checkpoint_formats(tmp_path):
             read_checkpoint(path, "supervised")
 
 
-@pytest.mark.parametrize("task", TARGETS)
+@pytest.mark.parametrize("task", TASKS)
 def test_heads_have_an_output_for_each_column_of_predictions(task):
     head = SupervisedHead.for_task(task, tanh=True, dropout=0.5)
-    assert head.output.out_features == len(TARGETS[task].columns) and head.tanh == (task == "valence_arousal")
+    assert head.output.out_features == len(TASKS[task].columns) and head.tanh == (task == "valence_arousal")
 
 
 def test_splits_need_labelled_rows_and_two_classes():
     def frames(*codes):
         return pd.DataFrame({"expression": codes, "valence": [0.1] * len(codes), "arousal": [np.nan] * len(codes)})
 
-    expression = TARGETS["expression"]
+    expression = TASKS["expression"]
     with pytest.raises(DataError, match="none of the 2 test images has expression"):
         labelled_splits(Splits(frames(1, 2), frames(1), frames(-1, -1)), expression)
     with pytest.raises(DataError, match="the same expression class, sad"):
@@ -469,14 +469,14 @@ def test_splits_need_labelled_rows_and_two_classes():
     with pytest.raises(DataError, match="only one training image"):
         labelled_splits(Splits(frames(2, -1), frames(1), frames(1)), expression)
     with pytest.raises(DataError, match="none of the 2 train images has valence and arousal"):
-        labelled_splits(Splits(frames(1, 2), frames(1), frames(1)), TARGETS["valence_arousal"])
+        labelled_splits(Splits(frames(1, 2), frames(1), frames(1)), TASKS["valence_arousal"])
     kept = labelled_splits(Splits(frames(1, 2, -1), frames(1), frames(4, -1)), expression)
     assert [len(part) for part in kept] == [2, 1, 1]
 
 
 def test_classes_missing_in_a_split_cause_a_warning(caplog):
     parts = [pd.DataFrame({"expression": codes}) for codes in ([1, 2], [1], [4])]
-    TARGETS["expression"].check(Splits(*parts))
+    TASKS["expression"].check(Splits(*parts))
     assert "train: no image of fear: the head will never predict it" in caplog.text
     assert "validation: no image of sad, fear" in caplog.text
 

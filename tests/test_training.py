@@ -17,7 +17,7 @@ from utils.base.errors import CheckpointError, TrainingError
 from utils.base.signals import DelayedSignals, Interrupted
 from utils.compute.data import CropReader, read_splits
 from utils.compute.runtime import make_runtime
-from utils.compute.seeds import seed_step
+from utils.compute.seeds import seed_torch
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_model, read_checkpoint, save_checkpoint
@@ -28,9 +28,9 @@ from utils.training.pair_training import PairTraining
 from utils.training.state import make_scheduler
 
 
-def make_task(settings: MtclarTrainingSettings) -> PairTraining:
+def make_training(settings: MtclarTrainingSettings) -> PairTraining:
     runtime = make_runtime(settings.runtime)
-    seed_step(settings.seed)
+    seed_torch(settings.seed)
     model = runtime.to_device(MTCLAR(settings.model.width, settings.model.fusion, settings.model.dropout))
     return PairTraining(model, read_splits(settings), CropReader(settings), settings, runtime)
 
@@ -39,16 +39,16 @@ def train(
     settings: MtclarTrainingSettings, run: RunFolder, before_step: Callable[[int, int], None] = lambda epoch, step: None
 ) -> MTCLAR:
     """Train as mtclar.py does. `before_step` is called with the epoch and the number of the step in this process."""
-    task = make_task(settings)
-    loss, steps = task.loss, iter(range(10**6))
+    training = make_training(settings)
+    loss, steps = training.loss, iter(range(10**6))
 
     def watched_loss(batch, epoch):
         before_step(epoch, next(steps))
         return loss(batch, epoch)
 
-    task.loss = watched_loss
-    loop.fit(task, run, settings)
-    return task.model
+    training.loss = watched_loss
+    loop.fit(training, run, settings)
+    return training.model
 
 
 def at_step(number: int, action: Callable[[], None]) -> Callable[[int, int], None]:
@@ -70,7 +70,7 @@ def changed(settings: MtclarTrainingSettings, **train) -> MtclarTrainingSettings
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(PairTraining, "figures", lambda task: {})
+    monkeypatch.setattr(PairTraining, "figures", lambda training: {})
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_signal_ends_a_validation_at_once_and_saves_the_epoch(settings_of, uni
     settings = settings_of(tmp_path)
     interrupted = RunFolder.create(settings, "mtclar")
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(PairTraining, "validate", lambda task: (send(signal.SIGTERM), pytest.fail("continued")))
+        patch.setattr(PairTraining, "validate", lambda training: (send(signal.SIGTERM), pytest.fail("continued")))
         train(settings, interrupted)
     assert read_checkpoint(interrupted.last, "mtclar")["progress"]["step"] == 2 and not interrupted.best.exists()
     train(settings, RunFolder.resume(interrupted.path))
@@ -188,19 +188,21 @@ def test_an_ignored_signal_stays_ignored(default_interrupt_handler):
 
 
 def test_resuming_within_an_epoch_loads_no_image_of_earlier_steps(tiny_settings, monkeypatch):
-    task = make_task(changed(tiny_settings, epoch_size=32))
-    batches = list(task.batches(1))
+    training = make_training(changed(tiny_settings, epoch_size=32))
+    batches = list(training.batches(1))
     loaded = []
-    monkeypatch.setattr(task.loader, "load", lambda plan: loaded.extend(plan) or iter([b.images for b in batches[3:]]))
-    (rest,) = task.batches(1, 3)
+    monkeypatch.setattr(
+        training.loader, "load", lambda plan: loaded.extend(plan) or iter([b.images for b in batches[3:]])
+    )
+    (rest,) = training.batches(1, 3)
     assert [item[:2] for item in loaded] == [(1, 3)]
     assert torch.equal(rest.first, batches[3].first)
     assert torch.equal(rest.targets.delta_valence, batches[3].targets.delta_valence)
 
 
 def test_images_of_later_steps_do_not_depend_on_where_an_epoch_is_resumed(tiny_settings):
-    task = make_task(changed(tiny_settings, epoch_size=32, augment=1))
-    for from_start, resumed in zip(list(task.batches(1))[2:], task.batches(1, 2), strict=True):
+    training = make_training(changed(tiny_settings, epoch_size=32, augment=1))
+    for from_start, resumed in zip(list(training.batches(1))[2:], training.batches(1, 2), strict=True):
         assert torch.equal(from_start.images, resumed.images)
 
 
@@ -222,8 +224,8 @@ class OneWeight(nn.Module):
         self.weight = nn.Parameter(torch.tensor(1.0))
 
 
-class FailingTask:
-    """A task whose loss is NaN in one epoch, and whose validation loss rises."""
+class FailingTraining:
+    """A training whose loss is NaN in one epoch, and whose validation loss rises."""
 
     kind = "mtclar"
     about = {}
@@ -252,19 +254,19 @@ class FailingTask:
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tiny_settings):
     run = RunFolder.create(tiny_settings, "mtclar")
-    task = FailingTask(nan_epoch=1)
+    training = FailingTraining(nan_epoch=1)
     with pytest.raises(TrainingError, match="not finite in epoch 2, step 1 .*loss nan.*train.lr"):
-        loop.fit(task, run, tiny_settings)
+        loop.fit(training, run, tiny_settings)
     last = read_checkpoint(run.path / "last.pt", "mtclar")
     assert last["epoch"] == 1 and math.isfinite(last["model"]["weight"])
-    assert torch.equal(last["model"]["weight"], task.model.weight.detach())  # unchanged by the failed step
+    assert torch.equal(last["model"]["weight"], training.model.weight.detach())  # unchanged by the failed step
 
 
 def test_a_validation_loss_that_is_not_finite_stops_the_run(tiny_settings):
-    task = FailingTask(nan_epoch=-1)
-    task.validate = lambda: {"loss": math.nan}
+    training = FailingTraining(nan_epoch=-1)
+    training.validate = lambda: {"loss": math.nan}
     with pytest.raises(TrainingError, match="validation loss is not finite after epoch 1"):
-        loop.fit(task, RunFolder.create(tiny_settings, "mtclar"), tiny_settings)
+        loop.fit(training, RunFolder.create(tiny_settings, "mtclar"), tiny_settings)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 19, 20, 21, 40])
@@ -282,7 +284,7 @@ def test_one_cycle_schedule_of_any_length(tiny_settings, steps):
 def test_early_stopping_ends_with_the_best_weights(tiny_settings):
     settings = changed(tiny_settings, epochs=50, patience=3)
     run = RunFolder.create(settings, "mtclar")
-    progress = loop.fit(FailingTask(nan_epoch=-1), run, settings)
+    progress = loop.fit(FailingTraining(nan_epoch=-1), run, settings)
     assert (progress.epoch, progress.best_epoch) == (4, 0)
     assert read_checkpoint(run.path / "best.pt", "mtclar")["epoch"] == 1
 
@@ -302,17 +304,17 @@ class InfiniteGradient(torch.autograd.Function):
 @pytest.mark.parametrize("clip_norm", [0, 1])
 def test_a_gradient_that_is_not_finite_stops_the_run_and_changes_no_weight(tiny_settings, clip_norm):
     settings = changed(tiny_settings, clip_norm=clip_norm, save_minutes=1e-9)
-    run, task, steps = RunFolder.create(settings, "mtclar"), FailingTask(nan_epoch=-1), iter(range(9))
+    run, training, steps = RunFolder.create(settings, "mtclar"), FailingTraining(nan_epoch=-1), iter(range(9))
 
     def loss(batch, epoch):
-        weight = task.model.weight
+        weight = training.model.weight
         return {"loss": InfiniteGradient.apply(weight) if next(steps) == 1 else weight**2}
 
-    task.loss = loss
+    training.loss = loss
     with pytest.raises(TrainingError, match=r"gradient is not finite in epoch 1, step 2 \(loss .*gradient norm inf"):
-        loop.fit(task, run, settings)
+        loop.fit(training, run, settings)
     last = read_checkpoint(run.last, "mtclar")
-    assert last["progress"]["step"] == 1 and torch.equal(last["model"]["weight"], task.model.weight.detach())
+    assert last["progress"]["step"] == 1 and torch.equal(last["model"]["weight"], training.model.weight.detach())
 
 
 def test_resuming_an_empty_folder(tmp_path):

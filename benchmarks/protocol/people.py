@@ -12,8 +12,8 @@ from utils.base.errors import DataError
 from utils.base.text import listed, plain_text
 from utils.config.manifest import read_manifest
 from utils.config.yaml_files import read_run_settings
-from utils.labelling.clip_calibration.calibrate_clips import clips_to_calibrate_on
-from utils.labelling.clip_calibration.dataset_calibration import split_name
+from utils.labelling.dataset_calibration.calibrate_clips import clips_to_calibrate_on
+from utils.labelling.dataset_calibration.read_or_fit import split_name
 
 
 class Exposure(NamedTuple):

@@ -1,6 +1,6 @@
 """Reader of DARMA ratings: both axes, from a joystick, averaged over bins of equal length.
 
-``Magnitude`` is the value of a fully deflected joystick. The columns bear the labels that the study chose for the two
+``Magnitude`` is the value of a fully deflected joystick. The columns have the names that the study chose for the two
 axes. ``Second`` is the end of a bin, so its values belong to the middle of the bin.
 
 Format: DARMA, https://github.com/jmgirard/DARMA

@@ -31,6 +31,7 @@ from datasets.demo.people import in_another_scene, random_person
 from datasets.demo.traces import FRAME_RATE, expression_of, label_trace, pose_trace
 from utils.base.errors import DataError, StorageError
 
+MADE_BY = "MT-CLAR demo"  # in demo.json; a folder without it is not overwritten
 FORMAT = 2  # to be increased whenever the same parameters give other bytes
 LONG_EVERY = 5  # every so manyth clip is a long one
 NOISE_STD = 6.0  # of the pixel noise, in grey levels
@@ -82,8 +83,34 @@ def render_demo(
         StorageError: the set cannot be written.
     """
     root = Path(root)
+    parameters = _parameters(seed, people, frames, short_frames, size, hard, trace, frame_rate, clips)
+    if _read_parameters(root) != parameters:
+        try:
+            _build(root, parameters, workers, trace)
+        except OSError as error:
+            raise StorageError.from_os_error(root, error) from error
+    return root
+
+
+def _parameters(
+    seed: int,
+    people: int,
+    frames: int,
+    short_frames: int,
+    size: int,
+    hard: bool,
+    trace: LabelTrace,
+    frame_rate: float,
+    clips: int,
+) -> dict[str, Any]:
+    """The content of demo.json, from the arguments of `render_demo`; raises DataError if one is out of range."""
+    if min(people, clips, frames, short_frames) < 1 or size < 32:
+        raise DataError(
+            f"demo set: people ({people}), clips ({clips}) and frames ({frames}, {short_frames}) must be 1 or more, "
+            f"size ({size}) 32 or more"
+        )
     parameters = {
-        "made_by": "MT-CLAR demo",
+        "made_by": MADE_BY,
         "format": FORMAT,
         "seed": seed,
         "people": people,
@@ -92,24 +119,14 @@ def render_demo(
         "size": size,
         "hard": bool(hard),
     }
+    # Later parameters are in the file only where they differ from their defaults, so that older sets remain valid.
     if trace is not label_trace:
         parameters["trace"] = trace.__name__
     if frame_rate != FRAME_RATE:
         parameters["frame_rate"] = frame_rate
     if clips != 1:
         parameters["clips"] = clips
-    if min(people, clips, frames, short_frames) < 1 or size < 32:
-        raise DataError(
-            f"demo set: people ({people}), clips ({clips}) and frames ({frames}, {short_frames}) must be 1 or more, "
-            f"size ({size}) 32 or more"
-        )
-    if _read_parameters(root) == parameters:
-        return root
-    try:
-        _build(root, parameters, workers, trace)
-    except OSError as error:
-        raise StorageError.from_os_error(root, error) from error
-    return root
+    return parameters
 
 
 def _build(root: Path, parameters: dict[str, Any], workers: int | None, trace: LabelTrace) -> None:
@@ -131,7 +148,7 @@ def _read_parameters(root: Path) -> dict[str, Any] | None:
         return None
     try:
         parameters = json.loads((root / "demo.json").read_text())
-        if parameters["made_by"] == "MT-CLAR demo":
+        if parameters["made_by"] == MADE_BY:
             return parameters
     except (OSError, ValueError, KeyError, TypeError):
         pass

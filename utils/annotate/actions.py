@@ -135,7 +135,7 @@ CHECK_SHORTCUTS = (
     UNDO,
     HELP,
 )
-"""The same for a check (check_page.py)."""
+"""Shortcuts of a check (check_page.py)."""
 
 PEOPLE_SHORTCUTS = (
     Shortcut(
@@ -148,7 +148,7 @@ PEOPLE_SHORTCUTS = (
     Shortcut("Ctrl+Z", "undo", {"Ctrl+z": {"name": "undo"}}),
     Shortcut("Ctrl+Y", "redo", {"Ctrl+y": {"name": "redo"}, "Ctrl+Shift+z": {"name": "redo"}}),
 )
-"""The same for the view of people (people.js)."""
+"""Shortcuts of the view of people (people.js)."""
 
 
 def keys_of(shortcuts: tuple[Shortcut, ...]) -> dict[str, Action]:

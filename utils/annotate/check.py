@@ -145,13 +145,15 @@ class Check:
         history.append((index, before))
         return True
 
-    def _revert(self, source: list[tuple[int, Scores | None]], target: list[tuple[int, Scores | None]]) -> int | None:
-        """Reverts the last change of `source` and moves it, reversed, to `target`."""
-        if not source:
+    def _revert(
+        self, changes: list[tuple[int, Scores | None]], reversed_changes: list[tuple[int, Scores | None]]
+    ) -> int | None:
+        """Reverts the last change of `changes` and moves it, reversed, to `reversed_changes`."""
+        if not changes:
             return None
-        index, before = source[-1]
-        self._change(index, before, target)
-        source.pop()
+        index, before = changes[-1]
+        self._change(index, before, reversed_changes)
+        changes.pop()
         return index
 
 

@@ -167,7 +167,7 @@ class Page:
         if estimate.suggestion:
             frame = session.tracks[track].frames[estimate.suggestion.frame_index]
             self.next_button.set_text(f"Next: frame {frame}, error → {estimate.suggestion.error_after:.3f}")
-        contradicted = len({one.anchor_index for one in estimate.contradictions})
+        contradicted = len({contradiction.anchor_index for contradiction in estimate.contradictions})
         self.contradictions.set_text(f"{contradicted} contradicted")
         self.contradictions.set_visibility(contradicted > 0)
         self.show_frame()

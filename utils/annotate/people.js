@@ -27,13 +27,13 @@ export default {
           </div>
         </div>
         <div class="heading" role="heading" aria-level="2">Who may it be?</div>
-        <div class="secondary">Sorted by likeness of the images, which proves nothing about who is shown: you decide.</div>
+        <div class="secondary">Sorted by image similarity, which proves nothing about who is shown: you decide.</div>
         <div class="people-candidates">
           <button v-for="(candidate, index) in candidates" :key="candidate.person" class="people-candidate" @click="join(index)">
             <img :src="candidate.url" alt="" width="96" height="96" />
             <span class="people-key">{{ index + 1 }}</span>
             <span class="people-name">{{ candidate.person }}</span>
-            <span class="secondary">likeness {{ candidate.likeness }}</span>
+            <span class="secondary">image similarity {{ candidate.image_similarity }}</span>
           </button>
           <div v-if="!candidates.length" class="secondary">There is no other person.</div>
         </div>

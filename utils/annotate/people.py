@@ -21,7 +21,7 @@ from utils.base.errors import DataError
 from utils.base.text import quoted, safe_text
 from utils.runs.run_folder import csv_text
 from utils.videos.face_video import FaceVideo
-from utils.videos.likeness import Candidate, Likeness
+from utils.videos.image_similarity import Candidate, ImageSimilarity
 from utils.videos.people import TrackKey
 
 LONGEST_NAME = 60  # characters of a person's name
@@ -77,19 +77,21 @@ class TrackPeople:
         state: who is shown now.
     """
 
-    def __init__(self, path: Path, face_videos: Sequence[FaceVideo], videos: Sequence[Path], likeness: Likeness):
+    def __init__(
+        self, path: Path, face_videos: Sequence[FaceVideo], videos: Sequence[Path], image_similarity: ImageSimilarity
+    ):
         """Reads people.csv, if it exists.
 
         Args:
             path: the file.
             face_videos: the videos that can be labelled.
             videos: all videos of the page; rows of other videos, and of tracks that were not chosen, are kept.
-            likeness: of all chosen tracks.
+            image_similarity: of all chosen tracks.
 
         Raises:
             DataError: the file is invalid, see `datasets.people`.
         """
-        self.path, self.likeness = path, likeness
+        self.path, self.image_similarity = path, image_similarity
         self._file = GuardedFile(path)
         self._face_videos = face_videos
         self._video_names = {face_video.video.path: face_video.video.name for face_video in face_videos}
@@ -119,8 +121,8 @@ class TrackPeople:
         return self.state.tracks.get(person, [])
 
     def candidates(self, track: TrackKey, count: int) -> list[Candidate]:
-        """Up to `count` other people who may be shown in a track, sorted by likeness of the images."""
-        return self.likeness.candidates(track, self.names, count)
+        """Up to `count` other people who may be shown in a track, sorted by image similarity."""
+        return self.image_similarity.candidates(track, self.names, count)
 
     def join(self, track: TrackKey, person: str) -> None:
         """Says that a track shows a person whom another track shows.
@@ -130,7 +132,7 @@ class TrackPeople:
         """
         if person not in self.names.values():
             raise DataError(f"there is no person {quoted(person)} any more")
-        for other in self.likeness.simultaneous(track):
+        for other in self.image_similarity.simultaneous(track):
             if self.names[other] == person:
                 raise DataError(f"tracks {other[1]} and {track[1]} of {track[0].name} are shown in the same frame")
         self._change(track, self.state.with_names({**self.names, track: person}))
@@ -204,14 +206,14 @@ class TrackPeople:
         self._done.append(change)
         self._undone.clear()
 
-    def _revert(self, source: list[PeopleChange], target: list[PeopleChange]) -> TrackKey | None:
-        """Reverts the last change of `source` and moves it, reversed, to `target`."""
-        if not source:
+    def _revert(self, changes: list[PeopleChange], reversed_changes: list[PeopleChange]) -> TrackKey | None:
+        """Reverts the last change of `changes` and moves it, reversed, to `reversed_changes`."""
+        if not changes:
             return None
-        change = source[-1]
+        change = changes[-1]
         self._save(change.before)
-        target.append(PeopleChange(change.track, change.after, change.before))
-        source.pop()
+        reversed_changes.append(PeopleChange(change.track, change.after, change.before))
+        changes.pop()
         return change.track
 
     def _save(self, state: PeopleState) -> None:

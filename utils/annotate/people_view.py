@@ -121,7 +121,7 @@ class PeopleView:
             "candidates": [
                 {
                     "person": candidate.person,
-                    "likeness": f"{candidate.likeness:.2f}",
+                    "image_similarity": f"{candidate.image_similarity:.2f}",
                     "url": self._url(candidate.track),
                 }
                 for candidate in candidates

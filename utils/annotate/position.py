@@ -106,7 +106,8 @@ class Position:
         if name == "next_suggestion":
             indices = [estimate.suggestion.frame_index] if estimate.suggestion else []
         elif name == "next_contradiction":
-            indices = [int(estimate.labelled[one.anchor_index]) for one in estimate.contradictions]
+            contradicted = [contradiction.anchor_index for contradiction in estimate.contradictions]
+            indices = estimate.labelled[contradicted].tolist()
         else:
             indices = estimate.labelled.tolist()
         targets = [int(frames[index]) for index in indices]

@@ -31,8 +31,8 @@ from utils.labelling.build_labeller import labeller_for_videos
 from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.labelling.sources import EvidenceSources
 from utils.runs.run_folder import csv_text
+from utils.videos.image_similarity import ImageSimilarity
 from utils.videos.label_video import LabellingRunner
-from utils.videos.likeness import Likeness
 from utils.videos.support import reader_of_sources, resolve_labels
 
 log = logging.getLogger(__name__)
@@ -149,11 +149,11 @@ class Project:
         """Who is shown, from people.csv in the folder of the labels. Raises DataError."""
         paths = [video.path for video in self.videos]
         face_videos = [video.session.face_video for video in self.videos if video.session]
-        likeness = Likeness()
+        image_similarity = ImageSimilarity()
         for face_video in face_videos:
-            likeness.add(self.reader, face_video)
+            image_similarity.add(self.reader, face_video)
         folder = label_path(paths[0], self.settings.labels, self.settings.annotator).parent
-        return TrackPeople(folder / FILE_NAME, face_videos, paths, likeness)
+        return TrackPeople(folder / FILE_NAME, face_videos, paths, image_similarity)
 
     def with_people(
         self, jobs: list[VideoJob], settings: LabelSettings, folder: Path

@@ -108,7 +108,7 @@ def _frame_response(project: Project, video_index: str, frame: str) -> Response:
 def _face_response(project: Project, video_index: str, track: str) -> Response:
     """The first face of a track as JPEG. The request holds two numbers only, so it cannot name a path."""
     video = _video(project, video_index)
-    face = project.people.likeness.faces.get((video.path, int(track))) if video and track.isdecimal() else None
+    face = project.people.image_similarity.faces.get((video.path, int(track))) if video and track.isdecimal() else None
     return Response(status_code=404) if face is None else _jpeg(face)
 
 

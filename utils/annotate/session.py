@@ -302,19 +302,19 @@ class Session:
         self._done.append(LabelChange(key, before, after))
         self._undone.clear()
 
-    def _revert(self, source: list[Change], target: list[Change]) -> LabelKey | None:
-        """Reverts the last change of `source` and moves it, reversed, to `target`."""
-        if not source:
+    def _revert(self, changes: list[Change], reversed_changes: list[Change]) -> LabelKey | None:
+        """Reverts the last change of `changes` and moves it, reversed, to `reversed_changes`."""
+        if not changes:
             return None
-        change = source[-1]
+        change = changes[-1]
         if isinstance(change, LabelChange):
             self._save(change.key, change.before)
-            target.append(LabelChange(change.key, change.after, change.before))
+            reversed_changes.append(LabelChange(change.key, change.after, change.before))
         else:
             self._save_rating(change.before)
-            target.append(RatingChange(change.after, change.before))
+            reversed_changes.append(RatingChange(change.after, change.before))
             self.use_rating()
-        source.pop()
+        changes.pop()
         return change.key if isinstance(change, LabelChange) else None
 
     def _save(self, key: LabelKey, label: FrameLabel | None) -> None:

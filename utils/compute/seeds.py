@@ -14,8 +14,8 @@ PERSON_SEED_STREAM = 13  # which other person a clip is labelled from
 HEAD_TRAINING_SEED_STREAM = 21  # order of the training rows of a supervised head
 
 
-def seed_step(*numbers: int) -> None:
-    """Seed PyTorch's global generator from a tuple of integers, such as (seed, epoch, step).
+def seed_torch(*numbers: int) -> None:
+    """Seed PyTorch's global generator from a tuple of integers, such as (seed,) or (seed, epoch, step).
 
     Training calls this before every step, so the random numbers of a step do not depend on what was computed before
     it, and a run resumed from a checkpoint draws the same numbers as an uninterrupted one.

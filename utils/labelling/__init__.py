@@ -44,7 +44,10 @@ Read in this order; the other modules can wait:
 Glossary:
 
     axis             valence or arousal, each in [-1, 1].
-    clip             the frames of one person in a data set, or of one face track in a video, in order of time.
+    clip             what is labelled: the frames of one person in a data set, or of one face track, in order of time.
+    track            the face of one person, followed through a shot of a video. Each track is labelled as a clip.
+    shot             the frames of a video between two cuts. Its offset is the part that differs between the clips of
+                     one person.
     support-set      the labelled frames of a clip, its support frames.
     anchor           a labelled frame from which other frames are labelled: usually a support frame of the clip, or a
                      frame of the training set or of other people, which is then foreign.
@@ -52,6 +55,7 @@ Glossary:
     true label       the label that a frame should have; on a data set, that of its table.
     latent label f   the Gaussian process of one axis. True labels scatter about it by the nugget, a standard deviation.
     source           a source of evidence: the Siamese network, an estimator (another network or a table) or a rater.
+    origin           of a label in an output table, its column `source`: a person, or the rule that estimated it.
     offset           error of the evidence that is constant within a clip.
     explanation      one way to explain the given labels: by all evidence, by one source alone, or by time alone.
     misread          an axis of a clip is misread if the given labels move most of the weight to the explanation by time
@@ -81,7 +85,7 @@ All modules and packages, from low to high; each imports only those above it in 
     encoding_plan     which faces of a video's track are encoded
     sources           the sources of evidence: networks, tables and raters
     clips             reads and encodes the clips of a data set
-    clip_calibration/ calibrates the evidence of a labeller on the labelled clips of a data set
+    dataset_calibration/  reads the calibration for a data set, or fits it on labelled clips
     build_labeller    builds the labeller of a data set or of videos, by the calibrations of its sources
     clip_anchors      anchors of a clip from itself, from its person, or from other clips
     support_file      the file of support frames of a data set

@@ -38,13 +38,13 @@ class AnchorEstimates(NamedTuple):
 
     Attributes:
         values: (N, K, 2) the anchor's label plus the predicted difference.
-        similarity: (N, K) probability that frame and anchor show a similar expression.
+        similar_probability: (N, K) probability that frame and anchor show a similar expression.
         time_distance: (N, K) seconds between frame and anchor, divided by (clip duration / number of anchors); NaN for
             anchors without a time.
     """
 
     values: np.ndarray
-    similarity: np.ndarray
+    similar_probability: np.ndarray
     time_distance: np.ndarray
 
 
@@ -54,11 +54,11 @@ def mean(estimates: AnchorEstimates) -> np.ndarray:
 
 
 def weighted_mean(estimates: AnchorEstimates) -> np.ndarray:
-    """(N, 2) estimates averaged over the anchors with weights (similarity + 1e-6) / (1 + time distance).
+    """(N, 2) estimates averaged over the anchors with weights (similar_probability + 1e-6) / (1 + time distance).
 
     The 1e-6 keeps the sum of the weights above 0. A time distance of NaN counts as 0.
     """
-    weights = (estimates.similarity + 1e-6) / (1 + np.nan_to_num(estimates.time_distance))
+    weights = (estimates.similar_probability + 1e-6) / (1 + np.nan_to_num(estimates.time_distance))
     weights = weights / weights.sum(1, keepdims=True)
     return (weights[..., None] * estimates.values).sum(1)
 

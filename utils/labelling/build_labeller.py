@@ -7,11 +7,11 @@ import pandas as pd
 from utils.compute.runtime import Runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.calibration.adaptation import PRIOR_SOURCE, SHARED_ERROR_SCALE
-from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, START, Calibration
+from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, DEFAULT_PARAMETERS, Calibration
 from utils.labelling.calibration.file import read_calibration
-from utils.labelling.clip_calibration.dataset_calibration import calibrate_together, calibration_for_dataset
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader
+from utils.labelling.dataset_calibration.read_or_fit import calibrate_together, calibration_for_dataset
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.process import SourceParameters, scale_errors
 from utils.labelling.raters.rater import PRIOR_LAG, PRIOR_RATING_PARAMETERS
@@ -98,4 +98,4 @@ def _parameters(source: EvidenceSource, calibration: Calibration | None, axis: i
         return calibration.axes[axis].with_evidence.sources[0]
     if isinstance(source, RatingSource):
         return PRIOR_RATING_PARAMETERS
-    return START.sources[0] if source.relative else PRIOR_SOURCE
+    return DEFAULT_PARAMETERS.sources[0] if source.relative else PRIOR_SOURCE

@@ -93,10 +93,10 @@ class ClipEncoder:
         """Estimates for the n frames of `part` from the K anchors selected for each, by index (n, K)."""
         compared = self._compare(clip.embeddings[part], anchors.embeddings, selected)
         deltas = torch.stack((compared.delta_valence, compared.delta_arousal), -1).float().cpu().numpy()
-        similarity = compared.similarity.float().softmax(-1)[..., 1].cpu().numpy()
+        similar_probability = compared.similarity_logits.float().softmax(-1)[..., 1].cpu().numpy()
         duration_per_anchor = max(clip.times[-1] - clip.times[0], 1e-9) / len(anchors.times)
         time_distance = np.abs(clip.times[part, None] - anchors.times[selected]) / duration_per_anchor
-        return AnchorEstimates(anchors.labels[selected] + deltas, similarity, time_distance)
+        return AnchorEstimates(anchors.labels[selected] + deltas, similar_probability, time_distance)
 
     @torch.inference_mode()
     def _compare(self, frames: Tensor, anchors: Tensor, selected: np.ndarray) -> Comparison:

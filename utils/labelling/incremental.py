@@ -19,7 +19,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.posterior.gp import GPPosterior
-from utils.labelling.posterior.mixture import ClipExplanation, ClipModel, Explanation, MixturePosterior
+from utils.labelling.posterior.mixture import AxisExplanation, AxisModel, Explanation, MixturePosterior
 from utils.labelling.posterior.offsets import OffsetGaussian
 from utils.labelling.posterior.process import EXACT_ERROR, GPParameters
 from utils.labelling.types import NO_LABELS, EncodedClip, LabelObservations
@@ -46,12 +46,12 @@ class IncrementalClip:
         return [MixturePosterior(model, observed) for model, observed in zip(self.models, observations, strict=True)]
 
 
-def _incremental_model(explanations: list[Explanation], clip: EncodedClip, axis: int) -> ClipModel:
+def _incremental_model(explanations: list[Explanation], clip: EncodedClip, axis: int) -> AxisModel:
     model = []
     for explanation in explanations:
         evidence = clip.evidence[:, explanation.sources, axis]
         unlabelled = UnlabelledPosterior(explanation.parameters, clip.times, evidence)
-        model.append(ClipExplanation(explanation, partial(ConditionedPosterior, unlabelled)))
+        model.append(AxisExplanation(explanation, partial(ConditionedPosterior, unlabelled)))
     return model
 
 
@@ -67,7 +67,7 @@ class UnlabelledPosterior:
         self._cache = _CovarianceCache(self.posterior)
 
     def with_offset_prior(self, prior: OffsetGaussian) -> "UnlabelledPosterior":
-        """The same by another prior distribution of the offsets, with the same cache."""
+        """This posterior by another prior distribution of the offsets. Both share a cache."""
         unlabelled = copy(self)
         unlabelled.posterior = self.posterior.with_offset_prior(prior)
         return unlabelled
@@ -163,23 +163,21 @@ class ConditionedPosterior:
         if not self._is_labelled:
             return posterior.offset_likelihood
         observed = self._unlabelled.covariance_at_known_offsets(indices)[indices] + np.diag(self._label_variance)
-        response, residuals = (
-            posterior.offset_response[indices],
-            labels - posterior.as_function_of_offsets.mean_at_0[indices],
-        )
-        solved = cho_solve(cho_factor(observed, lower=True), np.column_stack((response, -residuals)))
-        precision, information = response.T @ solved[:, :-1], response.T @ solved[:, -1]
+        sensitivity = posterior.offset_sensitivity[indices]
+        residuals = labels - posterior.as_function_of_offsets.mean_at_0[indices]
+        solved = cho_solve(cho_factor(observed, lower=True), np.column_stack((sensitivity, -residuals)))
+        precision, information = sensitivity.T @ solved[:, :-1], sensitivity.T @ solved[:, -1]
         return OffsetGaussian.product([posterior.offset_likelihood, OffsetGaussian(precision, information)])
 
     @property
-    def offset_response(self) -> np.ndarray:
-        """(N, E) by how much the mean of f falls if an offset is 1 higher, as of `GPPosterior.offset_response`."""
-        response, indices = self._unlabelled.posterior.offset_response, self._observations.indices
+    def offset_sensitivity(self) -> np.ndarray:
+        """(N, E) by how much the mean of f falls if an offset is 1 higher, as of `GPPosterior.offset_sensitivity`."""
+        sensitivity, indices = self._unlabelled.posterior.offset_sensitivity, self._observations.indices
         if not self._is_labelled:
-            return response
+            return sensitivity
         columns = self._unlabelled.covariance_at_known_offsets(indices)
         observed = columns[indices] + np.diag(self._label_variance)
-        return response - columns @ cho_solve(cho_factor(observed, lower=True), response[indices])
+        return sensitivity - columns @ cho_solve(cho_factor(observed, lower=True), sensitivity[indices])
 
     def with_offset_prior(self, prior: OffsetGaussian) -> "ConditionedPosterior":
         """The posterior by another prior distribution of the offsets."""

@@ -15,6 +15,10 @@ message, so the exact posterior of all tracks takes three steps, each linear in 
    out of the product.
 3. This distribution, blurred by the shot's offset, takes the place of the prior in the posterior of the track.
 
+How far the shots of this person differ is estimated from all tracks, about the `shot_offset` of the calibration. The
+estimate serves for the tracks without labels, which depend on it most. Tracks with labels take `shot_offset` itself:
+with the estimate, evidence of misread faces seemed more credible than it is.
+
 The messages come from the posteriors that follow all evidence. Each track has other explanations besides, for a face
 that the network misreads (`utils.labelling.posterior.mixture`). Whether it does is taken to be the same in all tracks
 of a person, so the weight of an explanation is its prior weight times the likelihood of the labels of all tracks.
@@ -27,14 +31,14 @@ import numpy as np
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration
 from utils.labelling.posterior.mixture import (
     LABELS_TO_WEIGH_EXPLANATIONS,
-    ClipExplanation,
-    ClipModel,
+    AxisExplanation,
+    AxisModel,
     LabelsElsewhere,
     MixturePosterior,
     Posterior,
     label_log_likelihoods,
 )
-from utils.labelling.posterior.offsets import OffsetGaussian, PersonOffset
+from utils.labelling.posterior.offsets import OffsetGaussian, PersonOffset, estimated_noise
 from utils.labelling.types import LabelObservations
 
 ALL_EVIDENCE, TIME_ALONE = "all evidence", "time alone"
@@ -42,7 +46,7 @@ ALL_EVIDENCE, TIME_ALONE = "all evidence", "time alone"
 
 
 def person_posteriors(
-    calibration: Calibration, models: Sequence[Sequence[ClipModel]], observations: Sequence[Sequence[LabelObservations]]
+    calibration: Calibration, models: Sequence[Sequence[AxisModel]], observations: Sequence[Sequence[LabelObservations]]
 ) -> list[list[MixturePosterior]]:
     """The posteriors of valence and arousal of each track of a person.
 
@@ -59,24 +63,30 @@ def person_posteriors(
 
 
 def _share_offset(
-    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+    calibration: AxisCalibration, models: Sequence[AxisModel], observations: Sequence[LabelObservations]
 ) -> list[MixturePosterior]:
     """The posteriors of one axis of each track."""
-    variances = _shot_variances(calibration)
-    alone, messages = _messages(calibration, models, observations)
-    prior = _offset_prior(calibration)
-    informed: list[ClipModel] = []
+    alone, likelihoods = _offset_likelihoods(calibration, models, observations)
+    prior, usual = _offset_prior(calibration), _shot_variances(calibration)
+    estimated = estimated_noise(likelihoods, prior, usual)
+    messages_labelled, messages_unlabelled = (_messages(likelihoods, variances) for variances in (usual, estimated))
+    informed: list[AxisModel] = []
     for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
-        others = OffsetGaussian.product([prior, *messages[:track], *messages[track + 1 :]]).with_noise(variances)
-        all_evidence, *other_explanations = [explained.with_offset_prior(others) for explained in model]
-        known = alone[track].with_offset_prior(others.of_sources(all_evidence.explanation.sources))
+        if len(observed.indices):
+            variances, messages = usual, messages_labelled
+        else:
+            variances, messages = estimated, messages_unlabelled
+        others = [*messages[:track], *messages[track + 1 :]]
+        offset = OffsetGaussian.product([prior, *others]).with_noise(variances)
+        all_evidence, *other_explanations = [explained.with_offset_prior(offset) for explained in model]
+        known = alone[track].with_offset_prior(offset.of_sources(all_evidence.explanation.sources))
         informed.append([_remember(all_evidence, observed, known), *other_explanations])
     elsewhere = _labels_elsewhere(informed, observations)
     return [MixturePosterior(*track) for track in zip(informed, observations, elsewhere, strict=True)]
 
 
 def _labels_elsewhere(
-    models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+    models: Sequence[AxisModel], observations: Sequence[LabelObservations]
 ) -> list[LabelsElsewhere | None]:
     """For each track, what the labels of the other tracks say about its explanations.
 
@@ -101,7 +111,7 @@ def _labels_elsewhere(
     return elsewhere
 
 
-def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str, float]:
+def _log_likelihoods(model: AxisModel, observed: LabelObservations) -> dict[str, float]:
     """Log-likelihood of the labels of a track under each explanation, by its name."""
     nugget = model[0].explanation.parameters.process.nugget
     likelihoods = {
@@ -114,23 +124,28 @@ def _log_likelihoods(model: ClipModel, observed: LabelObservations) -> dict[str,
     return likelihoods
 
 
-def _names(model: ClipModel) -> list[str]:
+def _names(model: AxisModel) -> list[str]:
     """Names of the explanations, which are equal in tracks with the same sources of evidence."""
     one_source = [str(explained.explanation.sources[0]) for explained in model[1:-1]]
     return [ALL_EVIDENCE, *one_source, TIME_ALONE][-len(model) :]
 
 
-def _messages(
-    calibration: AxisCalibration, models: Sequence[ClipModel], observations: Sequence[LabelObservations]
+def _offset_likelihoods(
+    calibration: AxisCalibration, models: Sequence[AxisModel], observations: Sequence[LabelObservations]
 ) -> tuple[list[Posterior], list[OffsetGaussian]]:
-    """The posterior of each track alone, by all evidence, and its message about the offset of the person."""
-    variances = _shot_variances(calibration)
+    """The posterior of each track alone, by all evidence, and what it says about its own offset."""
+    sources = len(calibration.with_evidence.sources)
     alone = [model[0].posterior(observed) for model, observed in zip(models, observations, strict=True)]
-    messages = [
-        posterior.offset_likelihood.among(model[0].explanation.sources, len(variances)).with_noise(variances)
+    likelihoods = [
+        posterior.offset_likelihood.among(model[0].explanation.sources, sources)
         for model, posterior in zip(models, alone, strict=True)
     ]
-    return alone, messages
+    return alone, likelihoods
+
+
+def _messages(likelihoods: Sequence[OffsetGaussian], shot_variances: np.ndarray) -> list[OffsetGaussian]:
+    """What each track says about the offset of the person, given the variance of the shots' offsets."""
+    return [likelihood.with_noise(shot_variances) for likelihood in likelihoods]
 
 
 def _shot_variances(calibration: AxisCalibration) -> np.ndarray:
@@ -145,7 +160,7 @@ def _offset_prior(calibration: AxisCalibration) -> OffsetGaussian:
 
 def person_offsets(
     calibration: Calibration,
-    models: Sequence[Sequence[ClipModel]],
+    models: Sequence[Sequence[AxisModel]],
     observations: Sequence[Sequence[LabelObservations]],
     posteriors: Sequence[Sequence[MixturePosterior]],
 ) -> list[PersonOffset]:
@@ -163,7 +178,7 @@ def person_offsets(
 
 def _person_offset(
     calibration: AxisCalibration,
-    models: Sequence[ClipModel],
+    models: Sequence[AxisModel],
     observations: Sequence[LabelObservations],
     posteriors: Sequence[MixturePosterior],
 ) -> PersonOffset:
@@ -172,22 +187,23 @@ def _person_offset(
     Only the posterior of a track that follows all evidence depends on it, so its covariance with f is scaled by the
     weight of this posterior. The variance scale of the track is a scale of f.
     """
-    alone, messages = _messages(calibration, models, observations)
+    alone, likelihoods = _offset_likelihoods(calibration, models, observations)
+    messages = _messages(likelihoods, _shot_variances(calibration))
     shot = np.diag(_shot_variances(calibration))
     everything = OffsetGaussian.product([_offset_prior(calibration), *messages])
     covariances = []
-    for model, posterior, message, mixture in zip(models, alone, messages, posteriors, strict=True):
-        sources = model[0].explanation.sources
+    tracks = zip(models, alone, likelihoods, messages, posteriors, strict=True)
+    for model, posterior, likelihood, message, mixture in tracks:
         from_others = np.linalg.inv(everything.precision - message.precision)
         prior = from_others + shot  # of the offset of the track
-        track_message = posterior.offset_likelihood.among(sources, len(shot)).precision
         # cov(offset of the person, offset of the track) = gain · var(offset of the track)
-        with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + track_message))
+        with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + likelihood.precision))
         scale = mixture.weights[0] * np.sqrt(mixture.variance_scale)
-        covariances.append(-scale * posterior.offset_response @ with_track[:, sources].T)
+        sources = model[0].explanation.sources
+        covariances.append(-scale * posterior.offset_sensitivity @ with_track[:, sources].T)
     return PersonOffset(np.linalg.inv(everything.precision), covariances)
 
 
-def _remember(explained: ClipExplanation, observations: LabelObservations, known: Posterior) -> ClipExplanation:
+def _remember(explained: AxisExplanation, observations: LabelObservations, known: Posterior) -> AxisExplanation:
     """The explanation, whose posterior given `observations` is known already and not computed again."""
     return explained._replace(posterior=lambda given: known if given is observations else explained.posterior(given))

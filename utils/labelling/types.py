@@ -158,12 +158,12 @@ class Labels(NamedTuple):
 
         Returns:
             valence and arousal; support (bool: is a labelled frame of the clip); anchor (frame number of the anchor,
-            missing where `anchor` is -1); source (PERSON where both values are a person's label as given, elsewhere
-            the method); annotator (who labelled the frame, "" elsewhere); and valence_low, valence_high, arousal_low,
-            arousal_high if the method gives intervals.
+            missing where `anchor` is -1); source (the origin of the label: PERSON where both values are a person's
+            label as given, elsewhere the method); annotator (who labelled the frame, "" elsewhere); and valence_low,
+            valence_high, arousal_low, arousal_high if the method gives intervals.
         """
         support = np.zeros(len(self.values), bool)
-        source = np.full(len(self.values), method, object)
+        origin = np.full(len(self.values), method, object)
         annotator = np.full(len(self.values), "", object)
         frames = np.full(len(self.values), None, object)
         if anchors is not None:
@@ -171,14 +171,14 @@ class Labels(NamedTuple):
             indices = anchors.indices[in_clip]
             support[indices] = True
             given = (self.values[indices] == anchors.labels[in_clip]).all(1)
-            source[indices[given]] = PERSON
+            origin[indices[given]] = PERSON
             if anchors.annotators is not None:
                 annotator[indices] = anchors.annotators[in_clip]
             single = self.anchor >= 0
             frames[single] = anchors.frames[self.anchor[single]]
         columns: dict[str, object] = {axis: self.values[:, column] for column, axis in enumerate(AXES)}
         columns |= {"support": support, "anchor": pd.array(frames, dtype="Int64")}
-        columns |= {"source": source, "annotator": annotator}
+        columns |= {"source": origin, "annotator": annotator}
         if self.half_widths is not None:
             for column, axis in enumerate(AXES):
                 for name, sign in (("low", -1), ("high", 1)):

@@ -75,9 +75,9 @@ def _by_key(inputs: list[Input]) -> dict[tuple[str, str, int], Input]:
     """The inputs by role, name, and number among those of the same role and name."""
     keyed: dict[tuple[str, str, int], Input] = {}
     counts: Counter[tuple[str, str]] = Counter()
-    for one in inputs:
-        keyed[*one.key, counts[one.key]] = one
-        counts[one.key] += 1
+    for item in inputs:
+        keyed[*item.key, counts[item.key]] = item
+        counts[item.key] += 1
     return keyed
 
 

@@ -18,39 +18,39 @@ from sklearn.preprocessing import StandardScaler
 
 from datasets.columns import EXPRESSIONS
 from utils.supervised.features import Features
-from utils.supervised.targets import TARGETS, balanced_accuracy
+from utils.supervised.tasks import TASKS, Task, balanced_accuracy
 
 RIDGE_ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)
 LOGISTIC_CS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 CONSTANT_NAME = {"valence_arousal": "mean", "expression": "most frequent"}
-"""Task → name of the constant baseline in the report."""
+"""Name of the task → name of the constant baseline in the report."""
 LINEAR_NAME = {"valence_arousal": "ridge", "expression": "logistic"}
-"""Task → name of the linear model in the report."""
+"""Name of the task → name of the linear model in the report."""
 
 
 def baseline_predictions(
-    task: str, train: Features, validation: Features, test: Features, balanced: bool
+    task: Task, train: Features, validation: Features, test: Features, balanced: bool
 ) -> dict[str, np.ndarray]:
     """Returns the predictions (N, columns) of both baselines for the N test rows, by name.
 
     Args:
-        task: "valence_arousal" or "expression".
+        task: what is predicted.
         train: features to fit on.
         validation: features that select the regularisation.
         test: features to predict.
         balanced: whether all expression classes have equal weight.
     """
-    if task == "expression":
+    if task.name == "expression":
         linear = logistic_predictions(train, validation, test, balanced)
     else:
         linear = ridge_predictions(train, validation, test)
-    return {CONSTANT_NAME[task]: constant_predictions(task, train, test), LINEAR_NAME[task]: linear}
+    return {CONSTANT_NAME[task.name]: constant_predictions(task, train, test), LINEAR_NAME[task.name]: linear}
 
 
-def constant_predictions(task: str, train: Features, test: Features) -> np.ndarray:
+def constant_predictions(task: Task, train: Features, test: Features) -> np.ndarray:
     """Predicts the mean label, or the most frequent class, of the training rows for each test row."""
-    labels = TARGETS[task].labels(train.frames)
-    if task == "expression":
+    labels = task.labels(train.frames)
+    if task.name == "expression":
         return _probabilities(DummyClassifier(strategy="most_frequent").fit(_array(train), labels), test)
     return DummyRegressor(strategy="mean").fit(_array(train), labels).predict(_array(test))
 
@@ -58,7 +58,9 @@ def constant_predictions(task: str, train: Features, test: Features) -> np.ndarr
 def ridge_predictions(train: Features, validation: Features, test: Features) -> np.ndarray:
     """Predicts valence and arousal (N, 2) by ridge regression."""
     model = make_pipeline(StandardScaler(), Ridge())
-    _fit_best(model, {"ridge__alpha": RIDGE_ALPHAS}, "neg_mean_squared_error", "valence_arousal", train, validation)
+    _fit_best(
+        model, {"ridge__alpha": RIDGE_ALPHAS}, "neg_mean_squared_error", TASKS["valence_arousal"], train, validation
+    )
     return model.predict(_array(test)).clip(-1, 1)
 
 
@@ -74,7 +76,7 @@ def logistic_predictions(train: Features, validation: Features, test: Features, 
     regression = LogisticRegression(class_weight="balanced" if balanced else None, max_iter=1000)
     model = make_pipeline(StandardScaler(), regression)
     scoring = make_scorer(balanced_accuracy) if balanced else "accuracy"
-    _fit_best(model, {"logisticregression__C": LOGISTIC_CS}, scoring, "expression", train, validation)
+    _fit_best(model, {"logisticregression__C": LOGISTIC_CS}, scoring, TASKS["expression"], train, validation)
     return _probabilities(model, test)
 
 
@@ -82,19 +84,19 @@ def _fit_best(
     model: Pipeline,
     grid: dict[str, Any],
     scoring: str | Callable[..., float],
-    task: str,
+    task: Task,
     train: Features,
     validation: Features,
 ) -> None:
     """Fits a pipeline on the training rows, with the parameters of the grid that score best on the validation rows."""
-    x, labels = _array(train), TARGETS[task].labels(train.frames)
+    x, labels = _array(train), task.labels(train.frames)
     # PredefinedSplit's codes: -1 for rows that are in no test fold, 0 for rows of the only test fold.
     test_fold = np.repeat([-1, 0], [len(train.frames), len(validation.frames)])
     # Without refit: GridSearchCV would fit on the training and the validation rows together.
     search = GridSearchCV(model, grid, scoring=scoring, cv=PredefinedSplit(test_fold), refit=False, error_score="raise")
     search.fit(
         np.concatenate((x, _array(validation))),
-        np.concatenate((labels, TARGETS[task].labels(validation.frames))),
+        np.concatenate((labels, task.labels(validation.frames))),
     )
     model.set_params(**search.best_params_).fit(x, labels)
 

@@ -15,7 +15,7 @@ from utils.base.errors import DataError
 from utils.compute.data import CropReader
 from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.config.supervised import SLTrainingSettings
-from utils.supervised.targets import Target
+from utils.supervised.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -35,25 +35,25 @@ class Features(NamedTuple):
     embeddings: Tensor
 
 
-def labelled_splits(splits: Splits, target: Target) -> Splits:
-    """Returns the rows of each split that have labels for the target.
+def labelled_splits(splits: Splits, task: Task) -> Splits:
+    """Returns the rows of each split that have labels for the task.
 
     Raises:
-        DataError: a split has no such row, the training set has only one, or `Target.check` refuses the labels.
+        DataError: a split has no such row, the training set has only one, or `Task.check` refuses the labels.
     """
-    kept = Splits(*(frames[target.is_labelled(frames)].reset_index(drop=True) for frames in splits))
+    kept = Splits(*(frames[task.is_labelled(frames)].reset_index(drop=True) for frames in splits))
     for name, labelled, frames in zip(Splits._fields, kept, splits, strict=True):
         missing = len(frames) - len(labelled)
         if missing:
-            log.warning("%s: %d of %d images have no %s", name, missing, len(frames), target.description)
+            log.warning("%s: %d of %d images have no %s", name, missing, len(frames), task.description)
         if labelled.empty:
             raise DataError(
-                f"none of the {len(frames)} {name} images has {target.description}; add them{target.hint}, or change "
+                f"none of the {len(frames)} {name} images has {task.description}; add them{task.hint}, or change "
                 "--task, data.validation_share or data.fold"
             )
     if len(kept.train) < 2:
-        raise DataError(f"only one training image has {target.description}; add more labelled images")
-    target.check(kept)
+        raise DataError(f"only one training image has {task.description}; add more labelled images")
+    task.check(kept)
     return kept
 
 

@@ -12,7 +12,7 @@ from utils.base.errors import CheckpointError
 from utils.compute.data import CropReader, read_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
-from utils.compute.seeds import seed_step
+from utils.compute.seeds import seed_torch
 from utils.config.supervised import SLTrainingSettings
 from utils.runs.checkpoint import read_checkpoint
 from utils.runs.run_folder import RunFolder
@@ -22,7 +22,7 @@ from utils.supervised.baselines import baseline_predictions
 from utils.supervised.encoders import FrozenEncoder, load_encoder
 from utils.supervised.features import FeatureReader, labelled_splits
 from utils.supervised.report import HEAD
-from utils.supervised.targets import TARGETS
+from utils.supervised.tasks import TASKS
 from utils.supervised.training import SupervisedTraining
 from utils.training.loop import fit
 
@@ -54,7 +54,7 @@ def prepare_fold(settings: SLTrainingSettings) -> Fold:
     splits = read_splits(settings)
     if encoder.settings:
         refuse_trained_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
-    return Fold(settings, encoder, labelled_splits(splits, TARGETS[settings.task]))
+    return Fold(settings, encoder, labelled_splits(splits, TASKS[settings.task]))
 
 
 def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataFrame]:
@@ -66,7 +66,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
         runtime: device and precision.
 
     Returns:
-        Name of the method (the head and two baselines) → table of the test rows (see `Target.table`), with the number
+        Name of the method (the head and two baselines) → table of the test rows (see `Task.table`), with the number
         of the fold as first column.
 
     Raises:
@@ -74,7 +74,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
     """
     settings, encoder, splits = fold
     _refuse_other_encoder(run.best, encoder)
-    seed_step(settings.seed)
+    seed_torch(settings.seed)
     head = SupervisedHead.for_task(settings.task, settings.head.tanh, settings.head.dropout)
     model = Supervised(encoder.network, head)
     runtime.to_device(model)
@@ -88,8 +88,8 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
     fit(training, run, settings)
 
     predictions = {HEAD: training.predict(test)}
-    predictions |= baseline_predictions(settings.task, train, validation, test, settings.balanced)
-    tables = {method: training.target.table(test.frames, values) for method, values in predictions.items()}
+    predictions |= baseline_predictions(training.task, train, validation, test, settings.balanced)
+    tables = {method: training.task.table(test.frames, values) for method, values in predictions.items()}
     for table in tables.values():
         table.insert(0, "fold", int(settings.data.fold))
     return tables

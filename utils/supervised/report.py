@@ -8,7 +8,7 @@ import pandas as pd
 from utils.config.supervised import SLTrainingSettings
 from utils.runs.run_folder import RunFolder
 from utils.supervised.baselines import CONSTANT_NAME, LINEAR_NAME
-from utils.supervised.targets import TARGETS, Target
+from utils.supervised.tasks import TASKS, Task
 
 HEAD = "MT-CLAR + SL"
 """Name of the head in the report, where it is one of three methods: the head and two baselines."""
@@ -28,64 +28,63 @@ def report_supervised(
     Returns:
         The table of `score_folds`.
     """
-    target = TARGETS[settings.task]
-    scores = score_folds(tables, target)
+    task = TASKS[settings.task]
+    scores = score_folds(tables, task)
     predictions = pd.concat([fold_tables[HEAD] for fold_tables in tables], ignore_index=True)
     run.save_table("predictions.csv", predictions)
     run.save_table("scores.csv", scores)
-    plot = run.save_figure(f"{settings.task}.png", target.figure(predictions))
+    plot = run.save_figure(f"{task.name}.png", task.figure(predictions))
     folds = f" in {len(tables)} folds: mean ± standard deviation" if len(tables) > 1 else ""
     print(f"\n{len(predictions)} test images of {predictions['clip'].nunique()} clips{folds}")
     print("".join(f"encoder {path}\n" for path in sorted(set(encoders))), end="")
-    if settings.task == "expression":
+    if task.name == "expression":
         unit = "class" if settings.balanced else "image"
         print(f"each {unit} has equal weight in training and in the choice of the best epoch")
-    print(f"\n{score_table(scores, target)}\n\n{verdict(scores, settings.task, target)}")
+    print(f"\n{score_table(scores, task)}\n\n{verdict(scores, task)}")
     print(f"\nrun folder  {run.path}\nplot        {plot}")
     return scores
 
 
-def score_folds(tables: list[dict[str, pd.DataFrame]], target: Target) -> pd.DataFrame:
+def score_folds(tables: list[dict[str, pd.DataFrame]], task: Task) -> pd.DataFrame:
     """Returns a row per fold and method: fold, method, number of images, and the scores.
 
     Args:
         tables: the result of `run_fold` for each fold.
-        target: what was predicted.
+        task: what was predicted.
     """
     return pd.DataFrame(
         [
-            {"fold": table["fold"].iloc[0], "method": method, "images": len(table), **target.score(table)}
+            {"fold": table["fold"].iloc[0], "method": method, "images": len(table), **task.score(table)}
             for fold_tables in tables
             for method, table in fold_tables.items()
         ]
     )
 
 
-def score_table(scores: pd.DataFrame, target: Target) -> str:
+def score_table(scores: pd.DataFrame, task: Task) -> str:
     """Returns the scores as text, a row per method; for several folds as mean ± standard deviation."""
-    by_method = scores.groupby("method", sort=False)[list(target.score_names)]
+    by_method = scores.groupby("method", sort=False)[list(task.score_names)]
     text = by_method.mean().map("{:.3f}".format)
     if scores["fold"].nunique() > 1:
         text += " ± " + by_method.std().map("{:.3f}".format)
     return text.rename(columns=_short).rename_axis(None).to_string()
 
 
-def verdict(scores: pd.DataFrame, task: str, target: Target) -> str:
+def verdict(scores: pd.DataFrame, task: Task) -> str:
     """Compares the mean scores of the head with those of each baseline, in one sentence per baseline.
 
     The sentence lists the scores in which the head is not better than the baseline.
 
     Args:
         scores: table of `score_folds`.
-        task: "valence_arousal" or "expression".
-        target: what was predicted.
+        task: what was predicted.
     """
-    mean = scores.groupby("method")[list(target.score_names)].mean()
+    mean = scores.groupby("method")[list(task.score_names)].mean()
     lines = []
-    for baseline in (LINEAR_NAME[task], CONSTANT_NAME[task]):
+    for baseline in (LINEAR_NAME[task.name], CONSTANT_NAME[task.name]):
         worse = [
             f"{_short(name)} ({mean.loc[HEAD, name]:.3f} against {mean.loc[baseline, name]:.3f})"
-            for name in target.score_names
+            for name in task.score_names
             if not _is_better(name, mean.loc[HEAD, name], mean.loc[baseline, name])
         ]
         result = f"is no better than {baseline} in {', '.join(worse)}" if worse else f"beats {baseline} in every score"

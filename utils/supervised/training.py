@@ -14,17 +14,17 @@ from utils.compute.seeds import HEAD_TRAINING_SEED_STREAM
 from utils.config.supervised import SLTrainingSettings
 from utils.runs.trainings import training_history
 from utils.supervised.features import Features
-from utils.supervised.targets import TARGETS, class_weights
+from utils.supervised.tasks import TASKS, class_weights
 from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 
 
 class SupervisedTraining:
-    """The training task of a head (see `utils.training.loop.Task`). It always runs in float32: the head is small.
+    """The training of a head (see `utils.training.loop.Training`). It always runs in float32: the head is small.
 
     Attributes:
         model: the head.
         about: entries of best.pt besides the head, from which the encoder is built again.
-        target: what the head predicts.
+        task: what the head predicts.
         history: who the head is trained on, see `utils.runs.trainings`.
     """
 
@@ -40,17 +40,17 @@ class SupervisedTraining:
     ):
         self.model: nn.Module = head
         self.settings, self.about = settings, about
-        self.target = TARGETS[settings.task]
+        self.task = TASKS[settings.task]
         self.train, self.validation = train, validation
         self.history = training_history(settings, [train.frames, validation.frames])
         self.train_labels, self.validation_labels = (
-            torch.tensor(self.target.labels(features.frames), device=features.embeddings.device)
+            torch.tensor(self.task.labels(features.frames), device=features.embeddings.device)
             for features in (train, validation)
         )
         self.sampler = SameExpression(train.frames) if settings.balanced else None
         self.validation_weights: Tensor | None = None
         if settings.balanced:
-            weights = class_weights(self.target.labels(validation.frames))
+            weights = class_weights(self.task.labels(validation.frames))
             self.validation_weights = weights.to(validation.embeddings.device)
 
     def steps(self) -> int:
@@ -80,15 +80,15 @@ class SupervisedTraining:
         weight = mse_weight_at(epoch, train.epochs, train.mse_exponent)
         outputs = self.model(self.train.embeddings[batch])
         # No class weights: if the classes are balanced, `batches` has drawn them equally often.
-        return self.target.loss(outputs, self.train_labels[batch], weight, None)
+        return self.task.loss(outputs, self.train_labels[batch], weight, None)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
         """Returns the loss and the scores on the validation rows."""
         outputs = self.model.eval()(self.validation.embeddings)
-        terms = self.target.loss(outputs, self.validation_labels, VALIDATION_MSE_WEIGHT, self.validation_weights)
-        table = self.target.table(self.validation.frames, self.target.predictions(outputs))
-        return self.target.score(table) | {name: term.item() for name, term in terms.items()}
+        terms = self.task.loss(outputs, self.validation_labels, VALIDATION_MSE_WEIGHT, self.validation_weights)
+        table = self.task.table(self.validation.frames, self.task.predictions(outputs))
+        return self.task.score(table) | {name: term.item() for name, term in terms.items()}
 
     def figures(self) -> dict[str, Figure]:
         """Returns no figures, because drawing one would take longer than an epoch."""
@@ -96,5 +96,5 @@ class SupervisedTraining:
 
     @torch.inference_mode()
     def predict(self, features: Features) -> np.ndarray:
-        """Returns the predictions (N, columns) of the head, as described in `utils.supervised.targets`."""
-        return self.target.predictions(self.model.eval()(features.embeddings))
+        """Returns the predictions (N, columns) of the head, as described in `utils.supervised.tasks`."""
+        return self.task.predictions(self.model.eval()(features.embeddings))

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from utils.base.errors import TrainingError
 from utils.base.signals import DelayedSignals, Interrupted
 from utils.compute import ranks
-from utils.compute.seeds import seed_step
+from utils.compute.seeds import seed_torch
 from utils.config.common import TrainingScriptSettings
 from utils.config.sections import FitSettings
 from utils.runs.checkpoint import load_model, read_checkpoint
@@ -33,7 +33,7 @@ SCHEDULES_BY_STEP = ("cosine", "onecycle")
 """Schedules that change the learning rate after every step; the others change it after every epoch."""
 
 
-class Task(Protocol):
+class Training(Protocol):
     """A model, its training and validation data, and its loss.
 
     Attributes:
@@ -80,14 +80,14 @@ class Task(Protocol):
         ...
 
 
-def fit(task: Task, run: RunFolder, settings: TrainingScriptSettings) -> Progress:
-    """Train `task.model` in place for `train.epochs` epochs, or resume from last.pt if the run folder holds one.
+def fit(training: Training, run: RunFolder, settings: TrainingScriptSettings) -> Progress:
+    """Train `training.model` in place for `train.epochs` epochs, or resume from last.pt if the run folder holds one.
 
     After every epoch last.pt is written, and best.pt if the validation loss is the lowest so far; last.pt is also
     written every `train.save_minutes` minutes. In the end the model has the weights of best.pt.
 
     Args:
-        task: the model, its data and its loss.
+        training: the model, its data and its loss.
         run: where checkpoints and the log are written.
         settings: the settings of the run.
 
@@ -100,41 +100,41 @@ def fit(task: Task, run: RunFolder, settings: TrainingScriptSettings) -> Progres
             once), last.pt is written and Interrupted is raised. A second signal, more than a second after the first,
             raises Interrupted at once, without writing last.pt.
     """
-    state, train = TrainingState(task.kind, task.model, task.steps(), settings, task.history), settings.train
+    state = TrainingState(training.kind, training.model, training.steps(), settings, training.history)
     _resume(state, run)
-    progress = state.progress
+    progress, train = state.progress, settings.train
     try:
         with DelayedSignals() as signals:
             while progress.epoch < train.epochs and not _should_stop_early(progress, train):
-                train_epoch(task, state, run, signals)
-                scores = _validate(task, state, run, signals)
-                _finish_epoch(task, state, run, scores)
+                train_epoch(training, state, run, signals)
+                scores = _validate(training, state, run, signals)
+                _finish_epoch(training, state, run, scores)
                 signals.raise_pending()
     except Interrupted as interruption:
         interruption.advice = f"to resume: python {sys.argv[0]} --train.resume {run.root}"
         raise
     ranks.barrier()  # Rank 0 writes best.pt, which all ranks read.
-    load_model(task.model, read_checkpoint(run.best, task.kind)["model"], run.best)
+    load_model(training.model, read_checkpoint(run.best, training.kind)["model"], run.best)
     return progress
 
 
-def train_epoch(task: Task, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> None:
+def train_epoch(training: Training, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> None:
     """Do the remaining steps of the current epoch. Raises Interrupted after a step if a signal has arrived."""
     progress, train = state.progress, state.settings.train
-    task.model.train()
+    training.model.train()
     # In a resumed epoch, progress.seconds already contains the time before the interruption.
     started = time.perf_counter() - progress.seconds
     batches = tqdm(
-        task.batches(progress.epoch, progress.step),
+        training.batches(progress.epoch, progress.step),
         f"epoch {progress.epoch + 1}",
-        task.steps(),
+        training.steps(),
         initial=progress.step,
         leave=False,
         disable=None,
     )
     for batch in batches:
-        seed_step(state.settings.seed, progress.epoch, progress.step)
-        terms = train_step(task, state, batch)
+        seed_torch(state.settings.seed, progress.epoch, progress.step)
+        terms = train_step(training, state, batch)
         if train.schedule in SCHEDULES_BY_STEP:
             state.scheduler.step()
         for name, value in terms.items():
@@ -146,7 +146,7 @@ def train_epoch(task: Task, state: TrainingState, run: RunFolder, signals: Delay
             signals.raise_pending()
 
 
-def train_step(task: Task, state: TrainingState, batch: Any) -> dict[str, Tensor]:
+def train_step(training: Training, state: TrainingState, batch: Any) -> dict[str, Tensor]:
     """Do one step of the optimiser.
 
     Returns:
@@ -155,11 +155,11 @@ def train_step(task: Task, state: TrainingState, batch: Any) -> dict[str, Tensor
     Raises:
         TrainingError: the loss or its gradient is not finite; the weights are unchanged.
     """
-    terms = task.loss(batch, state.progress.epoch)
+    terms = training.loss(batch, state.progress.epoch)
     state.optimizer.zero_grad()
     terms["loss"].backward()
     # Even without clipping, the norm shows whether the gradient is finite.
-    norm = nn.utils.clip_grad_norm_(task.model.parameters(), state.settings.train.clip_norm or math.inf)
+    norm = nn.utils.clip_grad_norm_(training.model.parameters(), state.settings.train.clip_norm or math.inf)
     if not torch.stack((terms["loss"].detach(), norm)).isfinite().all():
         raise TrainingError(_not_finite_message(terms, norm, state.progress))
     state.optimizer.step()
@@ -177,12 +177,12 @@ def _resume(state: TrainingState, run: RunFolder) -> None:
         run.truncate_log(0)  # The run was killed between its first line of the log and its first last.pt.
 
 
-def _validate(task: Task, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> dict[str, float]:
+def _validate(training: Training, state: TrainingState, run: RunFolder, signals: DelayedSignals) -> dict[str, float]:
     """Return the validation scores. A signal stops the validation; last.pt is written and Interrupted is raised."""
     started = time.perf_counter()
     try:
         with signals.immediate():
-            scores = task.validate()
+            scores = training.validate()
     except Interrupted:
         state.save_last(run.last)
         raise
@@ -192,10 +192,10 @@ def _validate(task: Task, state: TrainingState, run: RunFolder, signals: Delayed
     return scores
 
 
-def _finish_epoch(task: Task, state: TrainingState, run: RunFolder, scores: dict[str, float]) -> None:
+def _finish_epoch(training: Training, state: TrainingState, run: RunFolder, scores: dict[str, float]) -> None:
     """Update the learning rate, log the epoch and write the checkpoints."""
     progress, train = state.progress, state.settings.train
-    record = {f"train/{name}": (ranks.mean(total) / task.steps()).item() for name, total in progress.sums.items()}
+    record = {f"train/{name}": (ranks.mean(total) / training.steps()).item() for name, total in progress.sums.items()}
     record["train/learning_rate"] = state.optimizer.param_groups[0]["lr"]
     record |= {f"validation/{name}": value for name, value in scores.items()}
     record["seconds"] = progress.seconds
@@ -203,13 +203,13 @@ def _finish_epoch(task: Task, state: TrainingState, run: RunFolder, scores: dict
         state.scheduler.step(scores["loss"])
     elif train.schedule not in SCHEDULES_BY_STEP:
         state.scheduler.step()
-    run.log_epoch(progress.epoch, record, task.figures())
+    run.log_epoch(progress.epoch, record, training.figures())
     is_best = scores["loss"] < progress.best_loss
     if is_best:
         progress.best_loss, progress.best_epoch = scores["loss"], progress.epoch
     progress.next_epoch()
     if is_best:
-        state.save_best(run.best, scores, task.about)
+        state.save_best(run.best, scores, training.about)
     state.save_last(run.last)
     log.info(
         "epoch %d/%d: loss %.4f, validation %.4f%s, %.0f s",

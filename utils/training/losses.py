@@ -46,7 +46,7 @@ def pair_losses(
         a: (B, 256) embeddings of the first faces.
         b: (B, 256) embeddings of the second faces.
         targets: true labels of the pairs.
-        mse_weight: weight w of the MSE in `dynamic_loss`, in [0, 1].
+        mse_weight: weight w of the MSE in `mse_ccc_loss`, in [0, 1].
         balance: in the terms `similarity` and `embedding`, give all similar pairs together the same weight as all
             dissimilar pairs.
 
@@ -55,10 +55,10 @@ def pair_losses(
     """
     weights = balanced_weights(targets.similarity_label) if balance else None
     return {
-        "similarity": similarity_loss(predicted.similarity, targets.similarity_label, weights),
+        "similarity": similarity_loss(predicted.similarity_logits, targets.similarity_label, weights),
         "embedding": embedding_loss(a, b, targets.similarity_label, weights),
-        "delta_valence": dynamic_loss(predicted.delta_valence, targets.delta_valence, mse_weight),
-        "delta_arousal": dynamic_loss(predicted.delta_arousal, targets.delta_arousal, mse_weight),
+        "delta_valence": mse_ccc_loss(predicted.delta_valence, targets.delta_valence, mse_weight),
+        "delta_arousal": mse_ccc_loss(predicted.delta_arousal, targets.delta_arousal, mse_weight),
     }
 
 
@@ -88,7 +88,7 @@ def embedding_loss(a: Tensor, b: Tensor, similarity_label: Tensor, weights: Tens
     return _mean_of_known(losses, similarity_label, weights)
 
 
-def dynamic_loss(predicted: Tensor, target: Tensor, mse_weight: float) -> Tensor:
+def mse_ccc_loss(predicted: Tensor, target: Tensor, mse_weight: float) -> Tensor:
     """Combine mean squared error and concordance correlation: w·MSE + (1 - w)·(1 - CCC).
 
     Args:

@@ -67,12 +67,12 @@ class PairEvaluator:
         self.frames = frames.iloc[rows].reset_index(drop=True)
         self.crops, self.workers = crop_reader(self.frames), settings.data.workers
         # Every rank encodes its share of the images.
-        self.own_crops = crop_reader(self.frames.iloc[ranks.rank() :: ranks.world_size()])
+        self.rank_crops = crop_reader(self.frames.iloc[ranks.rank() :: ranks.world_size()])
         self.targets = pair_targets(self.frames, self.pairs.first, self.pairs.second, self.pairs.similar)
 
     def evaluate(self, model: MTCLAR, runtime: Runtime) -> PairPredictions:
         """Predict all pairs with a network, which is switched to eval mode. All ranks must call this function."""
-        embeddings = ranks.gather_rows(encode_crops_eagerly(model, self.own_crops, runtime, self.workers))
+        embeddings = ranks.gather_rows(encode_crops_eagerly(model, self.rank_crops, runtime, self.workers))
         predicted = compare_pairs(model, embeddings, self.pairs, runtime)
         table = self._table(predicted)
         return PairPredictions(table, pair_scores(table) | self._losses(predicted, embeddings))
@@ -91,7 +91,7 @@ class PairEvaluator:
             for name in ("clip", "frame"):
                 columns[f"{name}_{number}"] = self.frames[name].to_numpy()[rows]
         columns["similar"] = self.pairs.similar.astype(int)
-        columns["similar_probability"] = predicted.similarity.softmax(1)[:, 1].cpu().numpy()
+        columns["similar_probability"] = predicted.similarity_logits.softmax(1)[:, 1].cpu().numpy()
         for axis in AXES:
             columns[f"delta_{axis}"] = getattr(self.targets, f"delta_{axis}").numpy()
             columns[f"delta_{axis}_predicted"] = getattr(predicted, f"delta_{axis}").cpu().numpy()

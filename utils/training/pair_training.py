@@ -1,4 +1,4 @@
-"""MT-CLAR's training task: whether two faces show a similar expression, and how much valence and arousal differ."""
+"""Training of MT-CLAR on pairs: is the expression of two faces similar, and how much do valence and arousal differ?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -80,7 +80,7 @@ class PairNetwork(nn.Module):
 
 
 class PairTraining:
-    """The training task of the Siamese network, see `utils.training.loop.Task`.
+    """The training of the Siamese network, see `utils.training.loop.Training`.
 
     Args:
         model: the network, on the runtime's device.

@@ -90,7 +90,7 @@ class TrainingState:
         Args:
             path: file to write.
             scores: scores of the model on the validation set.
-            about: see `Task`.
+            about: see `loop.Training`.
 
         Raises:
             StorageError: the file cannot be written.

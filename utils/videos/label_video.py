@@ -24,8 +24,8 @@ from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import Anchors, EncodedClip, Labels
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track
+from utils.videos.image_similarity import ImageSimilarity, candidate_sheets, candidate_table
 from utils.videos.job_runner import VideoJobRunner
-from utils.videos.likeness import Likeness, candidate_sheets, candidate_table
 from utils.videos.outputs import (
     affect_ranges,
     rater_table,
@@ -69,7 +69,7 @@ class LabellingRunner(VideoJobRunner):
         self.people: People | None = None
         self.shared: dict[TrackKey, TrackEstimates] = {}
         self.jobs: list[VideoJob] = []
-        self.likeness = Likeness()
+        self.image_similarity = ImageSimilarity()
         self.compared: set[Path] = set()  # videos that `_compare_faces` has seen
         self.people_of_tracks: dict[TrackKey, str] = {}
         if settings.people:
@@ -114,19 +114,19 @@ class LabellingRunner(VideoJobRunner):
             return
         labelled = [job.video for job in self.jobs if job.video in self.records]
         if not self.compared.issuperset(labelled):  # The run was interrupted; equal results need the same order.
-            self.likeness = Likeness()
+            self.image_similarity = ImageSimilarity()
             for video in labelled:
                 self._compare_faces(self.reader.read(video))
-        if len(self.likeness.faces) > 1:
-            self.run_folder.save_table(CANDIDATES_NAME, candidate_table(self.likeness, self.people_of_tracks))
-            for number, sheet in enumerate(candidate_sheets(self.likeness, self.people_of_tracks), 1):
+        if len(self.image_similarity.faces) > 1:
+            self.run_folder.save_table(CANDIDATES_NAME, candidate_table(self.image_similarity, self.people_of_tracks))
+            for number, sheet in enumerate(candidate_sheets(self.image_similarity, self.people_of_tracks), 1):
                 self.run_folder.save_figure(f"people_{number}.png", sheet)
 
     def _compare_faces(self, face_video: FaceVideo) -> None:
         """Keeps how the faces of a video look, if there may be others to compare them with."""
         self.compared.add(face_video.video.path)
         if len(self.jobs) > 1 or len(face_video.tracks) > 1:
-            self.likeness.add(self.reader, face_video)
+            self.image_similarity.add(self.reader, face_video)
             path = face_video.video.path
             self.people_of_tracks |= {(path, track): person for track, person in self._people(face_video).items()}
 

@@ -13,7 +13,7 @@ from utils.config.supervised import SLSettings
 from utils.plots import expression_trace_figure
 from utils.runs.checkpoint import load_supervised
 from utils.runs.manifest import path_input
-from utils.supervised.targets import TARGETS
+from utils.supervised.tasks import TASKS
 from utils.videos.face_video import FaceVideo, Track, VideoReader
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import (
@@ -44,22 +44,22 @@ class PredictionRunner(VideoJobRunner):
         """
         assert settings.checkpoint is not None, "`with_checkpoint` completes the settings"
         model, trained, _ = load_supervised(settings.checkpoint)
-        self.task = trained["task"]
-        if settings.overlay and self.task == "expression":
+        self.task = TASKS[trained["task"]]
+        if settings.overlay and self.task.name == "expression":
             raise SettingsError(
                 f"--overlay draws valence and arousal, but {settings.checkpoint} predicts expressions; leave it out"
             )
         settings.data.image_size = trained["data"]["image_size"]
         reader = VideoReader(runtime.to_device(model), settings.checkpoint, settings, runtime)
         super().__init__(reader, settings, [path_input("network", settings.checkpoint)])
-        self.head, self.target = model.head, TARGETS[self.task]
+        self.head = model.head
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         """Predicts one video; it has no labels."""
         table = video_table((self._predict(track) for track in face_video.tracks), face_video)
         index = self.save_labels(face_video, table.drop(columns="support"))
         run = self.open_run_folder()
-        if self.task != "expression":
+        if self.task.name != "expression":
             write_affect_outputs(run, face_video, {METHOD: table}, METHOD, NO_LABELS, self.settings)
         else:
             name = face_video.video.name
@@ -75,9 +75,9 @@ class PredictionRunner(VideoJobRunner):
     @torch.inference_mode()
     def _predict(self, track: Track) -> pd.DataFrame:
         """The table of a track; none of its frames is a support frame."""
-        predictions = self.target.predictions(self.head(track.embeddings))
-        labels = pd.DataFrame(predictions, columns=list(self.target.columns))
-        if self.task == "expression":
+        predictions = self.task.predictions(self.head(track.embeddings))
+        labels = pd.DataFrame(predictions, columns=list(self.task.columns))
+        if self.task.name == "expression":
             labels.insert(0, "expression", np.array(EXPRESSIONS)[predictions.argmax(1)])
         labels.insert(0, "support", False)
         labels = labels.assign(source=PREDICTED, annotator="")

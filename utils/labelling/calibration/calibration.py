@@ -14,10 +14,10 @@ from scipy.stats import t as student_t
 from utils.labelling.posterior.mixture import (
     PRIOR_OF_TIME_ONLY,
     SCALE_PRIOR_LABELS,
-    ClipModel,
+    AxisModel,
     Explanation,
     MixturePosterior,
-    clip_model,
+    axis_model,
     make_explanations,
 )
 from utils.labelling.posterior.process import GPParameters, ProcessParameters, SourceParameters
@@ -27,11 +27,11 @@ COVERAGE = 0.90
 NORMAL_WIDTH = 1.6449  # half-width, in standard deviations, of the interval that holds COVERAGE of a normal variable
 
 # Starting point and prior mean of the fit, and the parameters without a fit.
-START = GPParameters(
+DEFAULT_PARAMETERS = GPParameters(
     ProcessParameters(wiener=0.05, matern=0.7, matern_seconds=1.1, activity_exponent=0.5, nugget=0.03),
     (SourceParameters(ou=0.1, ou_seconds=0.3, offset=0.3, observation_noise=0.1),),
 )
-TIME_ONLY = GPParameters(START.process._replace(matern=0.3, matern_seconds=0.6))
+TIME_ONLY = GPParameters(DEFAULT_PARAMETERS.process._replace(matern=0.3, matern_seconds=0.6))
 
 # Factor on the intervals of a clip with one given label. From one label, the network's evidence for the face cannot be
 # checked, so the intervals must also cover faces that are harder than those of the validation clips.
@@ -86,7 +86,7 @@ class AxisCalibration(NamedTuple):
         time_only_prior: prior weight of the process without evidence, for clips of several labels (see `mixture`).
     """
 
-    with_evidence: GPParameters = START
+    with_evidence: GPParameters = DEFAULT_PARAMETERS
     time_only: GPParameters = TIME_ONLY
     foreign_offset: ForeignOffset = DEFAULT_OFFSET
     interval_widths: IntervalWidths = NORMAL_WIDTHS
@@ -143,10 +143,10 @@ class Calibration(NamedTuple):
         pairs = zip(self.models(times, evidence), observations, strict=True)
         return [MixturePosterior(model, observed) for model, observed in pairs]
 
-    def models(self, times: np.ndarray, evidence: np.ndarray) -> list[ClipModel]:
+    def models(self, times: np.ndarray, evidence: np.ndarray) -> list[AxisModel]:
         """The models of valence and arousal of a clip; arguments as of `posteriors`."""
         return [
-            clip_model(axis.explanations(evidence[..., index]), times, evidence[..., index])
+            axis_model(axis.explanations(evidence[..., index]), times, evidence[..., index])
             for index, axis in enumerate(self.axes)
         ]
 

@@ -2,8 +2,8 @@
 
 Gain and bias of an absolute source are those of the regression of its evidence on the true labels. The process
 parameters maximise the likelihood of the true labels between simulated support frames, over several support-sets, with
-a penalty on parameters far from START. With several sources, each is fitted alone. Their errors are then scaled by a
-common factor, since errors that the sources share would otherwise count as independent.
+a penalty on parameters far from DEFAULT_PARAMETERS. With several sources, each is fitted alone. Their errors are then
+scaled by a common factor, since errors that the sources share would otherwise count as independent.
 
 The interval widths come from two-fold cross-fitting: the parameters are refitted without the held-out clips, then
 quantiles of the held-out standardised errors are taken. The time-only parameters (standard deviation and rate of change
@@ -16,9 +16,9 @@ from datasets.columns import AXES
 from utils.labelling.calibration.calibration import (
     COVERAGE,
     DEFAULT_OFFSET,
+    DEFAULT_PARAMETERS,
     NORMAL_WIDTH,
     NORMAL_WIDTHS,
-    START,
     TIME_ONLY,
     AxisCalibration,
     Calibration,
@@ -34,7 +34,7 @@ from utils.labelling.calibration.fit_problems import (
 )
 from utils.labelling.calibration.likelihood import LOWER_BOUND, maximise_likelihood
 from utils.labelling.posterior.activity import smoothed_rate
-from utils.labelling.posterior.mixture import MixturePosterior, clip_model, make_explanations
+from utils.labelling.posterior.mixture import MixturePosterior, axis_model, make_explanations
 from utils.labelling.posterior.process import GPParameters, scale_errors
 
 NARROWEST_WIDTH = NORMAL_WIDTH / 2  # Fitted interval widths are not allowed to be smaller.
@@ -56,7 +56,7 @@ def fit_calibration(clips: list[CalibrationClip], relative: tuple[bool, ...] = (
 
     Returns:
         The calibration, with the default offsets of foreign anchors, which
-        `clip_calibration.calibrate_clips` replaces.
+        `dataset_calibration.calibrate_clips` replaces.
     """
     valence, arousal = (_fit_axis(clips, axis, relative) for axis in range(len(AXES)))
     return Calibration(valence, arousal, len(clips))
@@ -67,7 +67,9 @@ def _fit_axis(clips: list[CalibrationClip], axis: int, relative: tuple[bool, ...
     problems = [list(simulate_support(clip, axis, SIMULATED_SUPPORT)) for clip in clips]
     dense = [list(simulate_support(clip, axis, DENSE_SUPPORT)) for clip in clips]
     all_problems = [problem for clip_problems in problems for problem in clip_problems]
-    alone = [_fit_source(all_problems, index, is_relative, START) for index, is_relative in enumerate(relative)]
+    alone = [
+        _fit_source(all_problems, index, is_relative, DEFAULT_PARAMETERS) for index, is_relative in enumerate(relative)
+    ]
     parameters, time_only = _combine(all_problems, alone), _fit_time_only(clips, axis)
     errors, stds = [], []
     for fold in range(FOLDS):
@@ -199,6 +201,6 @@ def _held_out_errors(
     parameters: GPParameters, time_only: GPParameters, problem: FitProblem
 ) -> tuple[np.ndarray, np.ndarray]:
     """Absolute errors and scaled standard deviations at the target frames, by the posterior that is used to label."""
-    model = clip_model(make_explanations(parameters, time_only), problem.times, problem.evidence)
+    model = axis_model(make_explanations(parameters, time_only), problem.times, problem.evidence)
     posterior = MixturePosterior(model, problem.observations)
     return np.abs(posterior.mean - problem.labels)[problem.targets], scaled_std(posterior)[problem.targets]

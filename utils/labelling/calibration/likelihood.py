@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.labelling.calibration.calibration import START
+from utils.labelling.calibration.calibration import DEFAULT_PARAMETERS
 from utils.labelling.calibration.fit_problems import FitProblem
 from utils.labelling.posterior.activity import activity
 from utils.labelling.posterior.process import (
@@ -19,7 +19,9 @@ from utils.labelling.posterior.process import (
     noise_inflation,
 )
 
-L2_PENALTY = 1e-3  # It pulls the log-parameters towards START, in nats per frame, for data sets of few clips.
+L2_PENALTY = (
+    1e-3  # It pulls the log-parameters towards DEFAULT_PARAMETERS, in nats per frame, for data sets of few clips.
+)
 LOWER_BOUND = 1e-3  # The smallest value of every parameter.
 ERROR_PARAMETERS = ("ou", "ou_seconds", "offset", "observation_noise")
 UPPER_BOUND = [*ProcessParameters(*[10.0] * 5)._replace(activity_exponent=2.0), *[10.0] * len(ERROR_PARAMETERS)]
@@ -31,13 +33,14 @@ def maximise_likelihood(problems: list[FitProblem], initial: GPParameters) -> GP
 
     Args:
         problems: the fit problems.
-        initial: parameters from which the optimisation starts. The penalty pulls towards START in any case.
+        initial: parameters from which the optimisation starts. The penalty always pulls towards DEFAULT_PARAMETERS.
 
     Returns:
-        The fitted parameters; START if the optimisation fails.
+        The fitted parameters; DEFAULT_PARAMETERS if the optimisation fails.
     """
     log_initial, log_prior, upper = (
-        torch.tensor(values, dtype=torch.float64).log() for values in (_vector(initial), _vector(START), UPPER_BOUND)
+        torch.tensor(values, dtype=torch.float64).log()
+        for values in (_vector(initial), _vector(DEFAULT_PARAMETERS), UPPER_BOUND)
     )
     lower, log_parameters = torch.full_like(log_initial, np.log(LOWER_BOUND)), log_initial.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([log_parameters], max_iter=40, line_search_fn="strong_wolfe")
@@ -55,9 +58,9 @@ def maximise_likelihood(problems: list[FitProblem], initial: GPParameters) -> GP
     try:
         optimizer.step(closure)
     except torch.linalg.LinAlgError:  # The evidence is degenerate, or the parameters have become NaN.
-        return START
+        return DEFAULT_PARAMETERS
     fitted = log_parameters.detach().clamp(lower, upper).exp()
-    return _from_vector(fitted.tolist()) if fitted.isfinite().all() else START
+    return _from_vector(fitted.tolist()) if fitted.isfinite().all() else DEFAULT_PARAMETERS
 
 
 def _vector(parameters: GPParameters) -> list[float]:

@@ -38,17 +38,17 @@ SMALLEST_LOO_PRECISION = 1e-9  # Rounding can make the difference of two precisi
 class FunctionOfOffsets(NamedTuple):
     """Posterior of f at N frames as a function of the offsets of the E sources of evidence.
 
-    At offsets o (E,), f is Gaussian with mean `mean_at_0` - `response` · o. Its variance does not depend on o.
+    At offsets o (E,), f is Gaussian with mean `mean_at_0` - `sensitivity` · o. Its variance does not depend on o.
 
     Attributes:
         mean_at_0: (N,) mean if all offsets are 0.
-        response: (N, E) by how much the mean falls if an offset is 1 higher.
+        sensitivity: (N, E) by how much the mean falls if an offset is 1 higher.
         variance: (N,) variance.
         offset_likelihood: the likelihood of the offsets, given the evidence and the given labels.
     """
 
     mean_at_0: np.ndarray
-    response: np.ndarray
+    sensitivity: np.ndarray
     variance: np.ndarray
     offset_likelihood: OffsetGaussian
 
@@ -70,9 +70,9 @@ class Marginal(NamedTuple):
 def marginalise_offsets(posterior: FunctionOfOffsets, prior: OffsetGaussian) -> Marginal:
     """Marginalises the offsets of a posterior, by their prior distribution."""
     offsets = OffsetGaussian.product([prior, posterior.offset_likelihood])
-    covariance, response = np.linalg.inv(offsets.precision), posterior.response
-    mean = posterior.mean_at_0 - response @ (covariance @ offsets.information)
-    due_to_offsets = np.einsum("ne,ef,nf->n", response, covariance, response)
+    covariance, sensitivity = np.linalg.inv(offsets.precision), posterior.sensitivity
+    mean = posterior.mean_at_0 - sensitivity @ (covariance @ offsets.information)
+    due_to_offsets = np.einsum("ne,ef,nf->n", sensitivity, covariance, sensitivity)
     return Marginal(mean, posterior.variance + due_to_offsets, covariance)
 
 
@@ -140,9 +140,9 @@ class GPPosterior:
         return self.as_function_of_offsets.offset_likelihood
 
     @property
-    def offset_response(self) -> np.ndarray:
+    def offset_sensitivity(self) -> np.ndarray:
         """(N, E) by how much the mean of f falls if an offset is 1 higher."""
-        return self.as_function_of_offsets.response
+        return self.as_function_of_offsets.sensitivity
 
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Posterior covariance between frames.
@@ -165,9 +165,9 @@ class GPPosterior:
 
     def covariance_due_to_offsets(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """The part of `covariance` that comes from the uncertainty of the offsets."""
-        response = self.offset_response
-        selected = response if rows is None else response[rows]
-        return selected @ self._marginal.offset_covariance @ response[columns].T
+        sensitivity = self.offset_sensitivity
+        selected = sensitivity if rows is None else sensitivity[rows]
+        return selected @ self._marginal.offset_covariance @ sensitivity[columns].T
 
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]:
         """Leave-one-out prediction: mean (A,) and variance (A,) of f at each given label, from the other labels."""
@@ -198,15 +198,15 @@ class GPPosterior:
         mean = self._solve(information.reshape(-1, 1))
         mean_at_0 = self._project(mean)[:, 0]
         if not offset_terms:
-            no_response, no_offsets = np.zeros((len(information), 0)), OffsetGaussian.independent([])
-            return FunctionOfOffsets(mean_at_0, no_response, variance, no_offsets)
+            no_sensitivity, no_offsets = np.zeros((len(information), 0)), OffsetGaussian.independent([])
+            return FunctionOfOffsets(mean_at_0, no_sensitivity, variance, no_offsets)
         couplings, offset_information, offset_precision = map(np.array, zip(*offset_terms, strict=True))
         coupling = np.ascontiguousarray(couplings.T)
-        response = self._solve(coupling)
+        sensitivity = self._solve(coupling)
         offset_likelihood = OffsetGaussian(
-            np.diag(offset_precision) - coupling.T @ response, offset_information - (coupling.T @ mean)[:, 0]
+            np.diag(offset_precision) - coupling.T @ sensitivity, offset_information - (coupling.T @ mean)[:, 0]
         )
-        return FunctionOfOffsets(mean_at_0, self._project(response), variance, offset_likelihood)
+        return FunctionOfOffsets(mean_at_0, self._project(sensitivity), variance, offset_likelihood)
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
         """Multiplies (N·S, C) by the posterior covariance of the states if the offsets are known."""

@@ -48,7 +48,7 @@ class Posterior(Protocol):
     @property
     def offset_likelihood(self) -> OffsetGaussian: ...
     @property
-    def offset_response(self) -> np.ndarray: ...
+    def offset_sensitivity(self) -> np.ndarray: ...
     def covariance(self, columns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray: ...
     def loo_predictive(self) -> tuple[np.ndarray, np.ndarray]: ...
     def with_offset_prior(self, prior: OffsetGaussian) -> "Posterior": ...
@@ -90,7 +90,7 @@ def make_explanations(
     ]
 
 
-class ClipExplanation(NamedTuple):
+class AxisExplanation(NamedTuple):
     """An explanation of one axis of a clip of N frames: all that its posterior depends on but the given labels.
 
     Attributes:
@@ -101,17 +101,17 @@ class ClipExplanation(NamedTuple):
     explanation: Explanation
     posterior: Callable[[LabelObservations], Posterior]
 
-    def with_offset_prior(self, prior: OffsetGaussian) -> "ClipExplanation":
+    def with_offset_prior(self, prior: OffsetGaussian) -> "AxisExplanation":
         """The explanation by another prior distribution of the offsets of all sources of evidence."""
         prior_of_sources = prior.of_sources(self.explanation.sources)
         return self._replace(posterior=lambda labels: self.posterior(labels).with_offset_prior(prior_of_sources))
 
 
-ClipModel = Sequence[ClipExplanation]
+AxisModel = Sequence[AxisExplanation]
 """One axis of a clip: its explanations. The first one is by all evidence, the last one by time alone."""
 
 
-def clip_model(explanations: Iterable[Explanation], times: np.ndarray, evidence: np.ndarray) -> ClipModel:
+def axis_model(explanations: Iterable[Explanation], times: np.ndarray, evidence: np.ndarray) -> AxisModel:
     """The model of one axis of a clip.
 
     Args:
@@ -120,7 +120,7 @@ def clip_model(explanations: Iterable[Explanation], times: np.ndarray, evidence:
         evidence: (N, E) evidence of the axis.
     """
     return [
-        ClipExplanation(
+        AxisExplanation(
             explanation, partial(GPPosterior, explanation.parameters, times, evidence[:, explanation.sources])
         )
         for explanation in explanations
@@ -166,7 +166,7 @@ def weigh(priors: Sequence[float], log_likelihoods: np.ndarray, elsewhere: Label
 
 
 def label_log_likelihoods(
-    explained: ClipExplanation, posterior: Posterior, observations: LabelObservations, nugget: float
+    explained: AxisExplanation, posterior: Posterior, observations: LabelObservations, nugget: float
 ) -> np.ndarray:
     """(A,) log-density of each given label under an explanation.
 
@@ -227,7 +227,7 @@ class MixturePosterior:
         nugget: standard deviation of true labels about f, before it is scaled.
     """
 
-    def __init__(self, model: ClipModel, observations: LabelObservations, elsewhere: LabelsElsewhere | None = None):
+    def __init__(self, model: AxisModel, observations: LabelObservations, elsewhere: LabelsElsewhere | None = None):
         """Computes the mixture.
 
         Args:

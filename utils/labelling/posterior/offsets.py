@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+NOISE_SCALES = np.geomspace(1 / 4, 4, 9)
+LOG_SCALE_STD = 0.6
+"""Prior standard deviation of the logarithm of the scale in `estimated_noise`, chosen on rendered people."""
+
 
 class OffsetGaussian(NamedTuple):
     """A Gaussian factor of the offsets of E sources of evidence, up to a constant.
@@ -56,6 +60,40 @@ class OffsetGaussian(NamedTuple):
         precision, information = np.zeros((count, count)), np.zeros(count)
         precision[np.ix_(sources, sources)], information[sources] = self.precision, self.information
         return OffsetGaussian(precision, information)
+
+
+def estimated_noise(
+    factors: Sequence[OffsetGaussian], prior: OffsetGaussian, usual_variances: np.ndarray
+) -> np.ndarray:
+    """(E,) estimated variances of the noise by which the factors of one offset differ.
+
+    The standard deviations are the usual ones times a common scale, whose logarithm is normally distributed about 0.
+    Its posterior mean is taken, so that factors that say nothing leave the usual variances.
+
+    Args:
+        factors: each is of the offset plus noise of its own.
+        prior: distribution of the offset; its precision must not be singular.
+        usual_variances: (E,) the variances at a scale of 1.
+    """
+    log_scales = np.log(NOISE_SCALES)
+    log_evidence = [_log_evidence(factors, prior, scale**2 * usual_variances) for scale in NOISE_SCALES]
+    log_weights = np.array(log_evidence) - (log_scales / LOG_SCALE_STD) ** 2 / 2
+    weights = np.exp(log_weights - log_weights.max())
+    return np.exp(2 * weights @ log_scales / weights.sum()) * usual_variances
+
+
+def _log_evidence(factors: Sequence[OffsetGaussian], prior: OffsetGaussian, variances: np.ndarray) -> float:
+    """Log-likelihood of the noise variances (E,), up to a constant."""
+    identity = np.eye(len(variances))
+    terms = []
+    for factor in factors:
+        growth = identity + variances[:, None] * factor.precision
+        square = factor.information @ np.linalg.solve(growth, variances * factor.information)
+        terms.append(square - np.linalg.slogdet(growth)[1])
+    offset = OffsetGaussian.product([prior, *(factor.with_noise(variances) for factor in factors)])
+    square = offset.information @ np.linalg.solve(offset.precision, offset.information)
+    terms.append(square - np.linalg.slogdet(offset.precision)[1])
+    return float(np.sum(terms)) / 2
 
 
 class PersonOffset(NamedTuple):

@@ -12,10 +12,10 @@ from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.file import save_calibration
 from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.calibration.fitting import fit_calibration
-from utils.labelling.clip_calibration.foreign import fit_foreign_offsets
-from utils.labelling.clip_calibration.shots import fit_shot_offsets
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clips import ClipReader, DatasetClip
+from utils.labelling.dataset_calibration.foreign import fit_foreign_offsets
+from utils.labelling.dataset_calibration.shots import fit_shot_offsets
 
 log = logging.getLogger(__name__)
 

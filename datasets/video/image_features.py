@@ -17,7 +17,7 @@ from datasets.faces import MARGIN, crop_face
 from datasets.video.random_access import VideoFrames
 from utils.base.errors import DataError
 
-LIKENESS_FORMAT = 1  # Raise it whenever the same track would give other faces or features.
+FEATURES_FORMAT = 1  # Raise it whenever the same track would give other faces or features.
 FACE_SIZE = 96  # side in pixels of the picture of a face
 HOG_SIZE, HOG_CELL, ORIENTATIONS = 64, 8, 8  # side in pixels of the image and of a cell; directions of gradients
 SAMPLES = 3  # faces of a track whose features are averaged

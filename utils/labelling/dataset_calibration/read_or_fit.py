@@ -19,7 +19,8 @@ from utils.labelling.calibration.file import (
     save_calibration,
     save_calibration_of_sources,
 )
-from utils.labelling.clip_calibration.calibrate_clips import (
+from utils.labelling.clips import ClipReader
+from utils.labelling.dataset_calibration.calibrate_clips import (
     FEWEST_CLIPS,
     FEWEST_LABELS,
     RELIABLE_CLIPS,
@@ -28,7 +29,6 @@ from utils.labelling.clip_calibration.calibrate_clips import (
     clips_to_calibrate_on,
     enough_clips,
 )
-from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, NetworkSource, TableSource
 
 log = logging.getLogger(__name__)

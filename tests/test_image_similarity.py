@@ -1,4 +1,4 @@
-"""Candidates for the person in a track, sorted by likeness of the images."""
+"""Candidates for the person in a track, sorted by image similarity."""
 
 from pathlib import Path
 
@@ -12,40 +12,42 @@ from datasets.columns import BOX
 from datasets.demo.people import random_person
 from datasets.demo.traces import label_trace
 from datasets.people import simultaneous_tracks
-from datasets.video.likeness import FACE_SIZE, image_features, track_appearances
+from datasets.video.image_features import FACE_SIZE, image_features, track_appearances
 from datasets.video.random_access import VideoFrames
 from datasets.video.reading import open_video
 from utils.base.errors import DataError
-from utils.videos.likeness import Likeness
+from utils.videos.image_similarity import ImageSimilarity
 
 VIDEO, OTHER = Path("a.mp4"), Path("b.mp4")
 
 
-def likeness_of(features, simultaneous=()):
-    likeness = Likeness()
+def similarity_of(features, simultaneous=()):
+    image_similarity = ImageSimilarity()
     for track, values in features.items():
-        likeness.faces[track] = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
-        likeness._features[track] = np.array(values, np.float32) / np.linalg.norm(values)
-        likeness._simultaneous[track] = {other for pair in simultaneous if track in pair for other in pair} - {track}
-    return likeness
+        image_similarity.faces[track] = np.zeros((FACE_SIZE, FACE_SIZE, 3), np.uint8)
+        image_similarity._features[track] = np.array(values, np.float32) / np.linalg.norm(values)
+        image_similarity._simultaneous[track] = {other for pair in simultaneous if track in pair for other in pair} - {
+            track
+        }
+    return image_similarity
 
 
 def test_the_most_alike_track_of_each_other_person_counts():
     features = {(VIDEO, 0): (1, 0), (VIDEO, 1): (1, 0.1), (OTHER, 0): (1, 0.3), (OTHER, 1): (0, 1), (OTHER, 2): (1, 1)}
     people = {(VIDEO, 0): "Ada", (VIDEO, 1): "Ada", (OTHER, 0): "Ben", (OTHER, 1): "Ben", (OTHER, 2): "Cy"}
-    likeness = likeness_of(features)
-    found = likeness.candidates((VIDEO, 0), people, 5)
+    image_similarity = similarity_of(features)
+    found = image_similarity.candidates((VIDEO, 0), people, 5)
     assert [(one.person, one.track) for one in found] == [("Ben", (OTHER, 0)), ("Cy", (OTHER, 2))]
-    assert found[0].likeness == pytest.approx(1 / np.hypot(1, 0.3))
-    assert [one.person for one in likeness.candidates((VIDEO, 0), people, 1)] == ["Ben"]
-    assert [one.person for one in likeness.candidates((OTHER, 1), people, 5)] == ["Cy", "Ada"]
+    assert found[0].image_similarity == pytest.approx(1 / np.hypot(1, 0.3))
+    assert [one.person for one in image_similarity.candidates((VIDEO, 0), people, 1)] == ["Ben"]
+    assert [one.person for one in image_similarity.candidates((OTHER, 1), people, 5)] == ["Cy", "Ada"]
 
 
 def test_whoever_is_in_the_same_frame_is_no_candidate():
     features = {(VIDEO, 0): (1, 0), (VIDEO, 1): (1, 0), (OTHER, 0): (1, 0.3), (OTHER, 1): (1, 1)}
     people = {(VIDEO, 0): "Ada", (VIDEO, 1): "Ben", (OTHER, 0): "Ben", (OTHER, 1): "Cy"}
-    likeness = likeness_of(features, [((VIDEO, 0), (VIDEO, 1))])
-    assert [one.person for one in likeness.candidates((VIDEO, 0), people, 5)] == ["Cy"]
+    image_similarity = similarity_of(features, [((VIDEO, 0), (VIDEO, 1))])
+    assert [one.person for one in image_similarity.candidates((VIDEO, 0), people, 5)] == ["Cy"]
     faces = pd.DataFrame({"track": [0, 1, 1, 2, -1, 0], "frame": [0, 0, 1, 2, 3, 4]})
     assert simultaneous_tracks(faces, [0, 1, 2]) == {0: {1}, 1: {0}, 2: set()}
     assert simultaneous_tracks(faces, [0, 2]) == {0: set(), 2: set()}
@@ -66,9 +68,9 @@ def test_two_shots_of_a_face_are_more_alike_than_two_faces(tmp_path):
     faces[BOX] = 100, 70, 220, 200
     random_access = VideoFrames(video, Timeline.at_rate(count=len(frames), fps=25.0))
     appearances = track_appearances(random_access, faces, [0, 1, 2, 3])
-    likeness = np.array([[a.features @ b.features for a in appearances.values()] for b in appearances.values()])
-    np.testing.assert_allclose(np.diag(likeness), 1, atol=1e-5)
-    assert likeness[0, 2] > likeness[0, [1, 3]].max() and likeness[1, 3] > likeness[1, [0, 2]].max()
+    similarities = np.array([[a.features @ b.features for a in appearances.values()] for b in appearances.values()])
+    np.testing.assert_allclose(np.diag(similarities), 1, atol=1e-5)
+    assert similarities[0, 2] > similarities[0, [1, 3]].max() and similarities[1, 3] > similarities[1, [0, 2]].max()
     assert appearances[0].face.shape == (FACE_SIZE, FACE_SIZE, 3) and appearances[0].face.std() > 20
 
 

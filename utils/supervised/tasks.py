@@ -1,7 +1,7 @@
-"""The two targets of a supervised head: valence and arousal, or an expression class.
+"""The two tasks of a supervised head: valence and arousal, or an expression class.
 
 *Predictions* are an array (N, columns) of floats: valence and arousal in [-1, 1], or a probability for each class of
-EXPRESSIONS. To add a target, add its class and an entry of TARGETS here, its name to the setting `task` in
+EXPRESSIONS. To add a task, add its class and an instance of it to TASKS here, its name to the setting `task` in
 `utils.config.supervised`, its number of outputs to `models.supervised.OUTPUTS`, and the names of its baselines to
 `utils.supervised.baselines`. Then adapt the code that branches on the name of a task:
 `grep -rnE '"(expression|valence_arousal)"' utils models`.
@@ -23,28 +23,30 @@ from datasets.splits import Splits
 from utils.base.errors import DataError
 from utils.metrics import SCORES, regression_scores
 from utils.plots import affect_figure, confusion_figure
-from utils.training.losses import dynamic_loss
+from utils.training.losses import mse_ccc_loss
 
 log = logging.getLogger(__name__)
 
 
-class Target(Protocol):
+class Task(Protocol):
     """What a supervised head learns to predict.
 
     Attributes:
+        name: value of the setting `task`.
         columns: names of the columns of predictions.
         score_names: names of the scores that `score` returns.
         description: name of the labels in messages, in the plural.
         hint: how to add such labels, appended to an error message; empty: no hint.
     """
 
+    name: str
     columns: tuple[str, ...]
     score_names: tuple[str, ...]
     description: str
     hint: str
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
-        """Returns (N,) bool: which frames of a frame table have labels for this target."""
+        """Returns (N,) bool: which frames of a frame table have labels for this task."""
         ...
 
     def check(self, splits: Splits) -> None:
@@ -93,6 +95,7 @@ class Target(Protocol):
 class ValenceArousal:
     """Valence and arousal, by regression."""
 
+    name = "valence_arousal"
     columns: tuple[str, ...] = AXES
     score_names = tuple(f"{axis}_{name}" for axis in AXES for name in SCORES)
     description = "valence and arousal"
@@ -110,7 +113,7 @@ class ValenceArousal:
     def loss(
         self, outputs: Tensor, labels: Tensor, mse_weight: float, class_weights: Tensor | None
     ) -> dict[str, Tensor]:
-        terms = {axis: dynamic_loss(outputs[:, i], labels[:, i], mse_weight) for i, axis in enumerate(AXES)}
+        terms = {axis: mse_ccc_loss(outputs[:, i], labels[:, i], mse_weight) for i, axis in enumerate(AXES)}
         return terms | {"loss": (terms["valence"] + terms["arousal"]) / 2}
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
@@ -133,6 +136,7 @@ class ValenceArousal:
 class Expression:
     """One of the classes EXPRESSIONS, by classification."""
 
+    name = "expression"
     columns = tuple(f"p_{name}" for name in EXPRESSIONS)
     score_names: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_F1")
     description = "expression classes"
@@ -185,8 +189,9 @@ class Expression:
         return confusion_figure(table["expression"].map(codes), table["expression_true"].map(codes), EXPRESSIONS)
 
 
-TARGETS: dict[str, Target] = {"valence_arousal": ValenceArousal(), "expression": Expression()}
-"""Value of the setting `task` → target."""
+_TASKS: tuple[Task, ...] = (ValenceArousal(), Expression())
+TASKS = {task.name: task for task in _TASKS}
+"""The tasks by name."""
 
 
 def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:

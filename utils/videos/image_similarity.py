@@ -1,4 +1,4 @@
-"""Sorts the people who may be shown in a face track by likeness of the images. Who it is, a person must decide."""
+"""Sorts the people who may be shown in a face track by image similarity. Who it is, a person must decide."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from datasets.people import simultaneous_tracks
 from datasets.video.cached_tracks import short_hash, tracks_key
-from datasets.video.likeness import LIKENESS_FORMAT, TrackAppearance, track_appearances
+from datasets.video.image_features import FEATURES_FORMAT, TrackAppearance, track_appearances
 from datasets.video.random_access import VideoFrames
 from utils.base.arrays import load_arrays, save_arrays
 from utils.plots import candidate_sheet
@@ -20,7 +20,7 @@ from utils.videos.people import TrackKey
 CANDIDATES = 5  # candidates of a track in the files of a run
 ROWS_PER_SHEET = 40
 CAPTION_LENGTH = 22  # characters
-SHEET_HEADING = "Tracks, and the people whose faces look most alike. Sorted by image likeness; a person must decide."
+SHEET_HEADING = "Tracks, and the people whose faces look most alike. Sorted by image similarity; a person must decide."
 
 
 class Candidate(NamedTuple):
@@ -29,15 +29,15 @@ class Candidate(NamedTuple):
     Attributes:
         person: name of the person.
         track: the track of this person that is most alike.
-        likeness: cosine similarity of the image features of the two tracks, in [0, 1].
+        image_similarity: cosine similarity of the image features of the two tracks, in [0, 1].
     """
 
     person: str
     track: TrackKey
-    likeness: float
+    image_similarity: float
 
 
-class Likeness:
+class ImageSimilarity:
     """How alike the faces of all tracks of a set of videos look.
 
     Attributes:
@@ -70,15 +70,15 @@ class Likeness:
             count: number of candidates.
         """
         impossible = {people[track]} | {people[other] for other in self._simultaneous[track]}
-        likeness = (self._matrix @ self._features[track]).clip(0, 1)
+        similarities = (self._matrix @ self._features[track]).clip(0, 1)
         tracks = list(self._features)
         best: dict[str, Candidate] = {}
-        for index in np.argsort(-likeness, kind="stable"):
+        for index in np.argsort(-similarities, kind="stable"):
             if len(best) == count:
                 break
             other = tracks[index]
             if people[other] not in impossible:
-                best.setdefault(people[other], Candidate(people[other], other, float(likeness[index])))
+                best.setdefault(people[other], Candidate(people[other], other, float(similarities[index])))
         return list(best.values())
 
     def simultaneous(self, track: TrackKey) -> set[TrackKey]:
@@ -91,36 +91,41 @@ class Likeness:
         return np.stack(list(self._features.values()))
 
 
-def candidate_table(likeness: Likeness, people: Mapping[TrackKey, str]) -> pd.DataFrame:
-    """A row per track: video, track, person, and the likeliest other people with their likeness.
+def candidate_table(image_similarity: ImageSimilarity, people: Mapping[TrackKey, str]) -> pd.DataFrame:
+    """A row per track: video, track, person, and the likeliest other people with their image similarity.
 
     Args:
-        likeness: of all tracks.
+        image_similarity: of all tracks.
         people: name of the person in each track.
     """
     rows = []
-    for key in likeness.faces:
+    for key in image_similarity.faces:
         row: dict[str, object] = {"video": key[0].stem, "track": key[1], "person": people[key]}
-        for rank, candidate in enumerate(likeness.candidates(key, people, CANDIDATES), 1):
-            row |= {f"candidate_{rank}": candidate.person, f"likeness_{rank}": round(candidate.likeness, 3)}
+        for rank, candidate in enumerate(image_similarity.candidates(key, people, CANDIDATES), 1):
+            row |= {
+                f"candidate_{rank}": candidate.person,
+                f"image_similarity_{rank}": round(candidate.image_similarity, 3),
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def candidate_sheets(likeness: Likeness, people: Mapping[TrackKey, str]) -> Iterator[Figure]:
+def candidate_sheets(image_similarity: ImageSimilarity, people: Mapping[TrackKey, str]) -> Iterator[Figure]:
     """Pictures of each track and its likeliest other people, ROWS_PER_SHEET tracks on each sheet."""
-    tracks = list(likeness.faces)
+    tracks = list(image_similarity.faces)
     for start in range(0, len(tracks), ROWS_PER_SHEET):
-        rows = [_sheet_row(likeness, people, track) for track in tracks[start : start + ROWS_PER_SHEET]]
+        rows = [_sheet_row(image_similarity, people, track) for track in tracks[start : start + ROWS_PER_SHEET]]
         yield candidate_sheet(rows, SHEET_HEADING)
 
 
-def _sheet_row(likeness: Likeness, people: Mapping[TrackKey, str], track: TrackKey) -> list[tuple[np.ndarray, str]]:
+def _sheet_row(
+    image_similarity: ImageSimilarity, people: Mapping[TrackKey, str], track: TrackKey
+) -> list[tuple[np.ndarray, str]]:
     """The pictures and captions of a track and its candidates."""
     captions = [(track, f"{_short(track[0].stem)}\ntrack {track[1]}: {_short(people[track])}")]
-    for candidate in likeness.candidates(track, people, CANDIDATES):
-        captions.append((candidate.track, f"{_short(candidate.person)}\n{candidate.likeness:.2f}"))
-    return [(likeness.faces[key], caption) for key, caption in captions]
+    for candidate in image_similarity.candidates(track, people, CANDIDATES):
+        captions.append((candidate.track, f"{_short(candidate.person)}\n{candidate.image_similarity:.2f}"))
+    return [(image_similarity.faces[key], caption) for key, caption in captions]
 
 
 def _short(text: str) -> str:
@@ -135,7 +140,7 @@ def _cached_appearances(
     """How the faces of the chosen tracks look, from the cache of face tracks if they have been read before."""
     video, settings = face_video.video, reader.settings
     key = tracks_key(video.path, settings.detect_every, settings.fps)
-    cache = reader.folder / f"{short_hash(f'{key} {LIKENESS_FORMAT} {chosen}')}.likeness.npz"
+    cache = reader.folder / f"{short_hash(f'{key} {FEATURES_FORMAT} {chosen}')}.image_features.npz"
     arrays = load_arrays(cache)
     if arrays is None:
         frames = VideoFrames(video, face_video.timeline)
