@@ -258,9 +258,9 @@ class Backends:
 
     def _create(self, name: str, model: EncodingNetwork, image_size: int, sample: FaceSample | None) -> Backend:
         try:
-            if name == OpenVINO.name:
+            if name == "openvino":
                 return OpenVINO(model, self.runtime, image_size, self._path(image_size))
-            if name == OpenVINOInt8.name:
+            if name == "openvino-int8":
                 assert sample, "integers need faces of the video"
                 paths = self._path(image_size, sample), self._path(image_size)
                 return OpenVINOInt8(model, self.runtime, image_size, *paths, sample)
