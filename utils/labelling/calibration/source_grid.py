@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 
-GAIN_LOG_STD = 0.35  # prior standard deviation of the logarithm of the gain, about 0
-PRIOR_ERROR, ERROR_LOG_STD = 0.2, 0.25  # prior median of the standard deviation of the error, in label units
+GAIN_LOG_STD = 0.4  # prior standard deviation of the logarithm of the gain, about 0
+PRIOR_ERROR, ERROR_LOG_STD = 0.2, 0.35  # prior median of the standard deviation of the error, in label units
 PRIOR_OFFSET, OFFSET_LOG_STD = 0.25, 0.5  # the same of the offset, which is constant in a clip
 BIAS_STD = 0.5  # prior standard deviation of the bias, about 0
 OU_SHARE = 0.8  # share of the variance of the error within a clip that is correlated over time
