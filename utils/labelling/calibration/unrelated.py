@@ -18,12 +18,12 @@ from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.source_grid import COARSE_GRID, error_correlation, likelihood, whiten
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip, LabelObservations, observations_of
 
-PRIOR = 0.3  # prior probability that a source is unrelated to the labels
+PRIOR = 0.2  # prior probability that a source is unrelated to the labels
 LARGEST = 0.9999  # largest probability, so that the error of an unrelated source stays finite
 POINT_SECONDS = 0.1  # shortest distance between points at which a source is compared with f
 MOST_POINTS = 100  # evenly spaced points of a clip, besides as many labelled frames
 MOST_CLIPS = 24  # More clips would take long and add little.
-MISREAD = 0.01  # share of the clips that a related source misreads, so that it does not follow their labels
+MISREAD = 0.02  # share of the clips that a related source misreads, so that it does not follow their labels
 
 
 def unrelated_probability(
