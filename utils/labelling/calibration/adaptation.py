@@ -1,9 +1,10 @@
 """Adapts uncalibrated sources of evidence to the given labels of the clips that are to be labelled.
 
 This is for absolute evidence that was not calibrated on validation clips. Gain, bias, offset and error of a source are
-estimated from its values at labelled frames, with priors that have the weight of a few labels. With few labels the
-estimates therefore stay near the priors, and many labels override them. Continuous ratings are adapted in
-`utils.labelling.raters.rater`, since they also have a lag.
+estimated from its values at labelled frames, with priors that have the weight of a few labels (`source_grid`). With few
+labels the estimates therefore stay near the priors, and many labels override them. A source that may have nothing to do
+with the labels gets a larger error (`unrelated`). Continuous ratings are adapted in `utils.labelling.raters.rater`,
+since they also have a lag.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ def labelled_evidence(clip: EncodedClip, anchors: Anchors) -> LabelledEvidence:
 
 def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[LabelledEvidence]) -> Calibration:
     """Fits some sources of evidence to the given labels.
+
+    If there are other sources, raters included, the errors are enlarged: with few labels they are underestimated.
 
     Args:
         calibration: parameters of all sources.

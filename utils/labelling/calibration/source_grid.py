@@ -21,7 +21,7 @@ BIAS_STD = 0.5  # prior standard deviation of the bias, about 0
 OU_SHARE = 0.8  # share of the variance of the error within a clip that is correlated over time
 OU_SECONDS = 0.3  # time scale of this error
 GAINS, ERRORS, OFFSETS = np.geomspace(1 / 16, 4, 25), np.geomspace(0.03, 3, 17), np.geomspace(0.05, 1, 7)
-COARSE = 2  # A coarse grid has every so manyth value: enough for the mean likelihood, not for estimates.
+COARSE = 2  # The coarse grid has every second value: enough for the mean of the likelihood, not for estimates.
 
 
 class SourceGrid(NamedTuple):
@@ -41,7 +41,7 @@ class SourceGrid(NamedTuple):
 
     @classmethod
     def every(cls, step: int) -> "SourceGrid":
-        """The grid of every `step`-th value of each parameter; those in the middle of the ranges are among them."""
+        """The grid of every `step`-th value of each parameter, with the value in the middle of each range."""
         axes = [values[len(values) // 2 % step :: step] for values in (GAINS, ERRORS, OFFSETS)]
         gain, error, offset = (parameter.ravel() for parameter in np.meshgrid(*axes, indexing="ij"))
         standardised = (
