@@ -65,7 +65,11 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=1_000, help="length of the video")
     parser.add_argument("--rounds", type=int, default=3, help="how often each version labels the video")
     parser.add_argument("--encode_every", nargs="+", default=["1", "2", "3", "auto"], help="values to measure")
-    parser.add_argument("--backend", choices=["eager", "openvino"], help="default: openvino if it is installed")
+    parser.add_argument(
+        "--backend",
+        choices=["eager", "openvino", "openvino-int8"],
+        help="default: openvino if it is installed; with openvino-int8, the other version uses openvino",
+    )
     arguments = parser.parse_args()
     backend = arguments.backend or ("openvino" if importlib.util.find_spec("openvino") else "eager")
     base_root = arguments.base.resolve()
@@ -104,27 +108,29 @@ def measure_rounds(
     base: Version, here: Version, folder: Path, arguments: argparse.Namespace, backend: str
 ) -> dict[str, list[LabelledVideo]]:
     """What each run cost, by value of `--encode_every`; the other version is called "base"."""
-    runs: dict[str, tuple[Version, tuple[str, ...]]] = {"base": (base, ())}
-    runs |= {value: (here, ("--encode_every", value)) for value in arguments.encode_every}
+    of_base = ("--runtime.backend", backend.removesuffix("-int8"))
+    of_here = ("--runtime.backend", backend)
+    runs: dict[str, tuple[Version, tuple[str, ...]]] = {"base": (base, of_base)}
+    runs |= {value: (here, (*of_here, "--encode_every", value)) for value in arguments.encode_every}
     videos = []
     for name, frames in (("warm_up", WARM_UP_FRAMES), ("video", arguments.frames)):
         (folder / name).mkdir()
         videos.append(make_video(folder / name, frames))
-    for version in (base, here):
-        label(version, videos[0], WARM_UP_FRAMES, ("--runtime.backend", backend))
+    label(base, videos[0], WARM_UP_FRAMES, of_base)
+    label(here, videos[0], WARM_UP_FRAMES, of_here)
     measured: dict[str, list[LabelledVideo]] = {name: [] for name in runs}
     for number in range(arguments.rounds):
         for name, (version, options) in runs.items():
-            cost = label(version, videos[1], arguments.frames, ("--runtime.backend", backend, *options))
+            cost = label(version, videos[1], arguments.frames, options)
             measured[name].append(cost)
             print(f"round {number + 1}, {name}: {1 / cost.seconds:.1f} frames/s", file=sys.stderr)
     return measured
 
 
 def label(version: Version, video: Path, frames: int, options: tuple[str, ...]) -> LabelledVideo:
-    """Labels a video that is not in the caches."""
+    """Labels a video that is not in the caches. Only the network converted for OpenVINO is kept."""
     cached = version.folder / "embeddings"
-    for file in cached.glob("*.npz"):
+    for file in [*cached.glob("*.npz"), *cached.glob("*.int8.*")]:
         file.unlink()
     files = ("--video", video, "--checkpoint", version.folder / "best.pt", "--runs", version.folder)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

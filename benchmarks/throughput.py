@@ -42,6 +42,7 @@ from datasets.video.tracks import track_faces
 from models.mtclar import MTCLAR
 from utils.base.files import write_text
 from utils.compute.backends import Backend, Backends
+from utils.compute.integers import SAMPLE_FACES, FaceSample
 from utils.compute.runtime import Runtime, make_runtime
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.config.sections import RuntimeSettings
@@ -83,6 +84,7 @@ def main() -> None:
     backends = ["eager"] + ["compile"] * arguments.compile
     if make_runtime(RuntimeSettings()).device.type == "cpu" and importlib.util.find_spec("openvino"):
         backends.append("openvino")
+        backends += ["openvino-int8"] * bool(importlib.util.find_spec("nncf"))
     rows = []
     for name in arguments.parts or PARTS:
         print(f"measuring {name} ...", file=sys.stderr)
@@ -130,7 +132,8 @@ def encoder(
     """Network, runtime and backend; `folder` is for the converted network."""
     runtime = make_runtime(RuntimeSettings(backend=backend))
     model = network(runtime, width)
-    return model, runtime, Backends(Path(folder), f"random {width}", runtime).create(backend, model, image_size)
+    sample = FaceSample("random", lambda: random_images(SAMPLE_FACES, image_size))
+    return model, runtime, Backends(Path(folder), f"random {width}", runtime).create(backend, model, image_size, sample)
 
 
 # Encoder ----------------------------------------------------------------------------------------------------------

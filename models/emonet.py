@@ -223,6 +223,17 @@ class EncodingNetwork(nn.Module):
         """images (B, 3, S, S), RGB in [0, 1], S a multiple of 64 → embeddings (B, 256)."""
         return self.encoder(images)
 
+    def estimates(self, embeddings: Tensor) -> Tensor:
+        """Return what the network estimates from the faces of a video, to compare two ways of encoding them.
+
+        Args:
+            embeddings: (N, 256) of faces of one video. The network must be in eval mode.
+
+        Returns:
+            (N, K) estimates, such as valence and arousal.
+        """
+        raise NotImplementedError
+
 
 class Affect(NamedTuple):
     """Estimates for B images.

@@ -39,3 +39,7 @@ class AffectEstimator(EncodingNetwork):
         super().__init__()
         self.encoder = AffectEncoder(network)
         self.eval()
+
+    def estimates(self, embeddings: Tensor) -> Tensor:
+        """Valence and arousal (N, 2), which are the "embeddings" themselves."""
+        return embeddings

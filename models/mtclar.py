@@ -129,6 +129,12 @@ class MTCLAR(EncodingNetwork):
         )
         return valence, arousal
 
+    @torch.inference_mode()
+    def estimates(self, embeddings: Tensor) -> Tensor:
+        """Mean differences (N, 2) of valence and arousal of each face from all faces; embeddings (N, 256)."""
+        deltas = self.deltas_all(embeddings, embeddings)
+        return torch.stack([(delta - delta.T).mean(1) / 2 for delta in deltas], 1)
+
     def join(self, a: Tensor, b: Tensor) -> Tensor:
         """Join embeddings a, b (B, 256) to the input of the heads: (B, 512) for "concat", otherwise (B, 256)."""
         if self.fusion == "concat":

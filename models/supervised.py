@@ -73,3 +73,9 @@ class Supervised(EncodingNetwork):
         """
         outputs = self(images)
         return Affect(outputs[:, 2:], outputs[:, 0], outputs[:, 1])
+
+    @torch.inference_mode()
+    def estimates(self, embeddings: Tensor) -> Tensor:
+        """Valence and arousal (N, 2), or the probabilities of expressions (N, 8); embeddings (N, 256)."""
+        outputs = self.head(embeddings)
+        return outputs if outputs.shape[1] == OUTPUTS["valence_arousal"] else outputs.softmax(1)

@@ -1,7 +1,11 @@
-"""Backends of the encoder: equal embeddings, choice by the size of the job, fallback when one fails."""
+"""Backends of the encoder: equal embeddings, choice by the size of the job, fallback when one fails, integers."""
 
 import dataclasses
+import importlib.util
 import logging
+import shutil
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -9,8 +13,9 @@ import torch
 from torch import nn
 
 from models.mtclar import MTCLAR
-from utils.base.errors import SettingsError
+from utils.base.errors import DataError, SettingsError
 from utils.compute.backends import BREAK_EVEN_IMAGES, Backends, Eager, OpenVINO, batch_size
+from utils.compute.integers import SAMPLE_FACES, FaceSample
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 
@@ -82,11 +87,12 @@ def test_frozen_network_gives_the_same_embeddings(expected, model, tmp_path):
 def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(model, expected, tmp_path, monkeypatch):
     pytest.importorskip("openvino")
     path = tmp_path / "kept" / "network.xml"
-    OpenVINO(model, runtime(), SIZE, path)
+    first = OpenVINO(model, runtime(), SIZE, path)(CROPS)
     assert sorted(file.name for file in path.parent.iterdir()) == ["network.bin", "network.xml"]
     with monkeypatch.context() as patch:
         patch.setattr("utils.compute.backends._convert", None)
-        assert relative_error(OpenVINO(model, runtime(), SIZE, path)(CROPS), expected) < 1e-4
+        assert torch.equal(OpenVINO(model, runtime(), SIZE, path)(CROPS), first)
+    assert relative_error(first, expected) < 1e-4
     for file in ("network.bin", "network.xml"):
         (path.parent / file).write_bytes((path.parent / file).read_bytes()[:1000])
         assert relative_error(OpenVINO(model, runtime(), SIZE, path)(CROPS), expected) < 1e-4
@@ -113,6 +119,97 @@ def test_auto_chooses_by_the_size_of_the_job(tmp_path, model, monkeypatch):
         monkeypatch.setattr("utils.compute.runtime.Runtime.can_compile", can_compile)
         monkeypatch.setattr("utils.compute.backends.has_amx", lambda amx=amx: amx)
         assert [again.choose(model, images, SIZE) for images in (few, many, most)] == ["eager", "eager", chosen]
+
+
+def skip_without_nncf():
+    if not (importlib.util.find_spec("openvino") and importlib.util.find_spec("nncf")):
+        pytest.skip("needs nncf")
+
+
+@pytest.fixture(scope="module")
+def converted(model, tmp_path_factory):
+    """Folder of the converted network."""
+    skip_without_nncf()
+    folder = tmp_path_factory.mktemp("converted")
+    Backends(folder, "weights", runtime("openvino")).create("openvino", model, SIZE)
+    return folder
+
+
+@pytest.fixture
+def quantised(model, converted, tmp_path):
+    """Creates the backend of integers for the faces of a video, in a new run."""
+    shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
+
+    def create(sample: FaceSample):
+        backends = Backends(tmp_path, "weights", runtime("openvino-int8"))
+        return backends.create("openvino-int8", model, SIZE, sample)
+
+    return create
+
+
+def faces(seed: int) -> FaceSample:
+    """Images of a video. They are smooth, since noise of single pixels leaves nothing to be estimated."""
+    rng = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(SAMPLE_FACES, 3, 4, 4, generator=rng)
+    images = (255 * nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)).byte()
+    return FaceSample(str(seed), lambda: images)
+
+
+def test_integers_give_nearly_the_same_estimates_and_are_kept(quantised, model, monkeypatch, tmp_path, capfd):
+    crops = faces(0).read()[:20]
+    embeddings = quantised(faces(0))(crops)
+    with torch.inference_mode():
+        expected = model.encode(crops.float() / 255)
+    assert 1e-4 < relative_error(embeddings, expected) < 0.05
+    assert (model.estimates(embeddings) - model.estimates(expected)).abs().max() < 0.03
+    assert capfd.readouterr().out == ""  # no progress bar
+    assert len(list(tmp_path.glob("*.int8.*"))) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.compute.backends.quantise", None)
+        kept = quantised(FaceSample("0", None))
+    assert torch.equal(kept(crops), embeddings)
+    assert not torch.equal(quantised(faces(1))(crops), embeddings)  # another video has ranges of its own
+
+
+def test_quantising_opens_no_connection():
+    skip_without_nncf()
+    script = """
+import sys
+connections = []
+sys.addaudithook(lambda event, _: connections.append(event) if event.startswith("socket.") else None)
+
+import numpy as np
+import torch
+from utils.base.openvino import import_openvino
+from utils.compute.integers import quantise
+
+opset = import_openvino().opset15
+parameter = opset.parameter([2, 3, 8, 8], np.uint8)
+features = opset.convert(parameter, np.float32)
+for shape in ((4, 3, 3, 3), (4, 4, 3, 3)):
+    features = opset.convolution(features, np.ones(shape, np.float32), [1, 1], [0, 0], [0, 0], [1, 1])
+quantised = quantise(import_openvino().Model([features], [parameter]), torch.ones(2, 3, 8, 8, dtype=torch.uint8))
+names = [operation.get_type_name() for operation in quantised.get_ordered_ops()]
+assert "FakeQuantize" in names and names.index("FakeQuantize") > names.index("Convolution")  # not that of the images
+assert sys.modules["openvino_telemetry"] is None
+print(connections)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_integers_that_change_the_estimates_are_refused(quantised, monkeypatch, tmp_path):
+    monkeypatch.setattr("utils.compute.integers.TOLERANCE", 0)
+    with pytest.raises(DataError, match=r"would change the estimates: on 72 faces of this video, \d+\.\d% .*auto"):
+        quantised(faces(0))
+    assert not list(tmp_path.glob("*.int8.*"))
+
+
+def test_only_videos_of_enough_faces_are_encoded_in_integers(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    backends = Backends(tmp_path, "weights", runtime("openvino-int8"))
+    assert backends.choose(model, 10**6, SIZE) == backends.choose(model, 1, SIZE, is_video=True) == "openvino"
+    assert backends.choose(model, SAMPLE_FACES, SIZE, is_video=True) == "openvino-int8"
 
 
 def test_auto_compiles_for_a_large_job_on_a_gpu(tmp_path, model, monkeypatch):
@@ -144,8 +241,9 @@ def test_a_failing_backend_is_replaced_or_reported(tmp_path, model, expected, mo
 
 def test_a_missing_backend_is_reported(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r"requirements-fast\.txt"):
-        runtime("openvino")
+    for backend, packages in (("openvino", "openvino"), ("openvino-int8", "openvino and nncf")):
+        with pytest.raises(SettingsError, match=rf"{backend} needs {packages}, .* requirements-fast\.txt"):
+            runtime(backend)
     monkeypatch.setattr("utils.compute.runtime.Runtime.can_compile", False)
     with pytest.raises(SettingsError, match="compile finds no compiler"):
         runtime("compile")

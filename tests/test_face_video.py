@@ -1,20 +1,24 @@
 """Reading a video as face tracks: an interrupted run resumes from its last part, in bounded memory."""
 
 import itertools
+import shutil
 import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_backends import skip_without_nncf
 from test_video import face, write_folder
 
 from models.mtclar import MTCLAR
+from utils.base.errors import SettingsError
 from utils.base.threads import prefetch
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.config.sections import DataSettings, RuntimeSettings
 from utils.videos.face_video import VideoReader
+from utils.videos.track_embeddings import TrackPart, _face_sample
 
 FRAMES, PART, BATCH = 23, 5, 4  # frames of the video; images or faces per file; faces per batch
 
@@ -51,9 +55,9 @@ def read(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.compute.backends.MAX_BATCH", BATCH)
     video = write_folder(tmp_path / "clip", range(FRAMES))
     model = MTCLAR(16).eval()
-    runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32", backend="eager"))
 
-    def read(folder, track="all"):
+    def read(folder, track="all", backend="eager"):
+        runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32", backend=backend))
         settings = LabelSettings(video=video, track=track, detect_every=1, data=DataSettings(image_size=64))
         copy = tmp_path / folder / "best.pt"
         copy.parent.mkdir(exist_ok=True)
@@ -97,6 +101,39 @@ def test_interrupted_encoding_resumes_from_the_last_part(read, tmp_path, monkeyp
     assert len(list((tmp_path / "again" / "embeddings").glob("*.npz"))) == 1 + saved
     assert_equal(read("again"), uninterrupted)
     assert len(images) == 7 + -(-(2 * FRAMES - saved * PART) // BATCH)
+
+
+def test_interrupted_encoding_in_integers_gives_the_same_embeddings(read, tmp_path, monkeypatch):
+    skip_without_nncf()
+    for module in ("utils.compute.backends", "utils.videos.track_embeddings"):
+        monkeypatch.setattr(f"{module}.SAMPLE_FACES", 12)
+    uninterrupted, saved = read("uninterrupted", backend="openvino-int8"), []
+    shutil.copytree(tmp_path / "uninterrupted", tmp_path / "again", ignore=shutil.ignore_patterns("*.npz"))
+    monkeypatch.setattr("utils.compute.backends.quantise", None)
+
+    def interrupted(part, rows, embeddings, add=TrackPart.add):
+        saved.append(part)
+        if len(saved) == 3:
+            raise Interrupted
+        add(part, rows, embeddings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackPart, "add", interrupted)
+        with pytest.raises(Interrupted):
+            read("again", backend="openvino-int8")
+    assert_equal(read("again", backend="openvino-int8"), uninterrupted)
+    with pytest.raises(SettingsError, match="openvino-int8"):  # Other tracks are other faces, to be quantised from.
+        read("again", "longest", "openvino-int8")
+
+
+def test_a_sample_of_faces_is_spread_evenly_over_the_tracks(read, monkeypatch):
+    monkeypatch.setattr("utils.videos.track_embeddings.SAMPLE_FACES", 8)
+    face_video = read("cache")
+    faces_by_track = {track.number: track.faces for track in face_video.tracks}
+    crops = _face_sample(face_video.video, faces_by_track, "key", 64).read()
+    assert crops.shape == (8, 3, 64, 64)
+    first, second = crops.float().mean((1, 2, 3)).split(4)  # The images of the video become brighter.
+    assert (first.diff() > 0).all() and (second.diff() > 0).all()
 
 
 def test_a_track_is_not_encoded_twice(read, monkeypatch):

@@ -32,6 +32,9 @@ def test_mean_difference_computed_in_parts_is_equal(labeller, monkeypatch):
     monkeypatch.setattr("utils.labelling.clip_encoder.DIFFERENCES_AT_ONCE", 64)
     np.testing.assert_allclose(labeller.encoder.mean_difference(frames, references), at_once, atol=1e-5)
     np.testing.assert_allclose(labeller.encoder.mean_difference(frames, frames[:1])[0], 0, atol=1e-6)
+    # What is compared to accept an encoder in integers is the evidence.
+    estimates = labeller.encoder.model.estimates(frames)
+    np.testing.assert_allclose(estimates, labeller.encoder.mean_difference(frames, frames), atol=1e-5)
 
 
 def test_anchors_of_other_videos_shift_the_evidence(labeller):

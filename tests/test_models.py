@@ -7,7 +7,7 @@ from published import GOLDEN, KEYS, emonet_state, images, siamese_state, weight
 
 from models.emonet import EmoNet, Encoder, rename_published
 from models.mtclar import MTCLAR
-from models.supervised import SupervisedHead
+from models.supervised import Supervised, SupervisedHead
 from utils.base.errors import CheckpointError
 from utils.runs.checkpoint import load_emonet, load_mtclar, start_from_emonet
 
@@ -66,6 +66,16 @@ def test_supervised_head_reproduces_published_outputs(siamese):
     head.load_state_dict(state)
     embedding = siamese.encode(images()[:1])
     assert_close(head(embedding)[0], GOLDEN["supervised_head_tanh_8"])
+
+
+@torch.inference_mode()
+def test_estimates_of_supervised_heads():
+    affect, expression = (Supervised(Encoder(16), SupervisedHead(outputs)) for outputs in (2, 8))
+    embeddings = torch.randn(5, 256)
+    assert torch.equal(affect.estimates(embeddings), affect.head(embeddings))
+    probabilities = expression.estimates(embeddings)
+    assert_close(probabilities.sum(1), np.ones(5))
+    assert torch.equal(probabilities.argmax(1), expression.head(embeddings).argmax(1))
 
 
 @torch.inference_mode()

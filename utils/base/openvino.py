@@ -1,5 +1,6 @@
-"""Importing OpenVINO, Intel's inference engine, which is optional."""
+"""Importing OpenVINO, Intel's inference engine, and NNCF, which quantises networks for it. Both are optional."""
 
+import logging
 import sys
 from typing import Any
 
@@ -14,3 +15,16 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def import_nncf() -> Any:
+    """Import NNCF, which would report its use through the same companion package, and silence all but its errors.
+
+    Raises:
+        ImportError: NNCF or OpenVINO is not installed.
+    """
+    import_openvino()
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    return nncf

@@ -1,4 +1,4 @@
-"""Backends of the encoder: PyTorch as it is ("eager"), torch.compile, and OpenVINO on CPUs.
+"""Backends of the encoder: PyTorch as it is ("eager"), torch.compile, and OpenVINO on CPUs, also in 8-bit integers.
 
 `Backends` chooses the backend for a job. Backends round differently, so cached embeddings are keyed by the name of
 the backend that made them.
@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from models.emonet import IMAGE_SIZE, EncodingNetwork, ImageEncoder
 from models.mtclar import PUBLISHED_WIDTH
-from utils.base.errors import SettingsError
+from utils.base.errors import SettingsError, UserError
 from utils.base.openvino import import_openvino
+from utils.compute.integers import SAMPLE_FACES, FaceSample, quantise, refuse_other_estimates
 from utils.compute.runtime import Runtime, has_amx
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ published network at 256 × 256 pixels. On CPUs without AMX, torch.compile was n
 
 CONVERSION_VERSION = 1
 """Part of the key of converted networks. Increase it whenever the conversion of the same weights changes."""
+QUANTISATION_VERSION = 1
+"""Part of the key of quantised networks. Increase it whenever the same faces give another network."""
 
 
 def batch_size(device: torch.device, image_size: int) -> int:
@@ -107,10 +110,12 @@ class OpenVINO:
     name = "openvino"
 
     def __init__(self, model: EncodingNetwork, runtime: Runtime, image_size: int, path: Path):
+        self._compile(read_or_convert(model, image_size, path), model, runtime, image_size)
+
+    def _compile(self, network: Any, model: EncodingNetwork, runtime: Runtime, image_size: int) -> None:
+        """Prepare to encode with an OpenVINO model of any batch size."""
         self.batch = batch_size(runtime.device, image_size)
         self.request = max(1, REQUEST_PIXELS // image_size**2)
-        core = import_openvino().Core()
-        network = _read_converted(core, path) or _convert(model.eval().encoder, image_size, path)
         network.reshape([self.request, 3, image_size, image_size])
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if runtime.precision == torch.bfloat16 else "f32",
@@ -118,7 +123,8 @@ class OpenVINO:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         self.outputs = model.encoder.outputs
-        self.queue = import_openvino().AsyncInferQueue(core.compile_model(network, "CPU", options))
+        compiled = import_openvino().Core().compile_model(network, "CPU", options)
+        self.queue = import_openvino().AsyncInferQueue(compiled)
 
     def __call__(self, crops: Tensor) -> Tensor:
         """crops (N, 3, S, S) uint8 → embeddings (N, 256) float32, on the CPU."""
@@ -134,6 +140,39 @@ class OpenVINO:
             self.queue.start_async([part.contiguous().numpy()], start)
         self.queue.wait_all()
         return embeddings
+
+
+class OpenVINOInt8(OpenVINO):
+    """Encodes the faces of one video in 8-bit integers. Arguments and attributes as in `OpenVINO`, and:
+
+    The ranges of the activations are taken from faces of the video, so that its embeddings do not depend on which
+    other videos are encoded, and by which rank. A quantised network that changes the estimates is refused.
+
+    Args:
+        path: file of the quantised network (.xml), written if it is missing or damaged.
+        converted: file of the converted network, likewise.
+        sample: faces of the video; read if the quantised network is missing.
+
+    Raises:
+        DataError: the network's estimates change, on faces that its ranges were not taken from.
+    """
+
+    name = "openvino-int8"
+
+    def __init__(
+        self, model: EncodingNetwork, runtime: Runtime, image_size: int, path: Path, converted: Path, sample: FaceSample
+    ):
+        self.sample_key = sample.key
+        network = _read_network(path)
+        if network is None:
+            log.info("quantising the network for this video")
+            quantised, crops = read_or_convert(model, image_size, converted), sample.read()
+            quantised = quantise(quantised, crops[::2])
+            self._compile(quantised, model, runtime, image_size)
+            expected = OpenVINO(model, runtime, image_size, converted)(crops[1::2])
+            refuse_other_estimates(model.estimates(self(crops[1::2])), model.estimates(expected))
+            network = _save_and_read_network(quantised, path)
+        self._compile(network, model, runtime, image_size)
 
 
 Backend = Eager | OpenVINO
@@ -167,20 +206,23 @@ class Backends:
         self.failed: set[str] = set()
         self.used: set[str] = set()
 
-    def choose(self, model: EncodingNetwork, images: int, image_size: int) -> str:
+    def choose(self, model: EncodingNetwork, images: int, image_size: int, is_video: bool = False) -> str:
         """Return the name of the backend for a job, to pass to `create`.
 
         Args:
             model: the network.
             images: number of images of the job.
             image_size: their side in pixels.
+            is_video: whether the images are the faces of one video. Others are not encoded in integers.
         """
-        name = self._choose(model, images, image_size)
+        name = self._choose(model, images, image_size, is_video)
         self.used.add(name)
         return name
 
-    def _choose(self, model: EncodingNetwork, images: int, image_size: int) -> str:
+    def _choose(self, model: EncodingNetwork, images: int, image_size: int, is_video: bool) -> str:
         runtime = self.runtime
+        if runtime.backend == OpenVINOInt8.name:
+            return OpenVINOInt8.name if is_video and images >= SAMPLE_FACES else OpenVINO.name
         if runtime.backend != "auto":
             return runtime.backend
         # The cost of an image grows with the square of its side and with the square of the network's width.
@@ -193,23 +235,38 @@ class Backends:
         worthwhile = equivalent_images >= break_even and (has_amx() or not on_cpu)
         return "compile" if worthwhile and "compile" not in self.failed and runtime.can_compile else "eager"
 
-    def create(self, name: str, model: EncodingNetwork, image_size: int) -> Backend:
-        """Return a backend, created once per name and image size.
+    def create(self, name: str, model: EncodingNetwork, image_size: int, sample: FaceSample | None = None) -> Backend:
+        """Return a backend, created once per name and image size, and for integers once per video.
 
         If it fails and the setting is `auto`, a warning is logged and eager mode is returned instead.
 
+        Args:
+            name: as `choose` returns it.
+            model: the network.
+            image_size: side of the images in pixels.
+            sample: faces of the video; needed for integers.
+
         Raises:
             SettingsError: the backend that the settings name fails.
+            DataError: integers would change the estimates for this video.
         """
-        if (name, image_size) not in self.created:
-            self.created[name, image_size] = self._create(name, model, image_size)
-        return self.created[name, image_size]
+        backend = self.created.get((name, image_size))
+        of_other_video = isinstance(backend, OpenVINOInt8) and sample and backend.sample_key != sample.key
+        if backend is None or of_other_video:
+            backend = self.created[name, image_size] = self._create(name, model, image_size, sample)
+        return backend
 
-    def _create(self, name: str, model: EncodingNetwork, image_size: int) -> Backend:
+    def _create(self, name: str, model: EncodingNetwork, image_size: int, sample: FaceSample | None) -> Backend:
         try:
             if name == "openvino":
                 return OpenVINO(model, self.runtime, image_size, self._path(image_size))
+            if name == "openvino-int8":
+                assert sample, "integers need faces of the video"
+                paths = self._path(image_size, sample), self._path(image_size)
+                return OpenVINOInt8(model, self.runtime, image_size, *paths, sample)
             return {"eager": Eager, "compile": Compiled}[name](model, self.runtime, image_size)
+        except UserError:
+            raise
         except Exception as error:  # compilers and inference engines may raise any exception
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             if name == "eager":
@@ -223,11 +280,13 @@ class Backends:
             self.used = (self.used - {name}) | {"eager"}
             return Eager(model, self.runtime, image_size)
 
-    def _path(self, image_size: int) -> Path:
-        """Path of the network converted for OpenVINO."""
+    def _path(self, image_size: int, sample: FaceSample | None = None) -> Path:
+        """Path of the network converted for OpenVINO, or of the one quantised from a sample of faces (.int8.xml)."""
         version = importlib.metadata.version("openvino")
-        key = hashlib.sha256(f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}".encode())
-        return self.folder / f"{key.hexdigest()[:32]}.xml"
+        key, suffix = f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}", ".xml"
+        if sample:
+            key, suffix = f"{key} {sample.key} {QUANTISATION_VERSION}", ".int8.xml"
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{suffix}"
 
 
 class _ByteEncoder(nn.Module):
@@ -241,25 +300,40 @@ class _ByteEncoder(nn.Module):
         return self.encoder(crops.float() / 255)
 
 
-def _convert(encoder: ImageEncoder, image_size: int, path: Path) -> Any:
-    """Convert the encoder to an OpenVINO model, and save that at `path` (.xml) and beside it (.bin)."""
+def read_or_convert(model: EncodingNetwork, image_size: int, path: Path) -> Any:
+    """Read the OpenVINO model at `path`; if it is missing or damaged, convert the encoder and save it there."""
+    network = _read_network(path)
+    if network is None:
+        network = _save_and_read_network(_convert(model.eval().encoder, image_size), path)
+    return network
+
+
+def _convert(encoder: ImageEncoder, image_size: int) -> Any:
+    """Convert the encoder to an OpenVINO model."""
     log.info("converting the network for OpenVINO, once for these weights and this image size")
     example = torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network = import_openvino().convert_model(torch.export.export(_ByteEncoder(encoder), (example,)))
+        return import_openvino().convert_model(torch.export.export(_ByteEncoder(encoder), (example,)))
+
+
+def _save_and_read_network(network: Any, path: Path) -> Any:
+    """Save an OpenVINO model at `path` (.xml) and beside it (.bin), and return it as later runs read it.
+
+    The model in memory may round differently, so that an interrupted run would not end with the same embeddings.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         import_openvino().serialize(network, Path(folder, path.name), Path(folder, path.stem + ".bin"))
         # The .xml file comes last: whoever finds it may rely on the .bin file.
         for suffix in (".bin", ".xml"):
             Path(folder, path.stem + suffix).replace(path.with_suffix(suffix))
-    return network
+    return import_openvino().Core().read_model(path)
 
 
-def _read_converted(core: Any, path: Path) -> Any:
-    """Read a converted network; None if it is missing or damaged."""
+def _read_network(path: Path) -> Any:
+    """Read an OpenVINO model; None if it is missing or damaged."""
     try:
-        return core.read_model(path)
+        return import_openvino().Core().read_model(path)
     except RuntimeError:
         return None

