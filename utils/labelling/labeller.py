@@ -8,7 +8,12 @@ from torch import Tensor
 from datasets.columns import AXES
 from utils.labelling import audit as auditing
 from utils.labelling.anchors import ANCHOR_RULES, BASELINES, FUSED, RULES, RULES_THAT_NEED_TIME
-from utils.labelling.calibration.adaptation import fit_sources, labelled_evidence, weaken_inaccurate_evidence
+from utils.labelling.calibration.adaptation import (
+    discount_unrelated_sources,
+    fit_sources,
+    labelled_evidence,
+    weaken_inaccurate_evidence,
+)
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, Calibration
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clip_rating import ClipRating
@@ -59,6 +64,8 @@ class Labeller:
             if anchors is not None and len(anchors.in_clip.indices)
         ]
         calibration = fit_sources(self.calibration, self.uncalibrated_estimators, labelled)
+        calibrated = [index for index in range(self.source_count) if index not in self.uncalibrated]
+        calibration = discount_unrelated_sources(calibration, self.uncalibrated_estimators, calibrated, clips)
         rater_lags = self.rater_lags
         if rater_lags:
             calibration, rater_lags = fit_raters(calibration, clips, rater_lags)

@@ -1,31 +1,28 @@
 """Adapts uncalibrated sources of evidence to the given labels of the clips that are to be labelled.
 
 This is for absolute evidence that was not calibrated on validation clips. Gain, bias, offset and error of a source are
-estimated from its values at labelled frames, with priors that have the weight of a few labels. With few labels the
-estimates therefore stay near the priors, and many labels override them. Continuous ratings are adapted in
-`utils.labelling.raters.rater`, since they also have a lag.
+estimated from its values at labelled frames, with priors that have the weight of a few labels (`source_grid`). With few
+labels the estimates therefore stay near the priors, and many labels override them. A source that may have nothing to do
+with the labels gets a larger error (`unrelated`). Continuous ratings are adapted in `utils.labelling.raters.rater`,
+since they also have a lag.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from utils.labelling.calibration.calibration import Calibration
+from utils.labelling.calibration.source_grid import GRID, OU_SECONDS, OU_SHARE, likelihood, whiten_labelled
+from utils.labelling.calibration.unrelated import unrelated_probability
 from utils.labelling.posterior.activity import KNOWN_SECONDS
 from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
 from utils.labelling.posterior.process import SourceParameters, scale_errors
 from utils.labelling.types import Anchors, EncodedClip
 
-GAIN_STD, BIAS_STD = 0.5, 0.5  # standard deviations of the priors of gain, about 1, and bias, about 0
-SMALLEST_GAIN = 0.05  # A source whose gain is smaller says nothing about the label.
-PRIOR_ERROR, PRIOR_OFFSET = 0.22, 0.25  # prior standard deviations of the error within a clip, and of the offset
-PRIOR_LABELS = 4  # weight of the priors of both, in labels and in clips
 LABEL_STD = 0.35  # usual standard deviation of labels; an uncertain gain adds an error in proportion to it
-OU_SHARE = 0.8  # share of the variance of the error within a clip that is correlated over time
-OU_SECONDS = 0.3
 SMALLEST_EXPONENT = 1e-3
 SHARED_ERROR_SCALE = 1.25  # factor on the errors of several sources, as fitted on rendered people
-ITERATIONS = 5
 
 
 class LabelledEvidence(NamedTuple):
@@ -61,6 +58,10 @@ def labelled_evidence(clip: EncodedClip, anchors: Anchors) -> LabelledEvidence:
 def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[LabelledEvidence]) -> Calibration:
     """Fits some sources of evidence to the given labels.
 
+    If there are other sources, raters included, the errors are enlarged. In simulated clips with a rating, this lowers
+    the RMSE of fused labels by 2 to 10 % if the estimates have errors of 0.15 or 0.25; at 0.08 it makes no clear
+    difference.
+
     Args:
         calibration: parameters of all sources.
         uncalibrated: indices of the sources to fit.
@@ -74,6 +75,34 @@ def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[L
             evidence[index] = scale_errors(fitted, SHARED_ERROR_SCALE) if len(evidence) > 1 else fitted
         axes.append(axis.replace_sources(evidence))
     return calibration.replace_axes(axes)
+
+
+def discount_unrelated_sources(
+    calibration: Calibration,
+    uncalibrated: list[int],
+    calibrated: list[int],
+    clips: Sequence[tuple[EncodedClip, Anchors | None]],
+) -> Calibration:
+    """Enlarges the errors of sources that may have nothing to do with the labels.
+
+    The precision of a source is multiplied by the probability that it is related to the labels. Example: if it is
+    related with a probability of 0.25, its error is doubled.
+
+    Args:
+        calibration: parameters of all sources.
+        uncalibrated: indices of the sources that are discounted.
+        calibrated: indices of the sources that tell the latent label besides the given labels.
+        clips: encoded clips with their anchors; None: without labels.
+    """
+    scales = dict.fromkeys(range(len(calibration.valence.with_evidence.sources)), 1.0)
+    for index in uncalibrated:
+        scales[index] = (1 - unrelated_probability(calibration, index, calibrated, clips)) ** -0.5
+    return calibration.replace_axes(
+        axis.replace_sources(
+            scale_errors(source, scales[index]) for index, source in enumerate(axis.with_evidence.sources)
+        )
+        for axis in calibration.axes
+    )
 
 
 def weaken_inaccurate_evidence(calibration: Calibration) -> Calibration:
@@ -99,83 +128,36 @@ def _explained_share(evidence: tuple[SourceParameters, ...]) -> float:
 
 
 def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> SourceParameters:
-    """Fits gain, bias, offset and error of one source on one axis.
+    """Fits gain, bias, offset and error of one source on one axis: their means given its values at labelled frames.
 
-    Evidence = gain · label + bias + offset of the clip + error. Gain and bias are the means of their posterior given
-    the standard deviations of offset and error, which are estimated in turn from the residuals.
+    The uncertainty of the gain adds to the error, and that of the bias to the offset.
 
     Args:
         clips: evidence (A,) and given labels (A,) of each clip; NaN = no value.
     """
-    pairs = []
+    whitened = []
     for values, labels in clips:
         known = np.isfinite(values) & np.isfinite(labels)
         if known.any():
-            pairs.append((values[known], labels[known]))
-    error, offset = PRIOR_ERROR, PRIOR_OFFSET
-    mean, covariance = np.array([1.0, 0.0]), np.diag([GAIN_STD**2, BIAS_STD**2])
-    for _ in range(ITERATIONS if pairs else 0):
-        whitened = [_whiten(values, labels, error, offset) for values, labels in pairs]
-        mean, covariance, _ = gain_and_bias(whitened)
-        error, offset = _standard_deviations(pairs, mean)
-    gain = max(float(mean[0]), SMALLEST_GAIN)
-    error = float(np.sqrt(error**2 + covariance[0, 0] * LABEL_STD**2))
+            whitened.append(whiten_labelled(values[known], labels[known]))
+    log_likelihood, bias_mean, bias_variance = likelihood(whitened, GRID)
+    log_weights = GRID.log_prior + log_likelihood
+    weights = np.exp(log_weights - log_weights.max())
+    weights /= weights.sum()
+    log_gains = np.log(GRID.gain)
+    log_gain, bias = weights @ log_gains, weights @ bias_mean
+    gain_variance = weights @ (log_gains - log_gain) ** 2  # relative to the squared gain
+    gain = np.exp(log_gain)
+    error = gain * np.sqrt(weights @ GRID.error**2 + gain_variance * LABEL_STD**2)
+    offset = np.sqrt(gain**2 * (weights @ GRID.offset**2) + weights @ (bias_variance + (bias_mean - bias) ** 2))
     return SourceParameters(
-        ou=error * OU_SHARE**0.5,
+        ou=float(error * OU_SHARE**0.5),
         ou_seconds=OU_SECONDS,
-        offset=float(np.sqrt(offset**2 + covariance[1, 1])),
-        observation_noise=error * (1 - OU_SHARE) ** 0.5,
-        gain=gain,
-        bias=float(mean[1]),
+        offset=float(offset),
+        observation_noise=float(error * (1 - OU_SHARE) ** 0.5),
+        gain=float(gain),
+        bias=float(bias),
     )
-
-
-def gain_and_bias(
-    whitened: list[tuple[np.ndarray, np.ndarray]], fit_bias: bool = True
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Posterior of gain and bias, by generalised least squares.
-
-    Args:
-        whitened: for each clip, design matrix (A, 2), of labels and ones, and values (A,), both multiplied from the
-            left by an inverse square root of the covariance of the values.
-        fit_bias: whether to estimate the bias; otherwise it is 0.
-
-    Returns:
-        Mean (2,), covariance (2, 2), and the logarithm of the likelihood of the whitened values up to a constant.
-    """
-    prior_mean, precision = np.array([1.0, 0.0]), np.diag([GAIN_STD**-2, BIAS_STD**-2 if fit_bias else 1e9])
-    information, squares = precision @ prior_mean, float(prior_mean @ precision @ prior_mean)
-    for design, values in whitened:
-        precision = precision + design.T @ design
-        information = information + design.T @ values
-        squares += float(values @ values)
-    covariance = np.linalg.inv(precision)
-    mean = covariance @ information
-    log_likelihood = (float(mean @ information) - squares - np.linalg.slogdet(precision)[1]) / 2
-    return mean, covariance, log_likelihood
-
-
-def _whiten(values: np.ndarray, labels: np.ndarray, error: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
-    """Whitened design matrix and values, see `gain_and_bias`.
-
-    With J the matrix of ones, the inverse square root of error² I + offset² J is (I - share J / A) / error.
-    """
-    columns = np.stack((labels, np.ones(len(labels)), values), 1)
-    share = 1 - error / np.sqrt(error**2 + len(labels) * offset**2)
-    whitened = (columns - share * columns.mean(0)) / error
-    return whitened[:, :2], whitened[:, 2]
-
-
-def _standard_deviations(pairs: list[tuple[np.ndarray, np.ndarray]], mean: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of the error within a clip, and of the offset, shrunk towards their priors."""
-    residuals = [values - mean[0] * labels - mean[1] for values, labels in pairs]
-    within = sum(((errors - errors.mean()) ** 2).sum() for errors in residuals)
-    degrees = sum(len(errors) - 1 for errors in residuals)
-    error = np.sqrt((PRIOR_LABELS * PRIOR_ERROR**2 + within) / (PRIOR_LABELS + degrees))
-    # The mean residual of a clip scatters by the offset and by the mean of its errors.
-    excess = sum(max(errors.mean() ** 2 - error**2 / len(errors), 0) for errors in residuals)
-    offset = np.sqrt((PRIOR_LABELS * PRIOR_OFFSET**2 + excess) / (PRIOR_LABELS + len(residuals)))
-    return float(error), float(offset)
 
 
 PRIOR_SOURCE = fit_source([])  # parameters of an uncalibrated absolute source before the first label

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from utils.labelling.calibration.adaptation import LABEL_STD, SMALLEST_GAIN, gain_and_bias
+from utils.labelling.calibration.adaptation import LABEL_STD
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.posterior.process import SourceParameters, evidence_covariance
 from utils.labelling.raters.rating_windows import (
@@ -43,6 +43,8 @@ RATE_SECONDS = 1.0  # twice the time scale on which the rate of change of f vari
 PRIOR = SourceParameters(ou=0.2, ou_seconds=3.0, offset=0.2, observation_noise=0.05)
 FITTED = ("ou", "ou_seconds", "offset", "observation_noise")
 LOG_STD = 0.7
+GAIN_STD, BIAS_STD = 0.5, 0.5  # prior standard deviations of gain, about 1, and bias, about 0
+SMALLEST_GAIN = 0.05  # A rating whose gain is smaller says nothing about the label.
 
 PRIOR_LAG = RaterLag()  # lag of a rater before the fit
 
@@ -231,5 +233,30 @@ class _AxisFit:
             solved = torch.linalg.solve_triangular(factor, torch.from_numpy(columns), upper=False).numpy()
             whitened.append((solved[:, :2], solved[:, 2]))
             total -= float(factor.diagonal().log().sum())
-        mean, posterior, log_likelihood = gain_and_bias(whitened, self.level_known)
+        mean, posterior, log_likelihood = _gain_and_bias(whitened, self.level_known)
         return total + log_likelihood, mean, posterior
+
+
+def _gain_and_bias(
+    whitened: list[tuple[np.ndarray, np.ndarray]], fit_bias: bool = True
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Posterior of gain and bias, by generalised least squares.
+
+    Args:
+        whitened: for each clip, design matrix (A, 2), of labels and ones, and values (A,), both multiplied from the
+            left by an inverse square root of the covariance of the values.
+        fit_bias: whether to estimate the bias; otherwise it is 0.
+
+    Returns:
+        Mean (2,), covariance (2, 2), and the logarithm of the likelihood of the whitened values up to a constant.
+    """
+    prior_mean, precision = np.array([1.0, 0.0]), np.diag([GAIN_STD**-2, BIAS_STD**-2 if fit_bias else 1e9])
+    information, squares = precision @ prior_mean, float(prior_mean @ precision @ prior_mean)
+    for design, values in whitened:
+        precision = precision + design.T @ design
+        information = information + design.T @ values
+        squares += float(values @ values)
+    covariance = np.linalg.inv(precision)
+    mean = covariance @ information
+    log_likelihood = (float(mean @ information) - squares - np.linalg.slogdet(precision)[1]) / 2
+    return mean, covariance, log_likelihood
