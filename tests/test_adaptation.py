@@ -136,6 +136,12 @@ def test_evidence_of_another_clip_is_discounted_without_labels_beside_a_calibrat
         assert first == 1 and (second > 3 if is_unrelated else second < 1.1)
 
 
+def test_a_clip_of_one_frame_does_not_stop_the_comparison_of_sources():
+    clip = EncodedClip(torch.empty(1, 0), np.zeros(1), np.full((1, 2, 2), 0.1))
+    discounted = discount_unrelated_sources(uncalibrated(2), [1], [0], [(clip, None)])
+    assert all(np.isfinite(source.ou) for axis in discounted.axes for source in axis.with_evidence.sources)
+
+
 def test_only_the_named_sources_are_fitted(rng):
     clips = simulate_clips(rng, 3, 60, 0.1)
     both = [np.concatenate((clip.evidence, clip.evidence), 1) for clip in clips]

@@ -90,7 +90,7 @@ def _points(times: np.ndarray, observations: list[LabelObservations]) -> tuple[n
     spaced = np.arange(times[0], times[-1], max(POINT_SECONDS, (times[-1] - times[0]) / MOST_POINTS))
     labelled = observations[0].indices
     kept = _evenly_spaced(len(labelled), MOST_POINTS)
-    rows = np.union1d(np.searchsorted(times, spaced), labelled[kept])
+    rows = np.union1d([0, *np.searchsorted(times, spaced)], labelled[kept])  # A clip may have a single frame.
     at_rows = [
         LabelObservations(np.searchsorted(rows, labelled[kept]), observed.labels[kept], observed.errors[kept])
         for observed in observations
