@@ -40,10 +40,10 @@ def rng():
 
 @pytest.fixture
 def all_evidence_only(monkeypatch):
-    """Every track follows all evidence, however many labels there are, and shots differ as far as usual."""
+    """Every track follows all evidence, however many labels there are, and shots differ as far as calibrated."""
     for module in (mixture, people):
         monkeypatch.setattr(module, "LABELS_TO_WEIGH_EXPLANATIONS", 99)
-    monkeypatch.setattr(people, "estimated_noise", lambda factors, prior, usual: usual)
+    monkeypatch.setattr(people, "estimated_noise", lambda factors, prior, calibrated: calibrated)
 
 
 def dense_posteriors(parameters, clips, observations):
@@ -192,30 +192,50 @@ def test_likelihood_of_the_noise_is_that_of_the_measured_values():
         covariance = np.full((3, 3), 0.4**2) + np.eye(3) * (variance + 1 / precision)
         return multivariate_normal.logpdf(values, np.zeros(3), covariance)
 
-    found = [_log_evidence(measured(values, precision), prior, np.array([variance])) for variance in (0.01, 0.2)]
+    found = _log_evidence(measured(values, precision), prior, np.array([[0.01], [0.2]]))
     assert found[1] - found[0] == pytest.approx(dense(0.2) - dense(0.01))
 
 
-def test_estimated_noise_grows_with_the_differences_and_is_the_usual_one_without_information():
-    prior, usual = OffsetGaussian.independent([0.4]), np.array([0.1**2])
+def test_estimated_noise_grows_with_the_differences_and_is_the_calibrated_one_without_information():
+    prior, calibrated = OffsetGaussian.independent([0.4]), np.array([0.1**2])
     differences = (0, 0.01, 0.1, 0.3)
     variances = [
-        estimated_noise(measured(np.array([-1, 1, -1, 1]) * difference, 1e4), prior, usual)[0]
+        estimated_noise(measured(np.array([-1, 1, -1, 1]) * difference, 1e4), prior, calibrated)[0]
         for difference in differences
     ]
-    assert (np.diff(variances) > 0).all() and variances[0] < usual[0] / 4 and variances[-1] > 4 * usual[0]
-    assert estimated_noise(measured([0, 0, 0], 0.0), prior, usual) == pytest.approx(usual)
+    assert (np.diff(variances) > 0).all() and variances[0] < calibrated[0] / 4 and variances[-1] > 4 * calibrated[0]
+    assert estimated_noise(measured([0, 0, 0], 0.0), prior, calibrated) == pytest.approx(calibrated)
 
 
-def test_a_track_without_labels_is_less_sure_if_the_labelled_tracks_differ(all_evidence_only, rng, monkeypatch):
+def test_tracks_without_labels_have_the_dense_posterior_of_the_estimated_noise(all_evidence_only, rng, monkeypatch):
+    monkeypatch.setattr(people, "estimated_noise", lambda factors, prior, calibrated: 4 * calibrated)
+    clips, observations = draw_person(rng, ONE_SOURCE)
+    source = ONE_SOURCE.sources[0]
+    estimated = ONE_SOURCE._replace(sources=(source._replace(shot_offset=2 * source.shot_offset),))
+    calibration, given = calibration_of(ONE_SOURCE), [axes[0] for axes in observations]
+    found = person_posteriors(calibration, models_of(calibration, clips), observations)
+    by_labelled = {True: dense_posteriors(ONE_SOURCE, clips, given), False: dense_posteriors(estimated, clips, given)}
+    for track, ((posterior, _), indices) in enumerate(zip(found, LABELLED, strict=True)):
+        mean, covariance = by_labelled[len(indices) > 0][track]
+        np.testing.assert_allclose(posterior.mean, mean, atol=1e-6)
+        np.testing.assert_allclose(posterior.variance / posterior.variance_scale, np.diag(covariance), atol=1e-7)
+
+
+def test_suggestions_know_how_far_the_shots_of_a_person_differ(all_evidence_only, rng, monkeypatch):
     clips, observations = draw_person(rng, ONE_SOURCE, ([5], [5, 20], [6], []))
-    calibration = calibration_of(ONE_SOURCE)
-    usual = person_posteriors(calibration, models_of(calibration, clips), observations)
-    monkeypatch.undo()
-    for track, offset in enumerate((0.7, -0.7, 0.7)):
-        clips[track].evidence[:] += offset
-    estimated = person_posteriors(calibration, models_of(calibration, clips), observations)
-    assert (estimated[3][0].variance > usual[3][0].variance).all()
+    source = ONE_SOURCE.sources[0]
+    threefold = ONE_SOURCE._replace(sources=(source._replace(shot_offset=3 * source.shot_offset),))
+
+    def covariance_of_unlabelled_track(parameters, factor):
+        monkeypatch.setattr(people, "estimated_noise", lambda factors, prior, calibrated: factor**2 * calibrated)
+        calibration = calibration_of(parameters)
+        models = models_of(calibration, clips)
+        posteriors = person_posteriors(calibration, models, observations)
+        return person_offsets(calibration, models, observations, posteriors)[0].covariances[3]
+
+    estimated = covariance_of_unlabelled_track(ONE_SOURCE, 3)
+    np.testing.assert_allclose(estimated, covariance_of_unlabelled_track(threefold, 1))
+    assert (np.abs(estimated) > 2 * np.abs(covariance_of_unlabelled_track(ONE_SOURCE, 1))).all()
 
 
 def test_tracks_may_have_different_sources(all_evidence_only, rng):

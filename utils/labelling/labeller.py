@@ -64,8 +64,8 @@ class Labeller:
             if anchors is not None and len(anchors.in_clip.indices)
         ]
         calibration = fit_sources(self.calibration, self.uncalibrated_estimators, labelled)
-        calibrated = [index for index in range(self.source_count) if index not in self.uncalibrated]
-        calibration = discount_unrelated_sources(calibration, self.uncalibrated_estimators, calibrated, clips)
+        others = [index for index in range(self.source_count) if index not in self.uncalibrated]
+        calibration = discount_unrelated_sources(calibration, self.uncalibrated_estimators, others, clips)
         rater_lags = self.rater_lags
         if rater_lags:
             calibration, rater_lags = fit_raters(calibration, clips, rater_lags)

@@ -25,6 +25,7 @@ of a person, so the weight of an explanation is its prior weight times the likel
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,17 +68,10 @@ def _share_offset(
 ) -> list[MixturePosterior]:
     """The posteriors of one axis of each track."""
     alone, likelihoods = _offset_likelihoods(calibration, models, observations)
-    prior, usual = _offset_prior(calibration), _shot_variances(calibration)
-    estimated = estimated_noise(likelihoods, prior, usual)
-    messages_labelled, messages_unlabelled = (_messages(likelihoods, variances) for variances in (usual, estimated))
+    offsets_by_track = _offsets_by_track(calibration, likelihoods, observations)
     informed: list[AxisModel] = []
-    for track, (model, observed) in enumerate(zip(models, observations, strict=True)):
-        if len(observed.indices):
-            variances, messages = usual, messages_labelled
-        else:
-            variances, messages = estimated, messages_unlabelled
-        others = [*messages[:track], *messages[track + 1 :]]
-        offset = OffsetGaussian.product([prior, *others]).with_noise(variances)
+    for track, (model, observed, offsets) in enumerate(zip(models, observations, offsets_by_track, strict=True)):
+        offset = offsets.given_others(track).with_noise(offsets.shot_variances)
         all_evidence, *other_explanations = [explained.with_offset_prior(offset) for explained in model]
         known = alone[track].with_offset_prior(offset.of_sources(all_evidence.explanation.sources))
         informed.append([_remember(all_evidence, observed, known), *other_explanations])
@@ -143,19 +137,39 @@ def _offset_likelihoods(
     return alone, likelihoods
 
 
-def _messages(likelihoods: Sequence[OffsetGaussian], shot_variances: np.ndarray) -> list[OffsetGaussian]:
-    """What each track says about the offset of the person, given the variance of the shots' offsets."""
-    return [likelihood.with_noise(shot_variances) for likelihood in likelihoods]
+class _PersonOffsets(NamedTuple):
+    """The offset of a person, if the offsets of shots have certain variances.
+
+    Attributes:
+        shot_variances: (E,) the variances, of each source.
+        person: distribution of the offset of the person, given all tracks.
+        messages: what each track says about the offset of the person.
+    """
+
+    shot_variances: np.ndarray
+    person: OffsetGaussian
+    messages: list[OffsetGaussian]
+
+    def given_others(self, track: int) -> OffsetGaussian:
+        """The distribution of the offset of the person, given all tracks but one."""
+        message = self.messages[track]
+        return OffsetGaussian(self.person.precision - message.precision, self.person.information - message.information)
 
 
-def _shot_variances(calibration: AxisCalibration) -> np.ndarray:
-    """(E,) variance of the shot's offset of each source."""
-    return np.array([source.shot_offset**2 for source in calibration.with_evidence.sources])
+def _offsets_by_track(
+    calibration: AxisCalibration, likelihoods: Sequence[OffsetGaussian], observations: Sequence[LabelObservations]
+) -> list[_PersonOffsets]:
+    """The offset of the person as it serves for each track."""
+    sources = calibration.with_evidence.sources
+    prior = OffsetGaussian.independent(source.offset for source in sources)
+    calibrated = np.array([source.shot_offset**2 for source in sources])
 
+    def offsets(shot_variances: np.ndarray) -> _PersonOffsets:
+        messages = [likelihood.with_noise(shot_variances) for likelihood in likelihoods]
+        return _PersonOffsets(shot_variances, OffsetGaussian.product([prior, *messages]), messages)
 
-def _offset_prior(calibration: AxisCalibration) -> OffsetGaussian:
-    """Prior distribution of the person's offsets."""
-    return OffsetGaussian.independent(source.offset for source in calibration.with_evidence.sources)
+    labelled, unlabelled = offsets(calibrated), offsets(estimated_noise(likelihoods, prior, calibrated))
+    return [labelled if len(observed.indices) else unlabelled for observed in observations]
 
 
 def person_offsets(
@@ -188,20 +202,18 @@ def _person_offset(
     weight of this posterior. The variance scale of the track is a scale of f.
     """
     alone, likelihoods = _offset_likelihoods(calibration, models, observations)
-    messages = _messages(likelihoods, _shot_variances(calibration))
-    shot = np.diag(_shot_variances(calibration))
-    everything = OffsetGaussian.product([_offset_prior(calibration), *messages])
+    offsets_by_track = _offsets_by_track(calibration, likelihoods, observations)
     covariances = []
-    tracks = zip(models, alone, likelihoods, messages, posteriors, strict=True)
-    for model, posterior, likelihood, message, mixture in tracks:
-        from_others = np.linalg.inv(everything.precision - message.precision)
-        prior = from_others + shot  # of the offset of the track
+    tracks = zip(models, alone, likelihoods, offsets_by_track, posteriors, strict=True)
+    for track, (model, posterior, likelihood, offsets, mixture) in enumerate(tracks):
+        from_others = np.linalg.inv(offsets.given_others(track).precision)
+        prior = from_others + np.diag(offsets.shot_variances)  # of the offset of the track
         # cov(offset of the person, offset of the track) = gain · var(offset of the track)
         with_track = from_others @ np.linalg.solve(prior, np.linalg.inv(np.linalg.inv(prior) + likelihood.precision))
         scale = mixture.weights[0] * np.sqrt(mixture.variance_scale)
         sources = model[0].explanation.sources
         covariances.append(-scale * posterior.offset_sensitivity @ with_track[:, sources].T)
-    return PersonOffset(np.linalg.inv(everything.precision), covariances)
+    return PersonOffset(np.linalg.inv(offsets_by_track[0].person.precision), covariances)
 
 
 def _remember(explained: AxisExplanation, observations: LabelObservations, known: Posterior) -> AxisExplanation:

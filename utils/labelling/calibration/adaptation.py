@@ -80,7 +80,7 @@ def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[L
 def discount_unrelated_sources(
     calibration: Calibration,
     uncalibrated: list[int],
-    calibrated: list[int],
+    others: list[int],
     clips: Sequence[tuple[EncodedClip, Anchors | None]],
 ) -> Calibration:
     """Enlarges the errors of sources that may have nothing to do with the labels.
@@ -91,12 +91,12 @@ def discount_unrelated_sources(
     Args:
         calibration: parameters of all sources.
         uncalibrated: indices of the sources that are discounted.
-        calibrated: indices of the sources that tell the latent label besides the given labels.
+        others: indices of the sources that are not adapted, and tell the latent label besides the given labels.
         clips: encoded clips with their anchors; None: without labels.
     """
     scales = dict.fromkeys(range(len(calibration.valence.with_evidence.sources)), 1.0)
     for index in uncalibrated:
-        scales[index] = (1 - unrelated_probability(calibration, index, calibrated, clips)) ** -0.5
+        scales[index] = (1 - unrelated_probability(calibration, index, others, clips)) ** -0.5
     return calibration.replace_axes(
         axis.replace_sources(
             scale_errors(source, scales[index]) for index, source in enumerate(axis.with_evidence.sources)

@@ -16,12 +16,12 @@ from scipy.linalg import eigh
 
 GAIN_LOG_STD = 0.4  # prior standard deviation of the logarithm of the gain, about 0
 PRIOR_ERROR, ERROR_LOG_STD = 0.2, 0.35  # prior median of the standard deviation of the error, in label units
-PRIOR_OFFSET, OFFSET_LOG_STD = 0.25, 0.5  # the same of the offset, which is constant in a clip
+PRIOR_OFFSET, OFFSET_LOG_STD = 0.25, 0.5  # prior median of that of the offset, which is constant in a clip
 BIAS_STD = 0.5  # prior standard deviation of the bias, about 0
 OU_SHARE = 0.8  # share of the variance of the error within a clip that is correlated over time
 OU_SECONDS = 0.3  # time scale of this error
-GAINS, ERRORS, OFFSETS = np.geomspace(1 / 16, 4, 25), np.geomspace(0.03, 3, 17), np.geomspace(0.05, 1, 7)
-COARSE = 2  # The coarse grid has every second value: enough for the mean of the likelihood, not for estimates.
+GAINS, ERRORS, OFFSETS = np.geomspace(1 / 16, 4, 49), np.geomspace(0.03, 3, 33), np.geomspace(0.05, 1, 7)
+COARSE_STEPS = (4, 4, 2)  # The coarse grid is enough for the mean of the likelihood, not for estimates.
 
 
 class SourceGrid(NamedTuple):
@@ -40,9 +40,12 @@ class SourceGrid(NamedTuple):
     log_prior: np.ndarray
 
     @classmethod
-    def every(cls, step: int) -> "SourceGrid":
-        """The grid of every `step`-th value of each parameter, with the value in the middle of each range."""
-        axes = [values[len(values) // 2 % step :: step] for values in (GAINS, ERRORS, OFFSETS)]
+    def every(cls, steps: tuple[int, int, int]) -> "SourceGrid":
+        """The grid of every n-th gain, error and offset, given n for each; the middle value of each is among them."""
+        axes = [
+            values[len(values) // 2 % step :: step]
+            for values, step in zip((GAINS, ERRORS, OFFSETS), steps, strict=True)
+        ]
         gain, error, offset = (parameter.ravel() for parameter in np.meshgrid(*axes, indexing="ij"))
         standardised = (
             np.log(gain) / GAIN_LOG_STD,
@@ -53,7 +56,7 @@ class SourceGrid(NamedTuple):
         return cls(gain, error, offset, log_prior - np.logaddexp.reduce(log_prior))
 
 
-GRID, COARSE_GRID = SourceGrid.every(1), SourceGrid.every(COARSE)
+GRID, COARSE_GRID = SourceGrid.every((1, 1, 1)), SourceGrid.every(COARSE_STEPS)
 
 
 class WhitenedClip(NamedTuple):

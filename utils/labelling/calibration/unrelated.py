@@ -2,8 +2,8 @@
 
 Two hypotheses are compared by the probability of all evidence of the source in a clip, not at labelled frames alone:
 
-    related      the evidence follows the latent label f, whose mean and covariance come from the given labels and from
-                 the calibrated sources
+    related      the evidence follows the latent label f, whose mean and covariance come from the given labels and, in
+                 clips with enough labels to notice that they misread the face, from the other sources
     unrelated    the evidence follows an unknown trace that changes over time as labels usually do
 
 Gain, bias, offset and error are integrated out on a grid with the same prior under both hypotheses (`source_grid`).
@@ -16,6 +16,7 @@ import numpy as np
 from datasets.columns import AXES
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.source_grid import COARSE_GRID, error_correlation, likelihood, whiten
+from utils.labelling.posterior.mixture import LABELS_TO_WEIGH_EXPLANATIONS
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip, LabelObservations, observations_of
 
 PRIOR = 0.2  # prior probability that a source is unrelated to the labels
@@ -29,22 +30,24 @@ MISREAD = 0.02  # share of the clips that a related source misreads, so that it 
 def unrelated_probability(
     calibration: Calibration,
     index: int,
-    calibrated: list[int],
+    others: list[int],
     clips: Sequence[tuple[EncodedClip, Anchors | None]],
 ) -> float:
-    """Probability that a source has nothing to do with the labels of the clips, on both axes.
+    """Probability that a source has nothing to do with the labels of the clips, on both axes; 0 without labels.
 
     Args:
         calibration: parameters of all sources.
         index: index of the source, whose parameters are not used.
-        calibrated: indices of the calibrated sources.
+        others: indices of the sources that are not adapted.
         clips: encoded clips with their anchors; None: without labels. Anchors of other clips are not used.
     """
     observed = [(clip, observations_of(anchors and anchors.in_clip)) for clip, anchors in clips]
-    usable = [pair for pair in observed if calibrated or len(pair[1][0].indices)]
+    labelled = [pair for pair in observed if len(pair[1][0].indices)]
+    if not labelled:
+        return 0.0
     related, unrelated = COARSE_GRID.log_prior.copy(), COARSE_GRID.log_prior.copy()
-    for row in _evenly_spaced(len(usable), MOST_CLIPS):
-        follows_labels, follows_trace = _log_likelihoods(calibration, index, calibrated, *usable[row])
+    for row in _evenly_spaced(len(labelled), MOST_CLIPS):
+        follows_labels, follows_trace = _log_likelihoods(calibration, index, others, *labelled[row])
         related += np.logaddexp(np.log(1 - MISREAD) + follows_labels, np.log(MISREAD) + follows_trace)
         unrelated += follows_trace
     log_odds = np.log(PRIOR / (1 - PRIOR)) + np.logaddexp.reduce(unrelated) - np.logaddexp.reduce(related)
@@ -54,20 +57,21 @@ def unrelated_probability(
 def _log_likelihoods(
     calibration: Calibration,
     index: int,
-    calibrated: list[int],
+    others: list[int],
     clip: EncodedClip,
     observations: list[LabelObservations],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood of the evidence of a clip at each grid point, both (G,), if it follows f, and if it does not."""
     rows, at_rows = _points(clip.times, observations)
     times, evidence = clip.times[rows], clip.evidence[rows]
-    with_calibrated, without_sources = (
+    followed = others if len(observations[0].indices) >= LABELS_TO_WEIGH_EXPLANATIONS else []
+    with_others, without_sources = (
         calibration.replace_axes(
             axis.replace_sources(axis.with_evidence.sources[source] for source in sources) for axis in calibration.axes
         )
-        for sources in (calibrated, [])
+        for sources in (followed, [])
     )
-    posteriors = with_calibrated.posteriors(times, evidence[:, calibrated], at_rows)
+    posteriors = with_others.posteriors(times, evidence[:, followed], at_rows)
     priors = without_sources.posteriors(times, evidence[:, []], [NO_LABELS] * len(AXES))
     follows_labels, follows_trace = np.zeros((2, len(COARSE_GRID.gain)))
     for axis, (posterior, prior) in enumerate(zip(posteriors, priors, strict=True)):
@@ -90,7 +94,7 @@ def _points(times: np.ndarray, observations: list[LabelObservations]) -> tuple[n
     spaced = np.arange(times[0], times[-1], max(POINT_SECONDS, (times[-1] - times[0]) / MOST_POINTS))
     labelled = observations[0].indices
     kept = _evenly_spaced(len(labelled), MOST_POINTS)
-    rows = np.union1d([0, *np.searchsorted(times, spaced)], labelled[kept])  # A clip may have a single frame.
+    rows = np.union1d(np.searchsorted(times, spaced), labelled[kept])
     at_rows = [
         LabelObservations(np.searchsorted(rows, labelled[kept]), observed.labels[kept], observed.errors[kept])
         for observed in observations

@@ -63,37 +63,37 @@ class OffsetGaussian(NamedTuple):
 
 
 def estimated_noise(
-    factors: Sequence[OffsetGaussian], prior: OffsetGaussian, usual_variances: np.ndarray
+    factors: Sequence[OffsetGaussian], prior: OffsetGaussian, calibrated_variances: np.ndarray
 ) -> np.ndarray:
     """(E,) estimated variances of the noise by which the factors of one offset differ.
 
-    The standard deviations are the usual ones times a common scale, whose logarithm is normally distributed about 0.
-    Its posterior mean is taken, so that factors that say nothing leave the usual variances.
+    The standard deviations are the calibrated ones times a common scale, whose logarithm is normally distributed about
+    0. Its posterior mean is taken, so that factors that say nothing leave the calibrated variances.
 
     Args:
         factors: each is of the offset plus noise of its own.
         prior: distribution of the offset; its precision must not be singular.
-        usual_variances: (E,) the variances at a scale of 1.
+        calibrated_variances: (E,) the variances at a scale of 1.
     """
     log_scales = np.log(NOISE_SCALES)
-    log_evidence = [_log_evidence(factors, prior, scale**2 * usual_variances) for scale in NOISE_SCALES]
-    log_weights = np.array(log_evidence) - (log_scales / LOG_SCALE_STD) ** 2 / 2
+    log_evidence = _log_evidence(factors, prior, np.outer(NOISE_SCALES**2, calibrated_variances))
+    log_weights = log_evidence - (log_scales / LOG_SCALE_STD) ** 2 / 2
     weights = np.exp(log_weights - log_weights.max())
-    return np.exp(2 * weights @ log_scales / weights.sum()) * usual_variances
+    return np.exp(2 * weights @ log_scales / weights.sum()) * calibrated_variances
 
 
-def _log_evidence(factors: Sequence[OffsetGaussian], prior: OffsetGaussian, variances: np.ndarray) -> float:
-    """Log-likelihood of the noise variances (E,), up to a constant."""
-    identity = np.eye(len(variances))
-    terms = []
-    for factor in factors:
-        growth = identity + variances[:, None] * factor.precision
-        square = factor.information @ np.linalg.solve(growth, variances * factor.information)
-        terms.append(square - np.linalg.slogdet(growth)[1])
-    offset = OffsetGaussian.product([prior, *(factor.with_noise(variances) for factor in factors)])
-    square = offset.information @ np.linalg.solve(offset.precision, offset.information)
-    terms.append(square - np.linalg.slogdet(offset.precision)[1])
-    return float(np.sum(terms)) / 2
+def _log_evidence(factors: Sequence[OffsetGaussian], prior: OffsetGaussian, variances: np.ndarray) -> np.ndarray:
+    """(S,) log-likelihood, up to a constant, of S vectors of noise variances (S, E)."""
+    precisions, informations = (np.stack(parts) for parts in zip(*factors, strict=True))  # (T, E, E), (T, E)
+    # As in `with_noise`: growth is I + diag(variances) · precision, of shape (S, T, E, E).
+    growth = np.eye(len(prior.information)) + variances[:, None, :, None] * precisions
+    shrink = np.linalg.inv(growth)
+    noise = (shrink @ (variances[:, None, :] * informations)[..., None])[..., 0]  # expected, if the offset is 0
+    squares = (informations * noise).sum((1, 2)) - np.linalg.slogdet(growth)[1].sum(1)
+    precision = prior.precision + (precisions @ shrink).sum(1)
+    information = prior.information + (shrink.swapaxes(-1, -2) @ informations[..., None])[..., 0].sum(1)
+    offset = np.linalg.solve(precision, information[..., None])[..., 0]
+    return (squares + (information * offset).sum(1) - np.linalg.slogdet(precision)[1]) / 2
 
 
 class PersonOffset(NamedTuple):
