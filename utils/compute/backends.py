@@ -22,7 +22,7 @@ from models.emonet import IMAGE_SIZE, EncodingNetwork, ImageEncoder
 from models.mtclar import PUBLISHED_WIDTH
 from utils.base.errors import SettingsError, UserError
 from utils.base.openvino import import_openvino
-from utils.compute.integers import SAMPLE_FACES, FaceSample, quantise, refuse_other_estimates
+from utils.compute.integers import SAMPLE_FACES, FaceSample, quantise, quantiser_version, refuse_other_estimates
 from utils.compute.runtime import Runtime, has_amx
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,6 @@ published network at 256 × 256 pixels. On CPUs without AMX, torch.compile was n
 
 CONVERSION_VERSION = 1
 """Part of the key of converted networks. Increase it whenever the conversion of the same weights changes."""
-QUANTISATION_VERSION = 1
-"""Part of the key of quantised networks. Increase it whenever the same faces give another network."""
 
 
 def batch_size(device: torch.device, image_size: int) -> int:
@@ -285,7 +283,7 @@ class Backends:
         version = importlib.metadata.version("openvino")
         key, suffix = f"{self.weights_key} {image_size} {version} {CONVERSION_VERSION}", ".xml"
         if sample:
-            key, suffix = f"{key} {sample.key} {QUANTISATION_VERSION}", ".int8.xml"
+            key, suffix = f"{key} {sample.key} {quantiser_version()}", ".int8.xml"
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{suffix}"
 
 

@@ -5,6 +5,7 @@ range of each activation spans all values that occur, where NNCF would clip the 
 """
 
 import contextlib
+import importlib.metadata
 import io
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ TOLERANCE = 0.03
 SMALLEST_SHARE = 0.99
 """Share of estimates that must lie within the tolerance."""
 
+QUANTISATION_VERSION = 1
+"""Part of the keys of quantised networks and their embeddings. Increase it whenever the same faces give another one."""
+
 FLOAT_OPERATIONS = ["Add", "Multiply", "ReduceSum", "ReduceMean", "Interpolate", "MatMul"]
 """Operations that are not quantised, as OpenVINO names them."""
 
@@ -35,6 +39,11 @@ class FaceSample(NamedTuple):
 
     key: str
     read: Callable[[], Tensor]
+
+
+def quantiser_version() -> str:
+    """Identifies what quantises: the same faces and version give the same network."""
+    return f"{importlib.metadata.version('nncf')} {QUANTISATION_VERSION}"
 
 
 def quantise(network: Any, crops: Tensor) -> Any:

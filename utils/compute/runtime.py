@@ -125,7 +125,7 @@ def _check_backend(runtime: Runtime) -> None:
         raise SettingsError(f"runtime.backend: {runtime.backend} runs on a CPU, not on {runtime.device}; use auto")
     if missing := [package for package in needed if not importlib.util.find_spec(package)]:
         raise SettingsError(
-            f"runtime.backend: {runtime.backend} needs {' and '.join(missing)}, which is not installed; "
+            f"runtime.backend: {runtime.backend} needs a package that is not installed ({', '.join(missing)}); "
             "pip install -r requirements-fast.txt, or use auto"
         )
     if runtime.backend == "compile" and not runtime.can_compile:

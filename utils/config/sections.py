@@ -252,7 +252,7 @@ class SupportSettings(Section):
 
 
 class RuntimeSettings(Section):
-    """Hardware and speed. Results differ by rounding only."""
+    """Hardware and speed. Results differ by rounding only, except those of openvino-int8."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     """Where to compute: auto, cpu, cuda, cuda:1 (and so on) or mps."""
@@ -263,8 +263,8 @@ class RuntimeSettings(Section):
     backend: Literal["auto", "eager", "compile", "openvino", "openvino-int8"] = "auto"
     """What runs the encoder. eager: plain PyTorch. compile: torch.compile, slow to start but faster afterwards.
     openvino: OpenVINO on a CPU, if it is installed (requirements-fast.txt); for encoding only, not for training.
-    openvino-int8: OpenVINO in 8-bit integers for videos of minutes; a video whose estimates would change is refused.
-    auto: eager, compile or openvino, the fastest one for the size of the job, start-up included."""
+    openvino-int8: OpenVINO in 8-bit integers, for videos of at least two minutes; a video whose estimates would change
+    is refused. auto: eager, compile or openvino, the fastest one for the size of the job, start-up included."""
 
 
 class VideoSettings(Section):

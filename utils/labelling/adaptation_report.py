@@ -11,6 +11,8 @@ from utils.labelling.labeller import Labeller
 
 log = logging.getLogger(__name__)
 
+UNRELATED_ERROR = 1.0  # Evidence with larger errors, in label units, says nothing about labels in [-1, 1].
+
 
 def log_adaptation(labeller: Labeller, names: list[str], clips: int) -> None:
     """Logs what `Labeller.adapt` has fitted.
@@ -29,6 +31,11 @@ def log_adaptation(labeller: Labeller, names: list[str], clips: int) -> None:
         ]
         counted = f"{clips} clip{'s' * (clips != 1)}"
         log.info("evidence %s: fitted to the labels of %s: %s", names[index], counted, "; ".join(texts))
+        if all(np.hypot(source.ou, source.observation_noise) > UNRELATED_ERROR * source.gain for source in fitted):
+            log.warning(
+                "evidence %s: it seems unrelated to the labels and hardly counts; check that it belongs to these clips",
+                names[index],
+            )
     for name, rater in zip(names[labeller.source_count - len(labeller.rater_lags) :], labeller.rater_lags, strict=True):
         if rater.clips:
             log.info("rating by %s: %.2f ± %.2f s late, fitted to %d clips", name, *rater)

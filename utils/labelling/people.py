@@ -8,7 +8,7 @@ whatever it is, is nearly the same in all tracks:
 
 Both are normally distributed, with the standard deviations `offset` and `shot_offset` of `SourceParameters`. Given
 the person's offset, the tracks are independent. What a track says about its own offset is one Gaussian factor, its
-message, so the exact posterior of all tracks takes three steps, each linear in time:
+message, so the posterior of each track, given those variances, takes three steps, each linear in time:
 
 1. The posterior of each track alone gives its message. The shot's offset blurs it.
 2. The person's offset has as its distribution its prior times all messages. For each track, its own message is left

@@ -23,7 +23,7 @@ from utils.base.arrays import load_arrays, save_arrays
 from utils.base.threads import prefetch
 from utils.compute.backends import Backend, OpenVINOInt8
 from utils.compute.embedding_cache import EmbeddingCache
-from utils.compute.integers import SAMPLE_FACES, FaceSample
+from utils.compute.integers import SAMPLE_FACES, FaceSample, quantiser_version
 from utils.labelling.support import evenly_spaced
 
 FACES_PER_PART = 2048  # faces of a track whose embeddings are saved together
@@ -102,7 +102,7 @@ def track_embeddings(
     def parts_of(backend: str) -> list[TrackPart]:
         part_key = f"{key} {cache.weights_key} {backend} {image_size} {MARGIN}"
         if backend == OpenVINOInt8.name:
-            part_key += f" {sample.key}"
+            part_key += f" {sample.key} {quantiser_version()}"
         return _split_tracks(faces_by_track, faces_to_encode, cache.folder, part_key)
 
     # The choice depends on all faces, so that runs which encode other faces use the same backend, and share the files.
