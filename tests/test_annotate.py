@@ -455,6 +455,7 @@ def test_suggestions_plans_and_contradictions(open_session):
     assert [(one.anchor_index, one.axis) for one in contradictions if one.label == -1] == [(4, "valence")]
     labels = {label["frame"]: label for label in trace_data(session, 0)["labels"]}
     assert labels[wrong]["expected"][0] > -0.5 and labels[wrong]["expected"][1] is None
+    assert "<td>−1.00</td>" in frame_summary(session, 0, wrong)  # with a true minus sign
     assert "other labels predict" in frame_summary(session, 0, wrong)
     assert plane_data(session, 0, wrong)["label"] == [-1.0, 0.1]
     assert plane_data(session, 0, GAP[0])["estimate"] is None and "no face" in frame_summary(session, 0, GAP[0])

@@ -60,6 +60,14 @@ def labels(file: Path) -> pd.DataFrame:
     return pd.read_csv(file).set_index("frame") if file.exists() else pd.DataFrame()
 
 
+def delete_labels(tab: Tab, frames: list[int]) -> None:
+    """Deletes all labels, the last one first, in a tab that shows the first one."""
+    for frame in sorted(frames, reverse=True):
+        tab.press("[")
+        tab.wait_for_frame(frame)
+        tab.wait_for_answer(lambda: tab.press("Delete"))
+
+
 def test_from_the_first_click_to_the_outputs(tab, file, server):
     first = tab.next()
     assert tab.text(".error").endswith("0 labels")
@@ -100,10 +108,7 @@ def test_from_the_first_click_to_the_outputs(tab, file, server):
     table = pd.read_csv(folder / "labels.csv")
     assert {"labels.csv", "clip.eaf", "clip_plane.png"} <= {path.name for path in folder.iterdir()}
     assert table.loc[table["support"], "frame"].tolist() == sorted([first, second])
-    for frame in sorted([first, second], reverse=True):
-        tab.press("[")
-        tab.wait_for_frame(frame)
-        tab.wait_for_answer(lambda: tab.press("Delete"))
+    delete_labels(tab, [first, second])
     assert not file.exists()
     assert all(url.startswith((server.url, server.url.replace("http", "ws"), "data:")) for url in tab.requests)
 
@@ -313,7 +318,7 @@ def test_a_folder_lists_the_largest_error_first_and_a_killed_server_is_noticed(
         assert rows.count() == 3 and "no face was found" in cells[2][0] and cells[2][1:] == [""] * 4
         assert {row[0] for row in cells[:2]} == {"one <i>.mp4", "two.mp4"} and float(cells[0][3]) > float(cells[1][3])
         assert sorted(row[1] for row in cells[:2]) == ["0:00:00", "0:00:02"] and cells[0][2] == "0"
-        assert "3 videos · 0.0 minutes · 0 labels" in tab.text(".list .heading")
+        assert "3 videos · 3 seconds · 0 labels" in tab.text(".list .heading")
         tab.page.get_by_role("button", name="Hours").press("Enter")
         tab.page.wait_for_selector("th[aria-sort=descending]:has-text('Hours')")
         assert rows.nth(0).inner_text().startswith("one <i>")

@@ -1,4 +1,4 @@
-"""The check and Finish of the page, without a browser: all annotators, joined tracks, and disks that are full."""
+"""The check and Finish of the page, without a browser: all annotators, joined tracks, full disks; a length as text."""
 
 import shutil
 from pathlib import Path
@@ -18,12 +18,13 @@ from datasets.demo.traces import label_trace
 from utils.annotate.check import Check, draw_check, find_check
 from utils.annotate.check_page import CheckPage
 from utils.annotate.project import Project
-from utils.base.errors import StorageError
+from utils.annotate.video_table import length_text
+from utils.base.errors import DataError, StorageError
 from utils.compute.runtime import make_runtime
 from utils.config.labelling import LabelSettings
 from utils.labelling.sources import load_siamese, load_sources
 from utils.runs.run_folder import RunFolder
-from utils.videos.check_files import FORMAT, CheckDraw, CheckedFrame
+from utils.videos.check_files import FORMAT, CheckDraw, CheckedFrame, CheckLabel
 
 
 @pytest.fixture
@@ -44,9 +45,57 @@ def test_a_label_that_stays_the_same_is_no_step_to_undo(check):
     assert check.undo() == 0 and check.can_redo
     check.label(0, 0.5, 0.5)
     check.label(1, 0.5, 0.5)
-    assert check.can_redo and check.undo() == 1 and check.labels == {0: (0.5, 0.5)}
+    assert check.can_redo and check.undo() == 1 and check.labels == {0: (0.5, 0.5, "")}
     check.delete(1)
-    assert check.redo() == 1 and check.redo() == 0 and check.labels == {0: (-0.5, 0.1), 1: (0.5, 0.5)}
+    assert check.redo() == 1 and check.redo() == 0 and check.labels == {0: (-0.5, 0.1, ""), 1: (0.5, 0.5, "")}
+
+
+def test_a_label_of_a_check_keeps_the_name_of_its_annotator(check):
+    assert "annotator" not in pd.read_csv(check.path)
+    ann = Check(check.path, check.draw, check.frames, "Ann")
+    ann.label(1, -0.3, 0.2)
+    assert pd.read_csv(check.path)["annotator"].fillna("").tolist() == ["", "Ann"]
+    eve = Check(check.path, check.draw, check.frames, "Eve")
+    eve.label(1, 0.1, 0.1)
+    eve.undo()
+    assert pd.read_csv(check.path)["annotator"].fillna("").tolist() == ["", "Ann"]
+
+
+@pytest.mark.parametrize(
+    "names, annotator, message",
+    [
+        ([], "Ann", ""),
+        (["", ""], "", ""),
+        (["", "Ann"], "Ann", ""),
+        (["", ""], "Ann", "holds labels that name no annotator; .* start the page without --annotator"),
+        (["", "Eve"], "", "holds labels by 'Eve'; draw a check of your own, or choose another --annotator"),
+        (["Ann", "Eve"], "Ann", "holds labels by 'Ann', 'Eve'"),
+    ],
+)
+def test_a_check_goes_on_with_the_person_who_began_it(check, monkeypatch, tmp_path, names, annotator, message):
+    frames = check.draw.frames[: len(names)]
+    labels = {frame.key: CheckLabel(0.5, 0.5, name) for frame, name in zip(frames, names, strict=True)}
+    folder = tmp_path / "fsl_mtclar/run"
+    folder.mkdir(parents=True)
+    check.draw.template(labels).to_csv(folder / "check_to_label.csv", index=False)
+    (folder / "check.json").write_text(check.draw.model_dump_json())
+    monkeypatch.setattr("utils.annotate.check.find_frames", lambda project, draw: check.frames)
+    project = SimpleNamespace(settings=SimpleNamespace(runs=tmp_path, annotator=annotator))
+    if message:
+        with pytest.raises(DataError, match=message):
+            find_check(project)
+    else:
+        assert find_check(project).path.parent == folder
+
+
+def test_all_tabs_start_at_the_first_frame_without_a_label(check, monkeypatch):
+    check.delete(1)
+    tabs = [CheckPage(None) for _ in range(2)]
+    monkeypatch.setattr("utils.annotate.check_page.find_check", lambda project: check)
+    monkeypatch.setattr(CheckPage, "check", None)
+    monkeypatch.setattr(CheckPage, "tabs", set(tabs))
+    monkeypatch.setattr(CheckPage, "rebuild", lambda tab: None)
+    assert tabs[0]._find_check() == "" and tabs[1].index == 1
 
 
 def test_a_bound_that_cannot_be_written_is_reported(check, monkeypatch):
@@ -60,6 +109,15 @@ def test_a_bound_that_cannot_be_written_is_reported(check, monkeypatch):
     monkeypatch.setattr(CheckPage, "check", check)
     CheckPage._receive(tab, SimpleNamespace(args={"name": "next_unlabelled"}))
     assert told == [(False, "Not saved: the disk is full")]
+
+
+def test_the_length_of_the_videos_fits_its_unit():
+    assert [length_text(seconds) for seconds in (1, 2.8, 90, 5400)] == [
+        "1 second",
+        "3 seconds",
+        "1.5 minutes",
+        "1.5 hours",
+    ]
 
 
 @pytest.fixture
@@ -113,7 +171,8 @@ def test_a_check_is_of_the_estimates_that_finish_writes_and_the_script_goes_on_w
     found = find_check(project)
     assert found.path == check.path and found.is_complete
     project.settings = project.settings.model_copy(update={"annotator": "Ben"})
-    assert find_check(project) is None  # Eve has begun it.
+    with pytest.raises(DataError, match="labels by 'Eve'"):
+        find_check(project)
     run, scripted = check.path.parent, videos.parent / "scripted"
     scripted.mkdir()
     for name in "abc":

@@ -68,6 +68,13 @@ class CheckTab:
             self.page.keyboard.press(key)
             self.until(f"annotate.answerCount > {before} && annotate.pending.size === 0")
 
+    def draw(self, count: int) -> None:
+        """Types a number of frames, whose field has the focus, and draws them."""
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.type(str(count))
+        self.page.keyboard.press("Tab")
+        self.page.keyboard.press("Enter")
+
     def bounds(self) -> pd.DataFrame:
         self.page.wait_for_selector(".bounds")
         rows = [row.locator("td").all_inner_texts() for row in self.page.locator(".bounds tbody tr").all()]
@@ -103,6 +110,7 @@ def test_a_check_that_the_script_drew_is_labelled_blind_and_gives_the_same_bound
         other = CheckTab(browser_context, server.url)
         other.progress(f"frame 2 of {frames} · {left + 1} labelled")
         tab.change("a")
+        tab.page.wait_for_selector("text=valence −0.05, arousal +0.00")  # with a true minus sign
         tab.page.keyboard.press("n")
         tab.progress(f"frame 3 of {frames} · {left + 2} labelled")
         tab.change("s", "Delete", "s")
@@ -134,15 +142,9 @@ def test_a_check_that_the_page_drew_outlives_it_and_is_read_by_the_script(archiv
     with serving(*arguments) as server:
         tab = CheckTab(browser_context, server.url)
         tab.page.wait_for_selector("text=Measure the error")
-        tab.page.keyboard.press("Control+a")  # in the number of frames, which has the focus
-        tab.page.keyboard.type("39")
-        tab.page.keyboard.press("Tab")
-        tab.page.keyboard.press("Enter")
+        tab.draw(39)
         tab.page.wait_for_selector("text=only 38 frames are without a label")
-        tab.page.keyboard.press("Control+a")
-        tab.page.keyboard.type(str(COUNT))
-        tab.page.keyboard.press("Tab")
-        tab.page.keyboard.press("Enter")
+        tab.draw(COUNT)
         tab.ready()
         folder = next((tmp_path / "runs/fsl_mtclar").glob("*/check.json")).parent
         path = folder / "check_to_label.csv"
@@ -167,10 +169,7 @@ def test_a_check_that_the_page_drew_outlives_it_and_is_read_by_the_script(archiv
         tab.page.get_by_role("button", name="Back to labelling").click()
         tab.page.wait_for_selector(".traces-line")
         tab.page.close()
-    video = tmp_path / "script"
-    video.mkdir()
-    for name in ("a.mp4", "b.mp4"):
-        shutil.copy(archive / name, video)
+    video = shutil.copytree(archive, tmp_path / "script", ignore=shutil.ignore_patterns("*_labels*"))
     command = [*quick, "--video", video, "--labels", folder, "--check", path]
     done = run_script("fsl_mtclar.py", *map(str, command))
     assert done.returncode == 0 and "The bound does not cover 'b.mp4'" in done.stderr

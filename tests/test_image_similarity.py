@@ -43,12 +43,15 @@ def test_the_most_alike_track_of_each_other_person_counts():
     assert [one.person for one in image_similarity.candidates((OTHER, 1), people, 5)] == ["Cy", "Ada"]
 
 
-def test_the_number_of_pictures_is_limited(monkeypatch):
+def test_the_number_of_pictures_is_limited(monkeypatch, caplog):
     monkeypatch.setattr("utils.videos.image_similarity.ROWS_PER_SHEET", 2)
     monkeypatch.setattr("utils.videos.image_similarity.MOST_SHEETS", 3)
     tracks = [(VIDEO, number) for number in range(9)]
     images, people = similarity_of({track: (1, 0) for track in tracks}), {track: str(track[1]) for track in tracks}
     assert len(list(candidate_sheets(images, people))) == 3 and len(candidate_table(images, people)) == 9
+    assert caplog.messages == ["3 of 9 tracks are left out of the pictures; people_candidates.csv lists all"]
+    del images.faces[tracks[8]], images.faces[tracks[7]], images.faces[tracks[6]]
+    assert len(list(candidate_sheets(images, people))) == 3 and len(caplog.messages) == 1
 
 
 def test_whoever_is_in_the_same_frame_is_no_candidate():

@@ -300,3 +300,25 @@ def test_the_page_tells_that_a_comparison_failed():
     )
     asyncio.run(Page._go_anywhere(tab))
     assert [kind for _, kind, _ in told] == ["idle", "failed"] and "division by zero" in told[-1][-1]
+
+
+@pytest.mark.parametrize("moves, text", [(False, ["about 3 more"]), (True, [])])
+def test_the_plan_of_a_track_is_not_shown_on_another(moves, text):
+    pytest.importorskip("nicegui")
+    from utils.annotate.page import Page
+
+    def plan(target):
+        tab.position.track = int(moves)
+        return 3
+
+    told, estimates = [], [SimpleNamespace(labels_needed=plan), SimpleNamespace()]
+    tab = SimpleNamespace(
+        session=SimpleNamespace(estimate=estimates.__getitem__),
+        position=SimpleNamespace(track=0),
+        target=0.1,
+        plan=SimpleNamespace(set_text=told.append),
+        _estimated=estimates[0],
+        _planned=(None, 0.0),
+    )
+    asyncio.run(Page._update_plan(tab))
+    assert told == text and (tab._planned[0] is None) == moves

@@ -13,19 +13,18 @@ from utils.annotate.history import History
 from utils.annotate.project import Project, run_jobs
 from utils.annotate.session import DECIMALS
 from utils.base.errors import DataError
+from utils.base.text import listed
 from utils.runs.run_folder import RunFolder, csv_text
 from utils.videos.check_files import (
     BOUNDS_NAME,
     DRAW_NAME,
     TEMPLATE_NAME,
     CheckDraw,
-    read_check_annotators,
+    CheckLabel,
     read_draw,
     read_given_labels,
 )
 from utils.videos.check_video import CheckDrawRunner
-
-Scores = tuple[float, float]  # valence, arousal
 
 
 class Check:
@@ -39,7 +38,7 @@ class Check:
         draw: the content of check.json.
         frames: the F drawn frames in the project's videos.
         annotator: name of the person who labels, or an empty string.
-        labels: index of a drawn frame → its valence and arousal.
+        labels: index of a drawn frame → its label.
     """
 
     def __init__(self, path: Path, draw: CheckDraw, frames: list[ArchiveFrame], annotator: str = ""):
@@ -57,10 +56,13 @@ class Check:
         self.path, self.draw, self.frames, self.annotator = path, draw, frames, annotator
         self._file = GuardedFile(path)
         given = read_given_labels(path, draw)
-        self.labels: dict[int, Scores] = {
-            index: given[frame.key] for index, frame in enumerate(draw.frames) if frame.key in given
-        }
-        self._history = History[int, Scores | None](self._write)
+        self.labels = {index: given[frame.key] for index, frame in enumerate(draw.frames) if frame.key in given}
+        self._history = History[int, CheckLabel | None](self._write)
+
+    @property
+    def first_unlabelled(self) -> int:
+        """Index of the first frame without a label; 0 if all have one."""
+        return self.next_unlabelled(-1) or 0
 
     @property
     def is_complete(self) -> bool:
@@ -92,7 +94,7 @@ class Check:
             raise DataError("a label needs two numbers")
         # Adding 0.0 turns -0.0 into 0.0.
         scores = [round(min(max(float(value), -1.0), 1.0), DECIMALS) + 0.0 for value in (valence, arousal)]
-        self._change(index, (scores[0], scores[1]))
+        self._change(index, CheckLabel(scores[0], scores[1], self.annotator))
 
     def delete(self, index: int) -> None:
         """Deletes the label of a drawn frame. Raises DataError if the bound has been computed."""
@@ -121,7 +123,7 @@ class Check:
         """
         if not self.is_complete:
             raise DataError(f"{len(self.frames) - len(self.labels)} frames have no label yet; label all of them")
-        table = self.draw.table_of_bounds(np.array([self.labels[index] for index in range(len(self.frames))]))
+        table = self.draw.table_of_bounds(np.array([self.labels[index][:2] for index in range(len(self.frames))]))
         if not self.is_finished:
             RunFolder(self.path.parent).save_table(BOUNDS_NAME, table)
         return table
@@ -133,26 +135,26 @@ class Check:
             NotSavedError: a file of labels cannot be written; the videos before it have their labels.
         """
         added = 0
-        for index, scores in sorted(self.labels.items()):
+        for index, label in sorted(self.labels.items()):
             video_index, track, frame = self.frames[index]
             session = project.videos[video_index].session
             assert session is not None, "find_frames has found the session"
             if (track, frame) not in session.labels:
-                session.label(track, frame, *scores)
+                session.label(track, frame, label.valence, label.arousal)
                 added += 1
         return added
 
-    def _change(self, index: int, after: Scores | None) -> None:
+    def _change(self, index: int, after: CheckLabel | None) -> None:
         before = self.labels.get(index)
         if after != before:
             self._history.change(index, before, after)
 
-    def _write(self, index: int, scores: Scores | None) -> None:
+    def _write(self, index: int, label: CheckLabel | None) -> None:
         """Sets or deletes a label on disk, then in memory."""
         if self.is_finished:
             raise DataError("the bound has been shown, so the labels of this check stay; draw another check")
-        labels = {**self.labels, index: scores} if scores else {i: s for i, s in self.labels.items() if i != index}
-        table = self.draw.template({self.draw.frames[i].key: s for i, s in labels.items()}, self.annotator)
+        labels = {**self.labels, index: label} if label else {i: s for i, s in self.labels.items() if i != index}
+        table = self.draw.template({self.draw.frames[i].key: s for i, s in labels.items()})
         self._file.write(csv_text(table))
         self.labels = labels
 
@@ -191,22 +193,42 @@ def draw_check(project: Project, count: int) -> Check:
 
 
 def find_check(project: Project) -> Check | None:
-    """The newest check of the project's videos among the runs; None: there is none.
-
-    A check that another annotator has begun is left out: a bound is about the labels of one person.
+    """The newest check of the project's videos among the runs that this annotator can go on with; None: there is none.
 
     Raises:
-        DataError: its CSV cannot be read.
+        DataError: the CSV of a check cannot be read, or all checks with labels are of other annotators.
     """
+    refusal = ""
     for path in sorted((project.settings.runs / CheckDrawRunner.script).glob(f"*/{DRAW_NAME}"), reverse=True):
         try:
             draw = read_draw(path.with_name(TEMPLATE_NAME))
         except DataError:  # of another version, or without its CSV
             continue
-        frames, annotator = find_frames(project, draw), project.settings.annotator
-        if frames and read_check_annotators(path.with_name(TEMPLATE_NAME)) <= {annotator}:
-            return Check(path.with_name(TEMPLATE_NAME), draw, frames, annotator)
+        frames = find_frames(project, draw)
+        if not frames:
+            continue
+        check = Check(path.with_name(TEMPLATE_NAME), draw, frames, project.settings.annotator)
+        problem = _other_annotators(check)
+        if not problem:
+            return check
+        refusal = refusal or problem
+    if refusal:
+        raise DataError(refusal)
     return None
+
+
+def _other_annotators(check: Check) -> str:
+    """Why this annotator cannot go on with a check: a bound is about the labels of one person; empty: it is possible.
+
+    Labels without a name in the column `annotator` are of whoever labels without --annotator. If other labels of the
+    check have a name, all are of that person.
+    """
+    names = sorted({label.annotator for label in check.labels.values() if label.annotator})
+    if not check.labels or names == ([check.annotator] if check.annotator else []):
+        return ""
+    whose = f"labels by {listed(names)}" if names else "labels that name no annotator"
+    remedy = "choose another --annotator" if names else "start the page without --annotator"
+    return f"{check.path}: holds {whose}; draw a check of your own, or {remedy} to go on with it"
 
 
 def find_frames(project: Project, draw: CheckDraw) -> list[ArchiveFrame] | None:

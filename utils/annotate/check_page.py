@@ -22,6 +22,7 @@ from utils.annotate.elements import (
     start_page,
 )
 from utils.annotate.page import Page
+from utils.annotate.payload import signed
 from utils.annotate.project import Project
 from utils.base.errors import DataError, UserError
 from utils.config.labelling import FEWEST_CHECKED, MOST_CHECKED
@@ -67,7 +68,7 @@ class CheckPage:
         CheckPage.tabs.add(self)
         problem = self._find_check()
         if CheckPage.check:
-            self.index = CheckPage.check.next_unlabelled(-1) or 0
+            self.index = CheckPage.check.first_unlabelled
         self.rebuild(problem)
         ui.context.client.on_delete(lambda: CheckPage.tabs.discard(self))
 
@@ -75,7 +76,7 @@ class CheckPage:
         """Goes on with the newest check among the runs, in all tabs, unless there is a check already.
 
         Returns:
-            Why the newest check cannot be read, or an empty string.
+            Why this annotator cannot go on with a check, or an empty string.
         """
         if CheckPage.check or CheckPage.is_drawing:
             return ""
@@ -86,7 +87,7 @@ class CheckPage:
         if found and found.path != CheckPage.left:
             CheckPage.check = found
             for tab in CheckPage.tabs - {self}:
-                tab.index = 0
+                tab.index = found.first_unlabelled
                 tab.rebuild()
         return ""
 
@@ -177,7 +178,7 @@ class CheckPage:
         if video_index != self._shown_video:
             self._build_workspace(session.face_video.video.size)
             self._shown_video = video_index
-        seconds, scores = check.draw.frames[self.index].time, check.labels.get(self.index)
+        seconds, label = check.draw.frames[self.index].time, check.labels.get(self.index)
         faces = session.tracks[track].track.faces
         box = faces.loc[session.tracks[track].index_of(frame), BOX]
         self.picture.run_method(
@@ -186,12 +187,13 @@ class CheckPage:
                 "url": f"frame/{video_index}/{frame}",
                 "frame": self.index + 1,  # Frames of two videos may have the same number.
                 "box": [float(edge) for edge in box],
-                "labelled": scores is not None,
+                "labelled": label is not None,
                 "missing": "",
             },
         )
-        self.plane.run_method("show", {"estimate": None, "radii": None, "label": scores, "expected": None})
-        self.score.set_text(f"valence {scores[0]:+.2f}, arousal {scores[1]:+.2f}" if scores else "no label yet")
+        self.plane.run_method("show", {"estimate": None, "radii": None, "label": label and label[:2], "expected": None})
+        text = f"valence {signed(label.valence)}, arousal {signed(label.arousal)}" if label else "no label yet"
+        self.score.set_text(text)
         self.moment.set_text(
             f"{session.face_video.video.name} · {int(seconds // 60)}:{seconds % 60:06.3f} · frame {frame}"
         )
@@ -232,7 +234,7 @@ class CheckPage:
         elif name == "label":
             check.label(self.index, action["valence"], action["arousal"])
         elif name == "nudge":
-            scores = list(check.labels.get(self.index, (0.0, 0.0)))
+            scores = list(check.labels.get(self.index, (0.0, 0.0))[:2])
             scores[int(action["axis"])] += float(action["by"])
             check.label(self.index, *scores)
 

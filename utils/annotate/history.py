@@ -19,7 +19,12 @@ class History(Generic[Target, State]):
     """The changes so far. If a state cannot be written, the history stays as it was."""
 
     def __init__(self, write: Callable[[Target, State], None]):
-        """`write` gives a target a state, on disk and in memory. If it raises an error, it changes nothing."""
+        """Starts without any change.
+
+        Args:
+            write: called with a target and its new state; saves the state on disk and in memory. If it raises an
+                error, it must have changed nothing.
+        """
         self._write = write
         self._done: list[Change[Target, State]] = []
         self._undone: list[Change[Target, State]] = []

@@ -198,8 +198,11 @@ class Page:
         is_new, self._estimated = estimate is not self._estimated, estimate
         if is_new or (estimate, self.target) == self._planned:  # The result of a change is sent first.
             return
-        self._planned = estimate, self.target
-        needed = await run.io_bound(estimate.labels_needed, self.target)
+        target = self.target
+        needed = await run.io_bound(estimate.labels_needed, target)
+        if self.session.estimate(self.position.track) is not estimate:  # The track or its labels changed meanwhile.
+            return
+        self._planned = estimate, target
         if needed == 0:
             self.plan.set_text("reached")
         else:

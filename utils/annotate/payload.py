@@ -77,13 +77,19 @@ def frame_summary(session: Session, track: int, frame: int) -> str:
     rows = []
     for column, axis in enumerate(AXES):
         value, half_width = estimate.values[index, column], estimate.half_widths[index, column]
-        score = f"{label[column]:+.2f}" if label else "–"
-        cell = f"<td>{value:+.2f} ± {half_width:.2f}</td>"
-        if expected[column] is not None:
-            cell = f"<td class=contradiction>other labels predict {expected[column]:+.2f}</td>"
+        score = signed(label[:2][column]) if label else "–"
+        cell = f"<td>{signed(value)} ± {half_width:.2f}</td>"
+        predicted = expected[column]
+        if predicted is not None:
+            cell = f"<td class=contradiction>other labels predict {signed(predicted)}</td>"
         rows.append(f"<tr><th scope=row>{axis}</th><td>{score}</td>{cell}</tr>")
     head = "<tr><td></td><th scope=col>label</th><th scope=col>estimate, 90 %</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>"
+
+
+def signed(score: float) -> str:
+    """A score as text, with a true minus sign: +0.50, −0.25."""
+    return f"{score:+.2f}".replace("-", "−")
 
 
 def shot_changes(face_video: FaceVideo) -> np.ndarray:

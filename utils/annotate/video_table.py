@@ -79,8 +79,8 @@ def build_table(rows: list[dict[str, Any]], choose: Callable[[events.GenericEven
         choose: is called with the index of a video, as the argument of an event.
     """
     seconds, labels = (sum(row.get(column) or 0 for row in rows) for column in ("seconds", "labels"))
-    length = f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
-    ui.label(f"{count_of(len(rows), 'video')} · {length} · {count_of(labels, 'label')}").classes("heading")
+    parts = count_of(len(rows), "video"), length_text(seconds), count_of(labels, "label")
+    ui.label(" · ".join(parts)).classes("heading")
     find = ui.input(placeholder="Find a video").props('dense outlined autofocus clearable aria-label="Find a video"')
     table = ui.table(rows=rows, columns=COLUMNS, row_key="index", pagination=SORTED).classes("videos")
     table.props("flat dense virtual-scroll hide-bottom binary-state-sort :rows-per-page-options=[0]")
@@ -90,6 +90,13 @@ def build_table(rows: list[dict[str, Any]], choose: Callable[[events.GenericEven
     table.on("rowClick", choose, js_handler=CHOOSE)
     for element in (find, table):
         element.on("keydown", js_handler=ARROWS)
+
+
+def length_text(seconds: float) -> str:
+    """A length in hours, minutes or seconds, whichever fits: 1.5 hours, 2.5 minutes, 8 seconds."""
+    if seconds < 60:
+        return count_of(round(seconds), "second")
+    return f"{seconds / 60:.1f} minutes" if seconds < 3600 else f"{seconds / 3600:.1f} hours"
 
 
 def video_row(video: ProjectVideo, index: int, target: float) -> dict[str, Any]:

@@ -28,8 +28,23 @@ before the labels of the check are used.
 
 FrameKey = tuple[str, int, int]
 """Video, track and frame."""
-FrameScores = dict[FrameKey, tuple[float, float]]
-"""Frame → valence and arousal."""
+
+
+class CheckLabel(NamedTuple):
+    """The label of a drawn frame.
+
+    Attributes:
+        valence: in [-1, 1].
+        arousal: in [-1, 1].
+        annotator: who labelled the frame; empty: the CSV does not say.
+    """
+
+    valence: float
+    arousal: float
+    annotator: str = ""
+
+
+CheckLabels = dict[FrameKey, CheckLabel]
 
 
 class CheckedFrame(BaseModel):
@@ -91,19 +106,20 @@ class CheckDraw(BaseModel):
             return ""
         return f"The bound does not cover {listed(self.left_out)}: no frame of these videos could be drawn."
 
-    def template(self, labels: FrameScores | None = None, annotator: str = "") -> pd.DataFrame:
+    def template(self, labels: CheckLabels | None = None) -> pd.DataFrame:
         """The table to fill in: video, track, frame, time, valence and arousal.
 
         Args:
-            labels: valence and arousal of frames that are labelled already; those of the other frames are empty.
-            annotator: name of the person who labels. A column `annotator` then names this person beside each label.
+            labels: labels of frames that are labelled already; the cells of the other frames are empty. If a label
+                names its annotator, there is a column `annotator`.
         """
-        columns, labels = ["video", "track", "frame", "time"], labels or {}
-        scores = np.array([labels.get(frame.key, (np.nan, np.nan)) for frame in self.frames])
+        columns, empty = ["video", "track", "frame", "time"], CheckLabel(np.nan, np.nan)
+        rows = [(labels or {}).get(frame.key, empty) for frame in self.frames]
+        scores = np.array([(label.valence, label.arousal) for label in rows])
         frames = pd.DataFrame([frame.model_dump(include=set(columns)) for frame in self.frames])[columns]
         table = frames.assign(**dict(zip(AXES, scores.T, strict=True)))
-        if annotator:
-            table["annotator"] = [safe_text(annotator) if frame.key in labels else "" for frame in self.frames]
+        if any(label.annotator for label in rows):
+            table["annotator"] = [safe_text(label.annotator) for label in rows]
         return table
 
     def bounds(self, labels: np.ndarray) -> list[ErrorBound]:
@@ -162,28 +178,19 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
             f"{path}: {len(missing)} of {len(draw.frames)} frames have no label, the first is frame {first.frame} of "
             f"track {first.track} of {first.video!r}; label all of them: a bound from some frames only would not hold"
         )
-    return np.array([labels[frame.key] for frame in draw.frames])
+    return np.array([labels[frame.key][:2] for frame in draw.frames])
 
 
-def read_check_annotators(path: Path) -> set[str]:
-    """The people who labelled frames of a check, as far as its CSV names them.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    return {row.annotator for row in _rows(path) if row.annotator and row.scores}
-
-
-def read_given_labels(path: Path, draw: CheckDraw) -> FrameScores:
+def read_given_labels(path: Path, draw: CheckDraw) -> CheckLabels:
     """Reads the labels of a CSV that may be filled in only in part.
 
     Raises:
         DataError: the file cannot be read, or it has a frame that was not drawn, or twice.
     """
     drawn = {frame.key for frame in draw.frames}
-    labels: FrameScores = {}
+    labels: CheckLabels = {}
     seen: set[FrameKey] = set()
-    for where, key, scores, _ in _rows(path):
+    for where, key, scores, annotator in _rows(path):
         video, track, frame = key
         if key not in drawn:
             raise DataError(
@@ -194,7 +201,7 @@ def read_given_labels(path: Path, draw: CheckDraw) -> FrameScores:
             raise DataError(f"{where}: frame {frame} of track {track} of {video!r} occurs twice; delete one row")
         seen.add(key)
         if scores is not None:
-            labels[key] = scores
+            labels[key] = CheckLabel(*scores, annotator)
     return labels
 
 

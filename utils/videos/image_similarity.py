@@ -1,5 +1,6 @@
 """Sorts the people who may be shown in a face track by image similarity. Who it is, a person must decide."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from utils.plots import candidate_sheet
 from utils.videos.face_video import FaceVideo, VideoReader
 from utils.videos.people import TrackKey
 
+log = logging.getLogger(__name__)
+
+CANDIDATES_NAME = "people_candidates.csv"
 CANDIDATES = 5  # candidates of a track in the files of a run
 ROWS_PER_SHEET, MOST_SHEETS = 40, 25
 CAPTION_LENGTH = 22  # characters
@@ -112,7 +116,12 @@ def candidate_table(image_similarity: ImageSimilarity, people: Mapping[TrackKey,
 
 def candidate_sheets(image_similarity: ImageSimilarity, people: Mapping[TrackKey, str]) -> Iterator[Figure]:
     """Pictures of each track and its likeliest other people: ROWS_PER_SHEET tracks on each of up to MOST_SHEETS."""
-    tracks = list(image_similarity.faces)[: ROWS_PER_SHEET * MOST_SHEETS]
+    tracks = list(image_similarity.faces)
+    if left_out := len(tracks[ROWS_PER_SHEET * MOST_SHEETS :]):
+        log.warning(
+            "%d of %d tracks are left out of the pictures; %s lists all", left_out, len(tracks), CANDIDATES_NAME
+        )
+        tracks = tracks[:-left_out]
     for start in range(0, len(tracks), ROWS_PER_SHEET):
         rows = [_sheet_row(image_similarity, people, track) for track in tracks[start : start + ROWS_PER_SHEET]]
         yield candidate_sheet(rows, SHEET_HEADING)

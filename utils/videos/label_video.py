@@ -24,7 +24,7 @@ from utils.labelling.sources import EvidenceSources
 from utils.labelling.types import Anchors, EncodedClip, Labels
 from utils.runs.manifest import path_input
 from utils.videos.face_video import FaceVideo, Track
-from utils.videos.image_similarity import ImageSimilarity, candidate_sheets, candidate_table
+from utils.videos.image_similarity import CANDIDATES_NAME, ImageSimilarity, candidate_sheets, candidate_table
 from utils.videos.job_runner import VideoJobRunner
 from utils.videos.outputs import (
     affect_ranges,
@@ -49,7 +49,6 @@ from utils.videos.support import (
 log = logging.getLogger(__name__)
 
 AUDIT_NAME, AGREEMENT_NAME, PEOPLE_NAME = "audit.csv", "agreement.csv", "people.csv"
-CANDIDATES_NAME = "people_candidates.csv"
 
 
 class LabellingRunner(VideoJobRunner):
