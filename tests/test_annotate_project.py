@@ -180,5 +180,5 @@ def test_a_check_is_of_the_estimates_that_finish_writes_and_the_script_goes_on_w
     argv = ["--labels", run, "--people", run / "people.csv", "--check", check.path]
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", scripted, *argv]))
     by_script = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(AXES)]
-    shown = check.bounds().round(3).astype(str).to_numpy().tolist()
+    shown = [[axis, *(f"{value:.3f}" for value in row)] for axis, *row in check.bounds().to_numpy()]
     assert by_script == shown and "The bound does not cover 'c.mp4'" in done.stderr, done.stderr

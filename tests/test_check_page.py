@@ -190,6 +190,7 @@ def test_a_damaged_check_is_reported_and_all_tabs_show_one_that_is_found_later(
         assert tab.page.get_by_role("button", name="Draw").is_visible()
         path.write_text(text)
         other = CheckTab(browser_context, server.url)
+        other.ready()
         other.change("d")
         tab.until("document.querySelector('.controls .error')?.innerText.endsWith('1 labelled')")
         other.page.close()
