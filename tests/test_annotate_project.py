@@ -167,7 +167,7 @@ def test_a_check_is_of_the_estimates_that_finish_writes_and_the_script_goes_on_w
         assert frame.estimate == pytest.approx(written.tolist(), abs=1e-4)
     for index in range(len(check.frames)):
         check.label(index, 0.1, 0.2)
-    assert check.draw.left_out == ["c.mp4"]
+    assert check.draw.uncovered == ["c.mp4"]
     found = find_check(project)
     assert found.path == check.path and found.is_complete
     project.settings = project.settings.model_copy(update={"annotator": "Ben"})

@@ -87,7 +87,7 @@ class CheckDraw(BaseModel):
         population: number of frames without a given label in all tracks and videos.
         expected: expected RMSE of valence and arousal over these frames.
         frames: the drawn frames, each once, in the order of videos, tracks and time.
-        left_out: names of the videos of which no frame could be drawn, such as those without labels and ratings.
+        uncovered: names of the videos of which no frame could be drawn, such as those without labels and ratings.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -97,14 +97,14 @@ class CheckDraw(BaseModel):
     population: int
     expected: tuple[float, float]
     frames: list[CheckedFrame]
-    left_out: list[str] = []
+    uncovered: list[str] = []
 
     @property
     def not_covered(self) -> str:
         """Names the videos that the bound does not cover, in a sentence; empty: it covers all of them."""
-        if not self.left_out:
+        if not self.uncovered:
             return ""
-        return f"The bound does not cover {listed(self.left_out)}: no frame of these videos could be drawn."
+        return f"The bound does not cover {listed(self.uncovered)}: no frame of these videos could be drawn."
 
     def template(self, labels: CheckLabels | None = None) -> pd.DataFrame:
         """The table to fill in: video, track, frame, time, valence and arousal.

@@ -106,7 +106,7 @@ class CheckDrawRunner(LabellingRunner):
             population=len(variances),
             expected=(float(expected[0]), float(expected[1])),
             frames=frames,
-            left_out=[job.video.name for job in self.jobs if job.video not in covered],
+            uncovered=[job.video.name for job in self.jobs if job.video not in covered],
         )
         run = self.open_run_folder()
         run.save_json(DRAW_NAME, self.draw.model_dump())

@@ -117,11 +117,9 @@ def candidate_table(image_similarity: ImageSimilarity, people: Mapping[TrackKey,
 def candidate_sheets(image_similarity: ImageSimilarity, people: Mapping[TrackKey, str]) -> Iterator[Figure]:
     """Pictures of each track and its likeliest other people: ROWS_PER_SHEET tracks on each of up to MOST_SHEETS."""
     tracks = list(image_similarity.faces)
-    if left_out := len(tracks[ROWS_PER_SHEET * MOST_SHEETS :]):
-        log.warning(
-            "%d of %d tracks are left out of the pictures; %s lists all", left_out, len(tracks), CANDIDATES_NAME
-        )
-        tracks = tracks[:-left_out]
+    if omitted := len(tracks[ROWS_PER_SHEET * MOST_SHEETS :]):
+        log.warning("%d of %d tracks are left out of the pictures; %s lists all", omitted, len(tracks), CANDIDATES_NAME)
+        tracks = tracks[:-omitted]
     for start in range(0, len(tracks), ROWS_PER_SHEET):
         rows = [_sheet_row(image_similarity, people, track) for track in tracks[start : start + ROWS_PER_SHEET]]
         yield candidate_sheet(rows, SHEET_HEADING)
