@@ -15,6 +15,9 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import itertools
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +61,8 @@ SMALL_IMAGE_SIZE, SMALL_WIDTH = 64, 64  # of the demo's network
 PLAIN_BATCH = 5
 PAIRS, IMAGES = 8, 24  # of a training step: sampled pairs; images of which all pairs are compared
 DETECTED_FRAMES = 300  # of the video in which faces are detected
+VIDEOS, FRAMES = 16, 1_500  # videos labelled by several processes that share a GPU, and frames of each
+PROCESSES = (1, 4, 16)
 IMAGES_PER_PART = 256  # encoded at once in long clips
 ENCODE_EVERY = (1, 3)  # auto would encode fewer faces than with trained weights, since random ones see no movement
 START, END = "<!-- throughput -->", "<!-- end of throughput -->"
@@ -209,7 +214,7 @@ def labelling(
 
 
 def measure_labelling(backends: list[str]) -> list[Row]:
-    rows, frames = [], 64
+    rows, frames = [], 64 if make_runtime(RuntimeSettings()).device.type == "cpu" else 1_024
     plain = {anchors: measure_alone(plain_labelling, PLAIN_BATCH, anchors) for anchors in (1, 10)}
     with tempfile.TemporaryDirectory() as folder:
         for backend in backends:
@@ -329,7 +334,7 @@ def save_network(path: Path, width: int = WIDTH, image_size: int = IMAGE_SIZE) -
 def detection(engine: str, folder: str) -> tuple[float, float]:
     """Core-milliseconds and milliseconds per frame of `make_video`, to decode it, find its face and follow it."""
     video = open_video(make_video(Path(folder), DETECTED_FRAMES))
-    detector = FaceDetector()
+    detector = FaceDetector(make_runtime(RuntimeSettings()).device if engine == "pytorch" else None)
     if engine == "opencv":
         detector.network = OpenCVCenterFace(centerface_file())
     track_faces(video, progress=False, detector=detector)  # loads packages and compiles the network
@@ -358,6 +363,8 @@ def measure_decoding(_: list[str]) -> list[Row]:
 def measure_detection(_: list[str]) -> list[Row]:
     """Decoding, face detection in every frame, and tracking."""
     engines = ["opencv"] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
+    if make_runtime(RuntimeSettings()).device.type != "cpu" and importlib.util.find_spec("onnx"):
+        engines.append("pytorch")
     with tempfile.TemporaryDirectory() as folder:
         measured = {engine: measure_alone(detection, engine, folder).value for engine in engines}
     name = "faces found and followed, {}, 640 × 360: core-milliseconds a frame (milliseconds)"
@@ -417,6 +424,34 @@ def measure_length(_: list[str]) -> list[Row]:
     return [*rows, Row("their peak memory", "", memories, f"{long_memory / minute_memory:.2f} ×")]
 
 
+def measure_processes(_: list[str]) -> list[Row]:
+    """A folder of videos, labelled by several processes that share a GPU."""
+    if make_runtime(RuntimeSettings()).device.type == "cpu":
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        video = make_video(Path(folder), FRAMES)
+        (videos := Path(folder) / "videos").mkdir()
+        for number, suffix in itertools.product(range(VIDEOS), (".mp4", ".csv")):
+            shutil.copy(video.with_suffix(suffix), videos / f"{number}{suffix}")
+        speeds = [VIDEOS * FRAMES / label_by_processes(videos, processes) for processes in PROCESSES]
+    name = (
+        f"{VIDEOS} videos of {FRAMES:,} frames, eager, --encode_every 3, by {', '.join(map(str, PROCESSES))} processes"
+    )
+    cells = ", ".join(f"{speed:.0f}" for speed in speeds), times(speeds[-1], speeds[0])
+    return [Row(f"{name}: frames a second from files to labels.csv", "", *cells)]
+
+
+def label_by_processes(videos: Path, processes: int) -> float:
+    """Seconds in which so many processes label the videos, start-up included."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(checkpoint := Path(folder) / "best.pt")
+        launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
+        files = ("--video", videos, "--checkpoint", checkpoint, "--runs", folder)
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        command = (*launcher, "fsl_mtclar.py", *files, "--runtime.backend", "eager", "--encode_every", 3)
+        return run(*command, OMP_NUM_THREADS=threads).seconds
+
+
 class Finished(NamedTuple):
     """How long a command took, and its standard output."""
 
@@ -424,10 +459,13 @@ class Finished(NamedTuple):
     output: str
 
 
-def run(*command: object, root: Path = ROOT, python: str | Path = sys.executable) -> Finished:
+def run(*command: object, root: Path = ROOT, python: str | Path = sys.executable, **environment: object) -> Finished:
     """Runs a script or module of the project, or of another checkout of it with its own interpreter."""
+    variables = os.environ | {name: str(value) for name, value in environment.items()}
     started = time.perf_counter()
-    done = subprocess.run([str(python), *map(str, command)], cwd=root, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(python), *map(str, command)], cwd=root, check=True, capture_output=True, text=True, env=variables
+    )
     return Finished(time.perf_counter() - started, done.stdout)
 
 
@@ -446,6 +484,7 @@ PARTS: dict[str, Callable[[list[str]], list[Row]]] = {
     "decoding": measure_decoding,
     "detection": measure_detection,
     "video": measure_video,
+    "processes": measure_processes,
     "length": measure_length,
     "start": measure_start,
 }

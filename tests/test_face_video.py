@@ -48,7 +48,7 @@ class CountingDetector:
 def read(tmp_path, monkeypatch):
     """Reads a video with tiny parts and batches; the folder is that of the cache."""
     CountingDetector.calls, CountingDetector.stop = 0, None
-    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", CountingDetector)
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", lambda device: CountingDetector())
     monkeypatch.setattr("datasets.video.cached_tracks.IMAGES_PER_FILE", PART)
     monkeypatch.setattr("datasets.video.tracks.IMAGES_PER_BATCH", 2)
     monkeypatch.setattr("utils.videos.track_embeddings.FACES_PER_PART", PART)

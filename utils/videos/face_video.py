@@ -98,6 +98,7 @@ class VideoReader:
         estimators: sources of evidence for each face besides the network.
         raters: people who rated the videos.
         plan: which faces the networks encode.
+        device: where the networks run.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class VideoReader:
             raters: see above.
             plan: see above.
         """
-        self.model, self.settings, self.plan = model, settings, plan
+        self.model, self.settings, self.plan, self.device = model, settings, plan, runtime.device
         self.estimators, self.raters = estimators, raters
         self.cache = EmbeddingCache.of_network(checkpoint, settings.runs, runtime) if checkpoint else None
         self._caches = [self.cache] if self.cache else []
@@ -147,7 +148,7 @@ class VideoReader:
         settings = self.settings
         video = open_video(path, settings.fps)
         key = tracks_key(path, settings.detect_every, settings.fps)
-        faces = cached_face_tracks(video, self.folder / short_hash(key), settings.detect_every)
+        faces = cached_face_tracks(video, self.folder / short_hash(key), settings.detect_every, self.device)
         chosen = faces[faces["track"].isin(choose_tracks(faces, settings.track))]
         faces_by_track = {int(number): rows.reset_index(drop=True) for number, rows in chosen.groupby("track")}
         ratings = self._ratings(path, faces_by_track)
