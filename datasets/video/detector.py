@@ -1,12 +1,13 @@
 """The face detector."""
 
+import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 
-from datasets.video.centerface import MULTIPLE, STRIDE, load_centerface
+from datasets.video.centerface import MULTIPLE, STRIDE, CenterFace, centerface_file, load_centerface
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ class FaceDetector:
     """CenterFace (Xu et al., 2019), run as `datasets.video.centerface` describes.
 
     Args:
-        device: where to run the network, see `load_centerface`.
+        device: a GPU, used if the package `onnx` is installed; else, and if None, the network runs on the CPU.
         side: larger images are shrunk to this shorter side in pixels; a larger one finds smaller faces, more slowly.
 
     Raises:
@@ -49,7 +50,12 @@ class FaceDetector:
 
     def __init__(self, device: "torch.device | None" = None, side: int = DETECTION_SIDE):
         self.side = side
-        self.network = load_centerface(device)
+        if device is not None and device.type != "cpu" and importlib.util.find_spec("onnx"):
+            from datasets.video.centerface_torch import TorchCenterFace  # here, since importing PyTorch takes a second
+
+            self.network: CenterFace = TorchCenterFace(centerface_file(), device)
+        else:
+            self.network = load_centerface()
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Find faces with a score of at least `MIN_SCORE`, best first; boxes may reach beyond the image."""
