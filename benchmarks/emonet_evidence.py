@@ -30,7 +30,7 @@ from published import KEYS
 from pydantic import Field
 from torch import Tensor
 
-from benchmarks.evidence import Evidence, Variant, calibrate, score, table
+from benchmarks.evidence import HARD_SEEDS, SEEDS, Evidence, Variant, calibrate, score, table
 from benchmarks.label_quality import TestSet, render
 from datasets.columns import AXES
 from datasets.images import TrainingImages
@@ -62,7 +62,7 @@ from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 RUNS = "emonet_evidence"  # folder of the runs
 TRAINING_SEED_STREAM = 31  # of the training batches, see `utils.compute.seeds`
 VALIDATION_IMAGES = 300
-TEST_SETS = (TestSet("normal", [111, 112]), TestSet("harder", [113, 114], hard=True))
+TEST_SETS = (TestSet("normal", SEEDS), TestSet("harder", HARD_SEEDS, hard=True))
 
 
 class EmoNetSettings(MtclarTrainingSettings):

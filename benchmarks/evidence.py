@@ -44,6 +44,7 @@ from utils.labelling.support import every_n, uniform_k
 from utils.labelling.types import Anchors
 from utils.runs.trained import label_settings
 
+SEEDS, HARD_SEEDS = list(range(231, 237)), list(range(241, 247))  # of people on whom nothing was chosen or fitted
 SUPPORT = (("every 20th", every_n, 20), ("3 even", uniform_k, 3), ("5 even", uniform_k, 5), ("every 10th", every_n, 10))
 GAIN, BIAS = 0.5, 0.4  # of distorted estimates
 MTCLAR, HEAD = 0, 1  # columns of the evidence of a clip
@@ -171,8 +172,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, required=True, help="best.pt of a mtclar.py run on the demo set")
     parser.add_argument("--head", type=Path, required=True, help="best.pt of a mtclar_sl.py run with this encoder")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[111, 112], help="demo seeds of the normal set")
-    parser.add_argument("--hard_seeds", type=int, nargs="+", default=[113, 114], help="of the set of harder scenes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="demo seeds of the normal set")
+    parser.add_argument("--hard_seeds", type=int, nargs="+", default=HARD_SEEDS, help="of the set of harder scenes")
     parser.add_argument("--folder", type=Path, default=Path("data/label_quality"), help="for demo sets")
     arguments = parser.parse_args()
     reader, validation = make_reader(arguments.checkpoint, arguments.head)
