@@ -30,7 +30,7 @@ from published import KEYS
 from pydantic import Field
 from torch import Tensor
 
-from benchmarks.evidence import Evidence, Variant, score
+from benchmarks.evidence import HARD_SEEDS, SEEDS, Evidence, Variant, calibrate, score, table
 from benchmarks.label_quality import TestSet, render
 from datasets.columns import AXES
 from datasets.images import TrainingImages
@@ -62,7 +62,7 @@ from utils.training.losses import VALIDATION_MSE_WEIGHT, mse_weight_at
 RUNS = "emonet_evidence"  # folder of the runs
 TRAINING_SEED_STREAM = 31  # of the training batches, see `utils.compute.seeds`
 VALIDATION_IMAGES = 300
-TEST_SETS = (TestSet("normal", [111, 112]), TestSet("harder", [113, 114], hard=True))
+TEST_SETS = (TestSet("normal", SEEDS), TestSet("harder", HARD_SEEDS, hard=True))
 
 
 class EmoNetSettings(MtclarTrainingSettings):
@@ -151,15 +151,16 @@ def main() -> None:
     if not settings.out.exists():
         train_and_write(splits, settings, runtime)
     reader = make_reader(settings, runtime)
-    validation = reader.read(clips_to_calibrate_on(splits.validation))
+    calibrations = calibrate(VARIANTS, reader.read(clips_to_calibrate_on(splits.validation)))
     rows, raw = [], []
     for kind in TEST_SETS:
         clips = reader.read(render(Path("data/label_quality"), kind))
         raw.append({"set": kind.name} | score_estimates(clips))
         for variant in VARIANTS:
-            rows += [{"set": kind.name} | row for row in score(reader.encoder, variant, clips, validation)]
-    for table in (raw, rows):
-        print(pd.DataFrame(table).to_string(index=False, float_format="{:.3f}".format))
+            errors = score(reader.encoder, variant, calibrations[variant], clips)
+            rows += [{"set": kind.name} | row for row in table(variant, errors)]
+    for printed in (raw, rows):
+        print(pd.DataFrame(printed).to_string(index=False, float_format="{:.3f}".format))
 
 
 def train_and_write(splits: Splits, settings: EmoNetSettings, runtime: Runtime) -> None:

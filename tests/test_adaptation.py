@@ -5,6 +5,8 @@ import pytest
 import torch
 from simulated_clips import anchors_at, simulate_clips
 
+from utils.compute.runtime import make_runtime
+from utils.config.sections import RuntimeSettings
 from utils.labelling.calibration.adaptation import (
     PRIOR_SOURCE,
     LabelledEvidence,
@@ -15,6 +17,10 @@ from utils.labelling.calibration.adaptation import (
 )
 from utils.labelling.calibration.calibration import DEFAULT_PARAMETERS, AxisCalibration, Calibration
 from utils.labelling.calibration.source_grid import PRIOR_ERROR, PRIOR_OFFSET
+from utils.labelling.calibration.unrelated import unrelated_probability
+from utils.labelling.clip_encoder import ClipEncoder
+from utils.labelling.labeller import Labeller
+from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
 from utils.labelling.posterior.process import GPParameters
 from utils.labelling.types import Anchors, EncodedClip, observations_of
 
@@ -33,6 +39,11 @@ def uncalibrated(sources=1):
 
 def adapt(calibration, indices, clips):
     return weaken_inaccurate_evidence(fit_sources(calibration, indices, clips))
+
+
+def discount(calibration, indices, others, clips):
+    probabilities = {index: unrelated_probability(calibration, index, others, clips) for index in indices}
+    return discount_unrelated_sources(calibration, probabilities)
 
 
 def labelled(clips, evidence):
@@ -118,9 +129,7 @@ def test_evidence_of_another_clip_is_discounted_from_three_labels_of_one_clip(rn
     for clip, other in zip(clips, clips[1:] + clips[:1], strict=True):
         for name, evidence in (("its own", clip.evidence), ("another", other.evidence)):
             encoded = EncodedClip(torch.empty(60, 0), clip.times, evidence)
-            discounted = discount_unrelated_sources(
-                uncalibrated(), [0], [], [(encoded, anchors_at(clip, [10, 30, 50]))]
-            )
+            discounted = discount(uncalibrated(), [0], [], [(encoded, anchors_at(clip, [10, 30, 50]))])
             scales[name].append(discounted.valence.with_evidence.sources[0].ou / PRIOR_SOURCE.ou)
     assert np.median(scales["its own"]) < 1.1 and np.median(scales["another"]) > 1.5
 
@@ -134,6 +143,23 @@ def test_a_source_that_misreads_the_faces_does_not_discredit_another_with_fewer_
 def test_another_source_and_three_labels_tell_which_source_is_unrelated(rng):
     assert error_scales(rng, [10, 30, 50], misreading=0)[1] < 1.1
     assert error_scales(rng, [10, 30, 50], misreading=1)[1] > 3
+
+
+def test_an_unrelated_estimator_leaves_the_process_of_the_calibrated_source_as_it_is(rng):
+    clips = simulate_clips(rng, 8, 60, 0.1)
+    calibration, exponents = uncalibrated(2), {}
+    runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
+    labeller = Labeller(ClipEncoder(None, runtime), calibration, (1,))
+    for name, second in (("its own", clips), ("another", clips[1:] + clips[:1])):
+        pairs = []
+        for clip, other in zip(clips, second, strict=True):
+            evidence = np.concatenate((clip.evidence, other.evidence), 1)
+            pairs.append((EncodedClip(torch.empty(60, 0), clip.times, evidence), anchors_at(clip, [10, 30, 50])))
+        adapted = labeller.adapt(pairs).calibration.valence
+        exponents[name] = adapted.with_evidence.process.activity_exponent
+    fitted = calibration.valence.with_evidence.process.activity_exponent
+    assert exponents["its own"] < 0.9 * fitted and exponents["another"] == pytest.approx(fitted, rel=0.01)
+    assert adapted.time_only_prior == PRIOR_OF_TIME_ONLY
 
 
 def error_scales(rng, frames, misreading):
@@ -150,7 +176,7 @@ def error_scales(rng, frames, misreading):
         evidence = [other.evidence if source == misreading else clip.evidence for source in range(2)]
         anchors = anchors_at(clip, frames) if frames else None
         encoded.append((EncodedClip(torch.empty(60, 0), clip.times, np.concatenate(evidence, 1)), anchors))
-    discounted = discount_unrelated_sources(uncalibrated(2), [1], [0], encoded)
+    discounted = discount(uncalibrated(2), [1], [0], encoded)
     return [source.ou / PRIOR_SOURCE.ou for source in discounted.valence.with_evidence.sources]
 
 
@@ -159,7 +185,7 @@ def test_a_clip_of_one_frame_does_not_stop_the_comparison_of_sources():
     zeros, first = np.zeros((1, 2)), np.zeros(1, int)
     anchors = Anchors(torch.empty(1, 0), zeros, zeros, clip.times, first, first)
     for labels in (None, anchors):
-        discounted = discount_unrelated_sources(uncalibrated(2), [1], [0], [(clip, labels)])
+        discounted = discount(uncalibrated(2), [1], [0], [(clip, labels)])
         assert all(np.isfinite(source.ou) for axis in discounted.axes for source in axis.with_evidence.sources)
 
 

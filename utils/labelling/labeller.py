@@ -15,6 +15,7 @@ from utils.labelling.calibration.adaptation import (
     weaken_inaccurate_evidence,
 )
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION, Calibration
+from utils.labelling.calibration.unrelated import unrelated_probability
 from utils.labelling.clip_encoder import ClipEncoder
 from utils.labelling.clip_rating import ClipRating
 from utils.labelling.people import person_posteriors
@@ -63,18 +64,21 @@ class Labeller:
             for clip, anchors in clips
             if anchors is not None and len(anchors.in_clip.indices)
         ]
-        calibration = fit_sources(self.calibration, self.uncalibrated_estimators, labelled)
-        others = [index for index in range(self.source_count) if index not in self.uncalibrated]
-        calibration = discount_unrelated_sources(calibration, self.uncalibrated_estimators, others, clips)
+        estimators = self.uncalibrated_estimators
+        calibration = fit_sources(self.calibration, estimators, labelled)
+        calibrated = [index for index in range(self.source_count) if index not in self.uncalibrated]
+        unrelated = {index: unrelated_probability(calibration, index, calibrated, clips) for index in estimators}
+        calibration = discount_unrelated_sources(calibration, unrelated)
         rater_lags = self.rater_lags
         if rater_lags:
             calibration, rater_lags = fit_raters(calibration, clips, rater_lags)
         # A calibrated network was fitted together with the process that follows its evidence. Raters beside it only add
         # evidence, so the process stays as it was fitted. It is adjusted if the process belongs to no source, or if
-        # the mean evidence contains an estimator that may be poor.
-        nothing_is_calibrated = len(self.uncalibrated) == self.source_count
-        if nothing_is_calibrated or self.uncalibrated_estimators:
+        # the mean evidence contains an estimator that may be poor. An unrelated one has hardly any weight in this mean.
+        if not calibrated:
             calibration = weaken_inaccurate_evidence(calibration)
+        elif estimators:
+            calibration = weaken_inaccurate_evidence(calibration, 1 - float(np.prod(list(unrelated.values()))))
         return Labeller(self.encoder, calibration, self.uncalibrated, rater_lags)
 
     def with_rater(self) -> "Labeller":

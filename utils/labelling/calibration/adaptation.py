@@ -7,14 +7,13 @@ with the labels gets a larger error (`unrelated`). Continuous ratings are adapte
 since they also have a lag.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.source_grid import GRID, OU_SECONDS, OU_SHARE, likelihood, whiten_labelled
-from utils.labelling.calibration.unrelated import unrelated_probability
 from utils.labelling.posterior.activity import KNOWN_SECONDS
 from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
 from utils.labelling.posterior.process import SourceParameters, scale_errors
@@ -77,12 +76,7 @@ def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[L
     return calibration.replace_axes(axes)
 
 
-def discount_unrelated_sources(
-    calibration: Calibration,
-    uncalibrated: list[int],
-    others: list[int],
-    clips: Sequence[tuple[EncodedClip, Anchors | None]],
-) -> Calibration:
+def discount_unrelated_sources(calibration: Calibration, probabilities: Mapping[int, float]) -> Calibration:
     """Enlarges the errors of sources that may have nothing to do with the labels.
 
     The precision of a source is multiplied by the probability that it is related to the labels. Example: if it is
@@ -90,33 +84,35 @@ def discount_unrelated_sources(
 
     Args:
         calibration: parameters of all sources.
-        uncalibrated: indices of the sources that are discounted.
-        others: indices of the sources that are not adapted, and tell the latent label besides the given labels.
-        clips: encoded clips with their anchors; None: without labels.
+        probabilities: index of a source → probability that it is unrelated, see `unrelated_probability`.
     """
-    scales = dict.fromkeys(range(len(calibration.valence.with_evidence.sources)), 1.0)
-    for index in uncalibrated:
-        scales[index] = (1 - unrelated_probability(calibration, index, others, clips)) ** -0.5
     return calibration.replace_axes(
         axis.replace_sources(
-            scale_errors(source, scales[index]) for index, source in enumerate(axis.with_evidence.sources)
+            scale_errors(source, (1 - probabilities.get(index, 0.0)) ** -0.5)
+            for index, source in enumerate(axis.with_evidence.sources)
         )
         for axis in calibration.axes
     )
 
 
-def weaken_inaccurate_evidence(calibration: Calibration) -> Calibration:
+def weaken_inaccurate_evidence(calibration: Calibration, degree: float = 1.0) -> Calibration:
     """Makes labels follow evidence less, the less of the labels it explains.
 
     The explanation by time alone gets a larger prior weight. The activity of the evidence has less effect, since it is
     mostly that of errors. Example: sources that explain 70 % of the variance of labels give time alone the prior weight
     0.3, and an activity exponent of 0.5 becomes 0.35.
+
+    Args:
+        calibration: parameters of all sources.
+        degree: factor on the unexplained share of the variance; 0 = the calibration stays as it is.
     """
     axes = []
     for axis in calibration.axes:
-        process, share = axis.with_evidence.process, _explained_share(axis.with_evidence.sources)
-        process = process._replace(activity_exponent=max(share * process.activity_exponent, SMALLEST_EXPONENT))
-        parameters, prior = axis.with_evidence._replace(process=process), max(1 - share, PRIOR_OF_TIME_ONLY)
+        unexplained = degree * (1 - _explained_share(axis.with_evidence.sources))
+        process = axis.with_evidence.process
+        exponent = max((1 - unexplained) * process.activity_exponent, SMALLEST_EXPONENT)
+        parameters = axis.with_evidence._replace(process=process._replace(activity_exponent=exponent))
+        prior = max(unexplained, PRIOR_OF_TIME_ONLY)
         axes.append(axis._replace(with_evidence=parameters, time_only_prior=prior))
     return calibration.replace_axes(axes)
 
