@@ -44,7 +44,7 @@ from utils.labelling.support import every_n, uniform_k
 from utils.labelling.types import Anchors
 from utils.runs.trained import label_settings
 
-SEEDS, HARD_SEEDS = list(range(231, 237)), list(range(241, 247))  # of people on whom nothing was chosen or fitted
+SEEDS, HARD_SEEDS = list(range(231, 237)), list(range(241, 247))  # of people on whom nothing was fitted
 SUPPORT = (("every 20th", every_n, 20), ("3 even", uniform_k, 3), ("5 even", uniform_k, 5), ("every 10th", every_n, 10))
 GAIN, BIAS = 0.5, 0.4  # of distorted estimates
 MTCLAR, HEAD = 0, 1  # columns of the evidence of a clip
@@ -117,7 +117,7 @@ def ratios(squared: np.ndarray, squared_of_other: np.ndarray, suffix: str = "") 
     Args:
         squared: (C, 2) mean squared errors of the clips.
         squared_of_other: (C, 2) those that they are divided by.
-        suffix: of the names of the ratios.
+        suffix: appended to the name of each axis, to name its ratio.
     """
     columns: dict[str, float] = {}
     for name, select in (*((axis, [index]) for index, axis in enumerate(AXES)), ("both", [0, 1])):
@@ -228,14 +228,14 @@ def table(variant: Variant, errors: dict[str, Errors]) -> list[dict[str, object]
 
 
 def compare(scored: dict[Variant, dict[str, Errors]]) -> list[dict[str, object]]:
-    """Kinds of evidence relative to what they must not be worse than; one row per comparison and support-set."""
+    """Errors relative to those with the evidence that should be as good; one row per comparison and support-set."""
     by_name = {(variant.name, variant.fitted_on): errors for variant, errors in scored.items()}
     alone, rows = by_name[MTCLAR_ALONE, "validation"], []
     for (name, fitted_on), errors in by_name.items():
         for labels, compared in errors.items():
             good_head = by_name[HEAD_ALONE, fitted_on][labels]
             others = {
-                BOTH: ("better alone", better(alone[labels], good_head)),
+                BOTH: ("better alone", lower_error_per_axis(alone[labels], good_head)),
                 DISTORTED: ("undistorted", good_head.squared),
                 WITH_ANOTHER_CLIP: (MTCLAR_ALONE, alone[labels].squared),
             }
@@ -246,7 +246,7 @@ def compare(scored: dict[Variant, dict[str, Errors]]) -> list[dict[str, object]]
     return rows
 
 
-def better(first: Errors, second: Errors) -> np.ndarray:
+def lower_error_per_axis(first: Errors, second: Errors) -> np.ndarray:
     """(C, 2) squared errors by the one with the lower error on each axis."""
     return np.where(first.squared.mean(0) < second.squared.mean(0), first.squared, second.squared)
 
@@ -263,7 +263,7 @@ def with_evidence(clips: list[DatasetClip], variant: Variant) -> list[DatasetCli
 def calibrate(variants: Sequence[Variant], validation: list[DatasetClip]) -> dict[Variant, Calibration]:
     """The calibrations of variants; their last source is left uncalibrated unless it is fitted on validation clips."""
     axis = AxisCalibration(GPParameters(DEFAULT_PARAMETERS.process, ()))
-    others = {(): Calibration(axis, axis)}  # of the sources besides the last one, by whether they are relative
+    others = {(): Calibration(axis, axis)}  # of all sources but the last; key: whether each is relative
     calibrations = {}
     for variant in variants:
         clips = [

@@ -61,7 +61,7 @@ SMALL_IMAGE_SIZE, SMALL_WIDTH = 64, 64  # of the demo's network
 PLAIN_BATCH = 5
 PAIRS, IMAGES = 8, 24  # of a training step: sampled pairs; images of which all pairs are compared
 DETECTED_FRAMES = 300  # of the video in which faces are detected
-VIDEOS, FRAMES = 16, 750  # videos labelled by several processes that share a GPU, and frames of each
+VIDEOS, FRAMES = 16, 750  # videos labelled by several processes that share the GPUs, and frames of each
 PROCESSES = (1, 4, 8)
 IMAGES_PER_PART = 256  # encoded at once in long clips
 ENCODE_EVERY = (1, 3)  # auto would encode fewer faces than with trained weights, since random ones see no movement
@@ -117,7 +117,9 @@ def write_readme(text: str) -> None:
 
 
 def plain_runtime() -> Runtime:
-    return make_runtime(RuntimeSettings(precision="float32", channels_last=False, backend="eager"))
+    runtime = make_runtime(RuntimeSettings(precision="float32", channels_last=False, backend="eager"))
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = True, False  # PyTorch's defaults
+    return runtime
 
 
 def network(runtime: Runtime, width: int = WIDTH) -> MTCLAR:
@@ -190,7 +192,7 @@ def plain_labelling(frames: int, anchors: int) -> float:
             for anchor in anchor_images:
                 model(runtime.images(batch), runtime.images(anchor.expand_as(batch)))
 
-    return frames / seconds(label, 1, warm_up=False)
+    return frames / seconds(label, 1, warm_up=runtime.device.type != "cpu")
 
 
 def labelling(
@@ -425,7 +427,7 @@ def measure_length(_: list[str]) -> list[Row]:
 
 
 def measure_processes(_: list[str]) -> list[Row]:
-    """A folder of videos, labelled by several processes that share a GPU."""
+    """A folder of videos, labelled by several processes that share the GPUs."""
     if make_runtime(RuntimeSettings()).device.type == "cpu":
         return []
     with tempfile.TemporaryDirectory() as folder:
@@ -449,7 +451,7 @@ def label_by_processes(videos: Path, processes: int) -> float:
         files = ("--video", videos, "--checkpoint", checkpoint, "--runs", folder)
         threads = max(1, (os.cpu_count() or 1) // processes)
         command = (*launcher, "fsl_mtclar.py", *files, "--runtime.backend", "eager", "--encode_every", 3)
-        return run(*command, OMP_NUM_THREADS=threads).seconds
+        return run(*command, threads=threads).seconds
 
 
 class Finished(NamedTuple):
@@ -459,9 +461,18 @@ class Finished(NamedTuple):
     output: str
 
 
-def run(*command: object, root: Path = ROOT, python: str | Path = sys.executable, **environment: object) -> Finished:
-    """Runs a script or module of the project, or of another checkout of it with its own interpreter."""
-    variables = os.environ | {name: str(value) for name, value in environment.items()}
+def run(
+    *command: object, root: Path = ROOT, python: str | Path = sys.executable, threads: int | None = None
+) -> Finished:
+    """Runs a script or module of the project, or of another checkout of it with its own interpreter.
+
+    Args:
+        command: the script or module with its arguments.
+        root: the checkout.
+        python: the interpreter.
+        threads: value of OMP_NUM_THREADS; None: as in this process.
+    """
+    variables = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     started = time.perf_counter()
     done = subprocess.run(
         [str(python), *map(str, command)], cwd=root, check=True, capture_output=True, text=True, env=variables

@@ -278,4 +278,4 @@ def test_errors_of_the_network_are_not_hidden(tmp_path):
 def test_batches_fit_the_processor():
     cpu = torch.device("cpu")
     assert [batch_size(cpu, size) for size in (64, 128, 256, 1024)] == [64, 32, 8, 1]
-    assert batch_size(torch.device("cuda"), 256) == 256
+    assert [batch_size(torch.device(name), 256) for name in ("cuda", "mps")] == [256, 64]

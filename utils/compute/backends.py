@@ -28,9 +28,9 @@ from utils.compute.runtime import Runtime, has_amx
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 64
-"""Images per batch on a CPU at most. Larger batches are not faster, but need more memory."""
-GPU_BATCH = 256
-"""Images per batch on a GPU."""
+"""Images per batch on other devices at most. Larger batches are not faster, but need more memory."""
+CUDA_BATCH = 256
+"""Images per batch on a GPU with CUDA, where 256 are 11 % faster than 64, and compiled 20 %, for 4 times the memory."""
 CPU_BATCH_PIXELS = 2**19
 """Pixels per batch on a CPU, where batches of 8 images of 256 × 256 pixels are already fastest."""
 REQUEST_PIXELS = 2**16
@@ -46,7 +46,9 @@ CONVERSION_VERSION = 1
 
 def batch_size(device: torch.device, image_size: int) -> int:
     """Return the number of images per batch for images of this side in pixels."""
-    return min(MAX_BATCH, max(1, CPU_BATCH_PIXELS // image_size**2)) if device.type == "cpu" else GPU_BATCH
+    if device.type == "cuda":
+        return CUDA_BATCH
+    return min(MAX_BATCH, max(1, CPU_BATCH_PIXELS // image_size**2)) if device.type == "cpu" else MAX_BATCH
 
 
 class Eager:

@@ -31,13 +31,15 @@ class EmbeddingCache:
         content: what is cached instead of embeddings, if the same weights also give something else.
 
     Attributes:
-        weights_key: identifies the weights by their content, and the precision they are used in.
+        weights_key: identifies the weights by their content, and the precision and device they are used in and on.
         backends: encode what the cache does not hold.
     """
 
     def __init__(self, folder: Path, checkpoint: Path, runtime: Runtime, content: str = ""):
         self.folder, self.runtime = folder, runtime
-        self.weights_key = f"{sha256_of_file(checkpoint)} {runtime.precision}{content and f' {content}'}"
+        words = [sha256_of_file(checkpoint), str(runtime.precision), content]
+        words += [runtime.device.type] * (runtime.device.type != "cpu")
+        self.weights_key = " ".join(filter(None, words))
         self.backends = Backends(folder, self.weights_key, runtime)
 
     @classmethod

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from utils.base.errors import SettingsError
+
 Value = TypeVar("Value")
 TIMEOUT = datetime.timedelta(days=7)
 """Longest time that a rank waits for another one, which may be busy with a long video. A rank that fails ends the
@@ -54,7 +56,11 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def init(device: torch.device) -> None:
-    """Initialise the process group. Afterwards only rank 0 prints, and the other ranks log only warnings."""
+    """Initialise the process group. Afterwards only rank 0 prints, and the other ranks log only warnings.
+
+    Raises:
+        SettingsError: ranks of a job on several machines would share a GPU.
+    """
     if distributed.is_initialized():
         return
     backends = "gloo"
@@ -62,6 +68,11 @@ def init(device: torch.device) -> None:
         torch.cuda.set_device(device)
         # NCCL refuses several ranks on one GPU.
         shared = int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count()
+        if shared and int(os.environ["GROUP_WORLD_SIZE"]) > 1:
+            raise SettingsError(
+                f"--nproc_per_node {os.environ['LOCAL_WORLD_SIZE']}: this machine has {torch.cuda.device_count()} "
+                "GPUs, and processes can share GPUs only in a job on one machine; start at most one process per GPU"
+            )
         backends = f"cpu:gloo,cuda:{'gloo' if shared else 'nccl'}"
     distributed.init_process_group(backends, timeout=TIMEOUT)
     # Without this, gloo's threads may abort a Python process that is ending.

@@ -15,7 +15,6 @@ import numpy as np
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.source_grid import GRID, OU_SECONDS, OU_SHARE, likelihood, whiten_labelled
 from utils.labelling.posterior.activity import KNOWN_SECONDS
-from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
 from utils.labelling.posterior.process import SourceParameters, scale_errors
 from utils.labelling.types import Anchors, EncodedClip
 
@@ -104,7 +103,7 @@ def weaken_inaccurate_evidence(calibration: Calibration, degree: float = 1.0) ->
 
     Args:
         calibration: parameters of all sources.
-        degree: factor on the unexplained share of the variance; 0 = the calibration stays as it is.
+        degree: factor on the unexplained share of the variance, in [0, 1]; 0 = the calibration stays as it is.
     """
     axes = []
     for axis in calibration.axes:
@@ -112,7 +111,7 @@ def weaken_inaccurate_evidence(calibration: Calibration, degree: float = 1.0) ->
         process = axis.with_evidence.process
         exponent = max((1 - unexplained) * process.activity_exponent, SMALLEST_EXPONENT)
         parameters = axis.with_evidence._replace(process=process._replace(activity_exponent=exponent))
-        prior = max(unexplained, PRIOR_OF_TIME_ONLY)
+        prior = max(unexplained, axis.time_only_prior)
         axes.append(axis._replace(with_evidence=parameters, time_only_prior=prior))
     return calibration.replace_axes(axes)
 
