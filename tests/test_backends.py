@@ -198,11 +198,19 @@ print(connections)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
-def test_integers_that_change_the_estimates_are_refused(quantised, monkeypatch, tmp_path):
-    monkeypatch.setattr("utils.compute.integers.TOLERANCE", 0)
-    with pytest.raises(DataError, match=r"would change the estimates: on 72 faces of this video, \d+\.\d% .*auto"):
-        quantised(faces(0))
-    assert not list(tmp_path.glob("*.int8.*"))
+def test_integers_that_change_the_estimates_are_refused_in_later_runs_too(quantised, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.compute.integers.TOLERANCE", 0)
+        with pytest.raises(DataError, match=r"the estimates: on 72 faces of this video, \d+\.\d% .*auto") as first:
+            quantised(faces(0))
+    (refusal,) = tmp_path.glob("*.int8.*")
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.compute.backends.quantise", None)
+        with pytest.raises(DataError) as again:
+            quantised(FaceSample("0", None))
+    assert str(again.value).replace("0.03", "0") == str(first.value)
+    refusal.write_text('{"faces": 72')  # damaged
+    quantised(faces(0))
 
 
 def test_only_videos_of_enough_faces_are_encoded_in_integers(model, tmp_path, monkeypatch):
