@@ -1,7 +1,7 @@
 """Speed and label errors of `--encode_every` and of the backends, on one film; run by `throughput.py labels`.
 
 The film of 640 × 360 pixels shows rendered people that the network was not trained on, each in a shot of its own:
-normal and harder scenes of 60 frames, and one of a minute. fsl_mtclar.py finds, tracks and labels them, from exact
+normal and harder scenes of 240 frames, and one of 1,500. fsl_mtclar.py finds, tracks and labels them, from exact
 labels on every 10th, 20th or 40th frame of each shot.
 
 Errors are those of a network trained on the demo set. Speed, from the file to labels.csv with the start of Python, is
@@ -31,15 +31,22 @@ from benchmarks.label_quality import TestSet, render
 from benchmarks.measure import measure_alone
 from benchmarks.own_data import refuse_known_seeds
 from datasets.columns import AXES
+from datasets.video.reading import open_video
+from datasets.video.tracks import track_faces
 from utils.base.errors import DataError
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import make_runtime
+from utils.config.labelling import LabelSettings
 from utils.config.sections import RuntimeSettings
 from utils.labelling.calibration.file import FILE_NAME
 from utils.labelling.encoding_plan import EncodingPlan
 from utils.runs.checkpoint import load_mtclar
 
-SETS = (TestSet("normal", [181]), TestSet("harder", [182], hard=True), TestSet("minutes", [183], 1, 1500))
+SETS = (
+    TestSet("normal", [181], 6, 240),
+    TestSet("harder", [182], 6, 240, hard=True),
+    TestSet("minutes", [183], 1, 1500),
+)
 LABEL_STEPS = (10, 20, 40)  # a label on every so manyth frame of a shot
 TIMED_LABEL_STEP = 20
 ENCODE_EVERY = {"eager": ("1", "3", "auto"), "openvino": ("1", "3", "auto"), "openvino-int8": ("3", "auto")}
@@ -117,16 +124,21 @@ def measure_film(backends: list[str], trained: Path, published: Path, folder: Pa
 
 
 def make_film(folder: Path) -> Film:
-    """Renders the people and joins their clips, at different positions in the picture."""
+    """Renders the people and joins their clips, at different positions in the picture.
+
+    A frame in which no face is found, as in a few shots, is not labelled.
+    """
     clips = [render(folder / "people", kind).assign(set=kind.name) for kind in SETS]
     frames = pd.concat(clips, ignore_index=True)
     shots = frames.groupby(["set", "clip"], sort=False)
     frames["position"] = shots.cumcount()
     margins = np.random.default_rng(0).integers(0, WIDTH - FACE_SIDE + 1, shots.ngroups)[shots.ngroup()]
     path = write_video(folder / "film.mp4", map(film_image, frames["path"], margins))
+    faces = track_faces(open_video(path), LabelSettings().detect_every)
+    found = frames.index.isin(faces.loc[faces["track"] >= 0, "frame"])
     labels = {step: folder / f"every_{step}.csv" for step in LABEL_STEPS}
     for step, file in labels.items():
-        frames.loc[frames["position"] % step == 0, list(AXES)].to_csv(file, index_label="frame")
+        frames.loc[found & (frames["position"] % step == 0), list(AXES)].to_csv(file, index_label="frame")
     return Film(path, labels, frames[["set", "position", *AXES]])
 
 
