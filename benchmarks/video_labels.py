@@ -114,11 +114,8 @@ def measure_film(backends: list[str], trained: Path, published: Path, folder: Pa
             except DataError as error:  # 8-bit integers would change the estimates
                 rows.append(row | {"faces encoded": str(error)})
                 continue
-            frames = len(film.frames)
-            row |= {"faces encoded": f"{np.concatenate(list(encoded.values())).mean():.0%}"}
-            row |= {"frames/s": f"{frames / cost.seconds:.1f}"}
-            row |= {"core-ms a frame": f"{1000 * cost.core_seconds / frames:.1f}"}
-            rows.append(row | describe_errors(errors, reference))
+            row["faces encoded"] = f"{np.concatenate(list(encoded.values())).mean():.0%}"
+            rows.append(row | describe_cost(cost, len(film.frames)) | describe_errors(errors, reference))
             reference = errors if reference is None else reference
     return pd.DataFrame(rows)
 
@@ -231,6 +228,12 @@ def film_errors(table: Path, film: Film, distance: int) -> pd.DataFrame:
         AXES
     )
     return pd.DataFrame({"set": labels["set"], "distance": distance, "squared": squared, "covered": covered})
+
+
+def describe_cost(cost: Cost, frames: int) -> dict[str, str]:
+    """Speed in a film of so many frames."""
+    per_frame = 1000 * cost.core_seconds / frames
+    return {"frames/s": f"{frames / cost.seconds:.1f}", "core-ms a frame": f"{per_frame:.1f}"}
 
 
 def describe_errors(errors: pd.DataFrame, reference: pd.DataFrame | None) -> dict[str, str]:
