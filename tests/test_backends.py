@@ -1,11 +1,13 @@
 """Backends of the encoder: equal embeddings, choice by the size of the job, fallback when one fails, integers."""
 
 import dataclasses
+import gc
 import importlib.util
 import logging
 import shutil
 import subprocess
 import sys
+import weakref
 from functools import partial
 
 import pytest
@@ -96,6 +98,16 @@ def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(model, e
     for file in ("network.bin", "network.xml"):
         (path.parent / file).write_bytes((path.parent / file).read_bytes()[:1000])
         assert relative_error(OpenVINO(model, runtime(), SIZE, path)(CROPS), expected) < 1e-4
+
+
+def test_unused_backend_is_freed(model, tmp_path):
+    pytest.importorskip("openvino")
+    encode = OpenVINO(model, runtime(), SIZE, tmp_path / "network.xml")
+    encode(CROPS)
+    reference = weakref.ref(encode)
+    del encode
+    gc.collect()
+    assert reference() is None  # else, each video encoded in integers would leave its network in memory
 
 
 def break_even(name: str) -> int:

@@ -131,21 +131,21 @@ class OpenVINO:
         self.outputs = model.encoder.outputs
         compiled = import_openvino().Core().compile_model(network, "CPU", options)
         self.queue = import_openvino().AsyncInferQueue(compiled)
+        # A function that held this object would keep it, and the compiled network, in memory for ever.
+        self.queue.set_callback(_store_embeddings)
 
     def __call__(self, crops: Tensor) -> Tensor:
         """crops (N, 3, S, S) uint8 → embeddings (N, 256) float32, on the CPU."""
         embeddings = torch.empty(len(crops), self.outputs)
-
-        def store(request: Any, start: int) -> None:
-            part = embeddings[start : start + self.request]
-            part.copy_(torch.from_numpy(request.get_output_tensor().data)[: len(part)])
-
-        self.queue.set_callback(store)
-        for start in range(0, len(crops), self.request):
-            part = padded(crops[start : start + self.request], self.request)
-            self.queue.start_async([part.contiguous().numpy()], start)
+        for part, images in zip(embeddings.split(self.request), crops.split(self.request), strict=True):
+            self.queue.start_async([padded(images, self.request).contiguous().numpy()], part)
         self.queue.wait_all()
         return embeddings
+
+
+def _store_embeddings(request: Any, part: Tensor) -> None:
+    """Copy the result of a request to OpenVINO, without that of padding, to its part (n, 256) of the embeddings."""
+    part.copy_(torch.from_numpy(request.get_output_tensor().data)[: len(part)])
 
 
 class OpenVINOInt8(OpenVINO):
