@@ -2,13 +2,17 @@
 
     python benchmarks/throughput.py                  all parts, in minutes
     python benchmarks/throughput.py labelling scale  some parts
-    python benchmarks/throughput.py --readme         also writes the table to benchmarks/README.md
+    python benchmarks/throughput.py labels --checkpoint runs/mtclar/<run>/best.pt    speed beside errors of labels
+    python benchmarks/throughput.py --checkpoint … --readme    all parts; writes the tables to benchmarks/README.md
     python benchmarks/throughput.py --compile        also measures torch.compile, which takes a minute to start
 
 Both use the same frames and weights. The plain implementation computes in float32 in PyTorch's default memory layout,
 and sends both faces of every pair through `model(image_1, image_2)`, five pairs at a time. Networks have the published
 size (width 256, 256 × 256 pixels) and random weights unless a row says otherwise. Each ratio is of two measurements of
 one run, and each part runs in processes of its own.
+
+The part `labels` has a table of its own, which video_labels.py describes. It needs --checkpoint: best.pt of a
+calibrated mtclar.py run on the demo set.
 """
 
 import argparse
@@ -79,22 +83,30 @@ class Row(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--readme", action="store_true", help="write the table to benchmarks/README.md")
+    names = [*PARTS, "labels"]
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"one of {', '.join(names)} (default: all)")
+    parser.add_argument("--checkpoint", type=Path, help="labels: best.pt of a calibrated mtclar.py run on the demo set")
+    parser.add_argument("--readme", action="store_true", help="write the tables to benchmarks/README.md")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - set(PARTS)
+    chosen = arguments.parts or (names if arguments.checkpoint else list(PARTS))
+    unknown = set(chosen) - set(names)
     if unknown:
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
+    if not arguments.checkpoint and ("labels" in chosen or arguments.readme):
+        parser.error("the part labels, which --readme includes, needs --checkpoint: a network trained on the demo set")
     backends = ["eager"] + ["compile"] * arguments.compile
     if make_runtime(RuntimeSettings()).device.type == "cpu" and importlib.util.find_spec("openvino"):
         backends.append("openvino")
         backends += ["openvino-int8"] * bool(importlib.util.find_spec("nncf"))
     rows = []
-    for name in arguments.parts or PARTS:
+    for name in filter(PARTS.__contains__, chosen):
         print(f"measuring {name} ...", file=sys.stderr)
         rows += PARTS[name](backends)
-    text = table(rows)
+    texts = [table(rows)] if rows else []
+    if "labels" in chosen:
+        texts.append(measure_labels(backends, arguments.checkpoint))
+    text = "\n\n".join(texts)
     print(f"\n{machine()}\n\n{text}")
     if arguments.readme:
         write_readme(f"{machine()}; {time.strftime('%Y-%m-%d')}.\n\n{text}")
@@ -452,6 +464,23 @@ def label_by_processes(videos: Path, processes: int) -> float:
         threads = max(1, (os.cpu_count() or 1) // processes)
         command = (*launcher, "fsl_mtclar.py", *files, "--runtime.backend", "eager", "--encode_every", 3)
         return run(*command, threads=threads).seconds
+
+
+def measure_labels(backends: list[str], checkpoint: Path) -> str:
+    """Speed and errors of labels on the same film, as a Markdown table.
+
+    Args:
+        backends: those that can be used.
+        checkpoint: best.pt of a calibrated mtclar.py run on the demo set.
+    """
+    from benchmarks.video_labels import measure_film  # here, since the other parts must not load what it needs
+
+    compared = [backend for backend in backends if backend.startswith("openvino")] or ["eager"]
+    with tempfile.TemporaryDirectory() as folder:
+        save_network(published := Path(folder) / "best.pt")
+        measured = measure_film(compared, checkpoint, published, Path(folder))
+    lines = [measured.columns, ["---"] * len(measured.columns), *measured.fillna("").to_numpy()]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 class Finished(NamedTuple):

@@ -1,11 +1,13 @@
 """Backends of the encoder: equal embeddings, choice by the size of the job, fallback when one fails, integers."""
 
 import dataclasses
+import gc
 import importlib.util
 import logging
 import shutil
 import subprocess
 import sys
+import weakref
 from functools import partial
 
 import pytest
@@ -96,6 +98,16 @@ def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(model, e
     for file in ("network.bin", "network.xml"):
         (path.parent / file).write_bytes((path.parent / file).read_bytes()[:1000])
         assert relative_error(OpenVINO(model, runtime(), SIZE, path)(CROPS), expected) < 1e-4
+
+
+def test_unused_backend_is_freed(model, tmp_path):
+    pytest.importorskip("openvino")
+    encode = OpenVINO(model, runtime(), SIZE, tmp_path / "network.xml")
+    encode(CROPS)
+    reference = weakref.ref(encode)
+    del encode
+    gc.collect()
+    assert reference() is None  # else, each video encoded in integers would leave its network in memory
 
 
 def break_even(name: str) -> int:
@@ -198,11 +210,19 @@ print(connections)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
-def test_integers_that_change_the_estimates_are_refused(quantised, monkeypatch, tmp_path):
-    monkeypatch.setattr("utils.compute.integers.TOLERANCE", 0)
-    with pytest.raises(DataError, match=r"would change the estimates: on 72 faces of this video, \d+\.\d% .*auto"):
-        quantised(faces(0))
-    assert not list(tmp_path.glob("*.int8.*"))
+def test_integers_that_change_the_estimates_are_refused_in_later_runs_too(quantised, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.compute.integers.TOLERANCE", 0)
+        with pytest.raises(DataError, match=r"the estimates: on 72 faces of this video, \d+\.\d% .*auto") as first:
+            quantised(faces(0))
+    (refusal,) = tmp_path.glob("*.int8.*")
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.compute.backends.quantise", None)
+        with pytest.raises(DataError) as again:
+            quantised(FaceSample("0", None))
+    assert str(again.value).replace("0.03", "0") == str(first.value)
+    refusal.write_text('{"faces": 72')  # damaged
+    quantised(faces(0))
 
 
 def test_only_videos_of_enough_faces_are_encoded_in_integers(model, tmp_path, monkeypatch):

@@ -21,8 +21,16 @@ from torch.nn import functional as F
 from models.emonet import IMAGE_SIZE, EncodingNetwork, ImageEncoder
 from models.mtclar import PUBLISHED_WIDTH
 from utils.base.errors import SettingsError, UserError
+from utils.base.files import write_text
 from utils.base.openvino import import_openvino
-from utils.compute.integers import SAMPLE_FACES, FaceSample, quantise, quantiser_version, refuse_other_estimates
+from utils.compute.integers import (
+    SAMPLE_FACES,
+    FaceSample,
+    QuantisationCheck,
+    quantise,
+    quantiser_version,
+    read_refusal,
+)
 from utils.compute.runtime import Runtime, has_amx
 
 log = logging.getLogger(__name__)
@@ -127,31 +135,33 @@ class OpenVINO:
         self.outputs = model.encoder.outputs
         compiled = import_openvino().Core().compile_model(network, "CPU", options)
         self.queue = import_openvino().AsyncInferQueue(compiled)
+        # A function that held this object would keep it, and the compiled network, in memory for ever.
+        self.queue.set_callback(_store_embeddings)
 
     def __call__(self, crops: Tensor) -> Tensor:
         """crops (N, 3, S, S) uint8 → embeddings (N, 256) float32, on the CPU."""
         embeddings = torch.empty(len(crops), self.outputs)
-
-        def store(request: Any, start: int) -> None:
-            part = embeddings[start : start + self.request]
-            part.copy_(torch.from_numpy(request.get_output_tensor().data)[: len(part)])
-
-        self.queue.set_callback(store)
-        for start in range(0, len(crops), self.request):
-            part = padded(crops[start : start + self.request], self.request)
-            self.queue.start_async([part.contiguous().numpy()], start)
+        for part, images in zip(embeddings.split(self.request), crops.split(self.request), strict=True):
+            self.queue.start_async([padded(images, self.request).contiguous().numpy()], part)
         self.queue.wait_all()
         return embeddings
+
+
+def _store_embeddings(request: Any, part: Tensor) -> None:
+    """Copy the result of a request to OpenVINO, without that of padding, to its part (n, 256) of the embeddings."""
+    part.copy_(torch.from_numpy(request.get_output_tensor().data)[: len(part)])
 
 
 class OpenVINOInt8(OpenVINO):
     """Encodes the faces of one video in 8-bit integers. Arguments and attributes as in `OpenVINO`, and:
 
     The ranges of the activations are taken from faces of the video, so that its embeddings do not depend on which
-    other videos are encoded, and by which rank. A quantised network that changes the estimates is refused.
+    other videos are encoded, and by which rank. A quantised network that changes the estimates is refused. The refusal
+    is kept, so that later runs do not quantise the network again.
 
     Args:
-        path: file of the quantised network (.xml), written if it is missing or damaged.
+        path: file of the quantised network (.xml), written if it is missing or damaged. A refusal is written beside it
+            (.json).
         converted: file of the converted network, likewise.
         sample: faces of the video; read if the quantised network is missing.
 
@@ -167,12 +177,18 @@ class OpenVINOInt8(OpenVINO):
         self.sample_key = sample.key
         network = _read_network(path)
         if network is None:
+            refusal = path.with_suffix(".json")
+            if refused := read_refusal(refusal):
+                raise refused.error()
             log.info("quantising the network for this video")
             quantised, crops = read_or_convert(model, image_size, converted), sample.read()
             quantised = quantise(quantised, crops[::2])
             self._compile(quantised, model, runtime, image_size)
             expected = OpenVINO(model, runtime, image_size, converted)(crops[1::2])
-            refuse_other_estimates(model.estimates(self(crops[1::2])), model.estimates(expected))
+            check = QuantisationCheck.compare(model.estimates(self(crops[1::2])), model.estimates(expected))
+            if check.is_refused:
+                write_text(refusal, check.model_dump_json())
+                raise check.error()
             network = _save_and_read_network(quantised, path)
         self._compile(network, model, runtime, image_size)
 

@@ -8,8 +8,10 @@ import contextlib
 import importlib.metadata
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from utils.base.errors import DataError
@@ -23,7 +25,8 @@ SMALLEST_SHARE = 0.99
 """Share of estimates that must lie within the tolerance."""
 
 QUANTISATION_VERSION = 1
-"""Part of the keys of quantised networks and their embeddings. Increase it whenever the same faces give another one."""
+"""Part of the keys of quantised networks, their embeddings and refusals. Increase it whenever the same faces give
+another network, or the check another result."""
 
 FLOAT_OPERATIONS = ["Add", "Multiply", "ReduceSum", "ReduceMean", "Interpolate", "MatMul"]
 """Operations that are not quantised, as OpenVINO names them."""
@@ -77,16 +80,41 @@ def quantise(network: Any, crops: Tensor) -> Any:
         )
 
 
-def refuse_other_estimates(estimates: Tensor, expected: Tensor) -> None:
-    """Compare estimates (N, K) with those that are expected.
+class QuantisationCheck(BaseModel):
+    """Compares estimates with and without quantisation, on faces that the ranges were not taken from.
 
-    Raises:
-        DataError: too few of them lie within the tolerance.
+    Attributes:
+        faces: number of faces.
+        share: share of their estimates that are within the tolerance.
     """
-    share = ((estimates - expected).abs() <= TOLERANCE).float().mean().item()
-    if share < SMALLEST_SHARE:
-        raise DataError(
-            f"runtime.backend openvino-int8 would change the estimates: on {len(estimates)} faces of this video, "
-            f"{share:.1%} of them are within {TOLERANCE} of those without quantisation, and {SMALLEST_SHARE:.0%} must "
-            "be; use runtime.backend auto for this video"
+
+    faces: int = Field(ge=1)
+    share: float = Field(ge=0, le=1)
+
+    @classmethod
+    def compare(cls, estimates: Tensor, expected: Tensor) -> "QuantisationCheck":
+        """Compare estimates (N, K) of N faces with those without quantisation."""
+        share = ((estimates - expected).abs() <= TOLERANCE).float().mean().item()
+        return cls(faces=len(estimates), share=share)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether quantisation would change the estimates."""
+        return self.share < SMALLEST_SHARE
+
+    def error(self) -> DataError:
+        """The error to raise if the quantised network is refused."""
+        return DataError(
+            f"runtime.backend openvino-int8 would change the estimates: on {self.faces} faces of this video, "
+            f"{self.share:.1%} of them are within {TOLERANCE} of those without quantisation, and {SMALLEST_SHARE:.0%} "
+            "must be; use runtime.backend auto for this video"
         )
+
+
+def read_refusal(path: Path) -> QuantisationCheck | None:
+    """Read the check by which an earlier run refused a video; None if there is none, or the file is damaged."""
+    try:
+        check = QuantisationCheck.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return check if check.is_refused else None

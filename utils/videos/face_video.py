@@ -161,6 +161,7 @@ class VideoReader:
             for track in tracks
         }
         if any((planned[number] != chosen).any() for number, chosen in faces_to_encode.items()):
+            tracks.clear()  # frees the embeddings of the first pass
             tracks = self._encode(video, faces_by_track, planned, key, ratings)
         return FaceVideo(video, faces, tracks)
 

@@ -113,11 +113,22 @@ def track_embeddings(
         if encode.name != name:
             parts = parts_of(encode.name)
         _encode_missing(video, parts, encode, image_size)
-    embeddings: dict[int, list[np.ndarray]] = {}
+    by_track = itertools.groupby(parts, lambda part: part.track)
+    return {track: _read_embeddings(list(group)).to(cache.runtime.device) for track, group in by_track}
+
+
+def _read_embeddings(parts: list[TrackPart]) -> Tensor:
+    """The embeddings (N, 256) of the parts of a track. To save memory, one part is read at a time."""
+    faces, start = sum(len(part.faces) for part in parts), 0
+    embeddings = None
     for part in parts:
-        embeddings.setdefault(part.track, []).append(part.embeddings())
-    device = cache.runtime.device
-    return {track: torch.from_numpy(np.concatenate(arrays)).to(device) for track, arrays in embeddings.items()}
+        rows = part.embeddings()
+        if embeddings is None:
+            embeddings = np.empty((faces, rows.shape[1]), rows.dtype)
+        embeddings[start : start + len(rows)] = rows
+        start += len(rows)
+    assert embeddings is not None, "a track has at least one part"
+    return torch.from_numpy(embeddings)
 
 
 def _face_sample(video: Video, faces_by_track: dict[int, pd.DataFrame], key: str, image_size: int) -> FaceSample:
