@@ -95,6 +95,8 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
     if not arguments.checkpoint and ("labels" in chosen or arguments.readme):
         parser.error("the part labels, which --readme includes, needs --checkpoint: a network trained on the demo set")
+    if arguments.parts and arguments.readme:
+        parser.error("--readme writes the results of all parts; leave out their names")
     backends = ["eager"] + ["compile"] * arguments.compile
     if make_runtime(RuntimeSettings()).device.type == "cpu" and importlib.util.find_spec("openvino"):
         backends.append("openvino")

@@ -6,8 +6,8 @@ labels on every 10th, 20th or 40th frame of each shot.
 
 Errors are those of a network trained on the demo set. Speed, from the file to labels.csv with the start of Python, is
 that of the published network (width 256, 256 × 256 pixels) with random weights. Their embeddings show no movement, so
-`auto` would encode fewer faces than with trained weights. The faces that `auto` chose with the trained network are
-therefore encoded in their place, after the choice was computed.
+`auto` would encode fewer faces than with trained weights. For timing, the faces that it chose with the trained network
+are encoded, after its choice was computed.
 """
 
 import contextlib

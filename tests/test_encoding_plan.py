@@ -1,5 +1,6 @@
 """Which faces of a track are encoded: the plan, reading videos by it, and labels from evidence with gaps."""
 
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,6 +170,20 @@ def test_faces_that_are_left_out_are_encoded_later_and_no_face_is_encoded_twice(
         torch.testing.assert_close(track.embeddings, complete.embeddings)
     for track, before in zip(read("cache", EncodingPlan(4)).tracks, sparse.tracks, strict=True):
         torch.testing.assert_close(track.embeddings, before.embeddings, rtol=0, atol=0, equal_nan=True)
+
+
+def test_embeddings_of_the_first_pass_are_freed_before_the_second(read, monkeypatch):
+    encode, first_pass = VideoReader._encode, []
+
+    def watched(reader, *arguments):
+        assert all(embeddings() is None for embeddings in first_pass)
+        tracks = encode(reader, *arguments)
+        first_pass.extend(weakref.ref(track.embeddings) for track in tracks)
+        return tracks
+
+    monkeypatch.setattr(VideoReader, "_encode", watched)
+    monkeypatch.setattr(EncodingPlan, "second_pass", lambda plan, embeddings, *_: np.ones(len(embeddings), bool))
+    assert len(first_pass) == 0 and len(read("cache").tracks) == 2 and len(first_pass) == 4
 
 
 @pytest.mark.parametrize("stop", [1, 4])

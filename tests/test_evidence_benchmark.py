@@ -6,7 +6,19 @@ import pytest
 import torch
 from simulated_clips import simulate_clips
 
-from benchmarks.evidence import BOTH, SUPPORT, VARIANTS, Errors, calibrate, compare, lower_error_per_axis, ratios, score
+from benchmarks.evidence import (
+    BOTH,
+    DISTORTED,
+    SUPPORT,
+    VARIANTS,
+    WITH_ANOTHER_CLIP,
+    Errors,
+    calibrate,
+    compare,
+    lower_error_per_axis,
+    ratios,
+    score,
+)
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
 from utils.labelling.clip_encoder import ClipEncoder
@@ -34,9 +46,18 @@ def test_two_sources_are_compared_with_the_better_one_on_each_axis():
         Errors(np.array([squared]), np.ones((1, 2)), np.ones((1, 2)), np.ones(1)) for squared in ([1, 4], [2, 3])
     )
     np.testing.assert_array_equal(lower_error_per_axis(first, second), [[1, 3]])
-    scored = {variant: {"3 even": second if variant.name == BOTH else first} for variant in VARIANTS}
-    row = next(row for row in compare(scored) if row["evidence"] == BOTH)
-    assert row["valence"] == pytest.approx(np.sqrt(2)) and row["arousal"] == pytest.approx(np.sqrt(3 / 4))
+    third = Errors(np.array([[6.0, 9.0]]), np.ones((1, 2)), np.ones((1, 2)), np.ones(1))
+    alone = {"MT-CLAR": first, "head": second}
+    scored = {variant: {"3 even": alone.get(variant.name, third)} for variant in VARIANTS}
+    rows = {(row["evidence"], row["divided by"]): (row["valence"], row["arousal"]) for row in compare(scored)}
+    expected = {
+        (BOTH, "better alone"): (6 / 1, 9 / 3),
+        (DISTORTED, "undistorted"): (6 / 2, 9 / 3),
+        (WITH_ANOTHER_CLIP, "MT-CLAR"): (6 / 1, 9 / 4),
+    }
+    assert rows.keys() == expected.keys()
+    for key, ratio in expected.items():
+        np.testing.assert_allclose(rows[key], np.sqrt(ratio))
 
 
 def test_single_sources_fitted_on_each_clip_are_scored(rng):

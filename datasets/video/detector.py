@@ -1,5 +1,6 @@
 """The face detector."""
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +11,8 @@ from datasets.video.centerface import MULTIPLE, STRIDE, CenterFace, centerface_f
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 MIN_SCORE = 0.25
 """Lowest score of a face that `FaceDetector` returns."""
@@ -80,11 +83,12 @@ class FaceDetector:
 
 
 def _load_on_gpu(device: "torch.device") -> CenterFace:
-    """Load the network for a GPU; for the CPU if the package `onnx`, which reads its file, is missing or broken."""
+    """Load the network for a GPU; for the CPU if the package `onnx`, which reads its file, cannot be imported."""
     path = centerface_file()
     try:
         # Imported here, since PyTorch takes a second to import.
         from datasets.video.centerface_torch import TorchCenterFace
-    except ImportError:
+    except ImportError as error:
+        log.info("detecting faces on the CPU (%s); pip install onnx to detect them on the GPU", error)
         return load_centerface()
     return TorchCenterFace(path, device)

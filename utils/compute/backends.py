@@ -36,7 +36,7 @@ from utils.compute.runtime import Runtime, has_amx
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 64
-"""Images per batch on other devices at most. Larger batches are not faster, but need more memory."""
+"""Images per batch on devices without CUDA at most. Larger batches are not faster, but need more memory."""
 CUDA_BATCH = 256
 """Images per batch on a GPU with CUDA, where 256 are 11 % faster than 64, and compiled 20 %, for 4 times the memory."""
 CPU_BATCH_PIXELS = 2**19

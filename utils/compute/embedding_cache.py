@@ -31,7 +31,7 @@ class EmbeddingCache:
         content: what is cached instead of embeddings, if the same weights also give something else.
 
     Attributes:
-        weights_key: identifies the weights by their content, and the precision and device they are used in and on.
+        weights_key: identifies the weights by their content, their precision, and the type of the device.
         backends: encode what the cache does not hold.
     """
 

@@ -73,7 +73,8 @@ def make_runtime(settings: RuntimeSettings) -> Runtime:
     """Resolve the runtime settings for this machine, and join the other ranks of a torchrun job.
 
     Raises:
-        SettingsError: the machine lacks the device or the backend that the settings name.
+        SettingsError: the machine lacks the device or the backend that the settings name, or ranks of a job on several
+            machines would share a GPU.
     """
     device = _device(settings.device)
     if ranks.started_by_torchrun():
