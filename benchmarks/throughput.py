@@ -379,7 +379,7 @@ def measure_decoding(_: list[str]) -> list[Row]:
 def measure_detection(_: list[str]) -> list[Row]:
     """Decoding, face detection in every frame, and tracking."""
     engines = ["opencv"] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
-    if make_runtime(RuntimeSettings()).device.type != "cpu" and importlib.util.find_spec("onnx"):
+    if make_runtime(RuntimeSettings()).device.type == "cuda" and importlib.util.find_spec("onnx"):
         engines.append("pytorch")
     with tempfile.TemporaryDirectory() as folder:
         measured = {engine: measure_alone(detection, engine, folder).value for engine in engines}
