@@ -8,12 +8,12 @@
     python fsl_mtclar.py --video clip.mp4 --evidence data/emonet/emonet_8.pth       without a trained MT-CLAR
     python fsl_mtclar.py --video clip.mp4 --ratings clip_anna.csv,clip_ben.csv      labels from continuous ratings
 
-Each frame is encoded once. By the paper's rules, the network predicts how much a frame differs in valence and arousal
-from an anchor, which is a labelled frame: label = label of the anchor + predicted difference. By the rule `fused`, the
-default, it predicts how much a frame differs from other frames of its clip, and a Gaussian process over time combines
-these differences, or other evidence, with the given labels; it also gives 90 % intervals. On a data set, every rule is
-scored beside two baselines that use labels and time alone: the last label held, and linear interpolation. By default,
-data set and split are those of the training run.
+Each frame is encoded once. By the paper's rule, `previous`, and its variants, the network predicts how much a frame
+differs in valence and arousal from an anchor, which is a labelled frame: label = label of the anchor + predicted
+difference. By the rule `fused`, the default, it predicts how much a frame differs from other frames of its clip, and a
+Gaussian process over time combines these differences, or other evidence, with the given labels; it also gives 90 %
+intervals. On a data set, every rule is scored beside two baselines that use labels and time alone: the last label held,
+and linear interpolation. By default, data set and split are those of the training run.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@
     python mtclar_sl.py --task expression
     python mtclar_sl.py --dataset afewva --data.root data/AfewVA --data.fold 0 --preset paper
     python mtclar_sl.py --emonet data/emonet/emonet_8.pth   with published EmoNet as the encoder
-    python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/best.pt
+    python mtclar_sl.py --predict clip.mp4 --checkpoint runs/mtclar_sl/<run>/fold_0/best.pt
 
 A frozen encoder turns each face image into an embedding of 256 numbers. It is that of a mtclar.py run, of an exported
 or published Siamese network, or of published EmoNet. A small network, the head, learns to predict valence and arousal,

@@ -1,6 +1,6 @@
 """Measures fused labels by other evidence than MT-CLAR's, on rendered people that nothing was fitted to.
 
-    python benchmarks/evidence.py --checkpoint runs/mtclar/<run>/best.pt --head runs/mtclar_sl/<run>/fold_0/best.pt
+    python benchmarks/evidence.py --checkpoint runs/mtclar/<run>/best.pt --head runs/mtclar_sl/<run>/best.pt
 
 The sources are the estimates of a supervised head, distorted in several ways, alone and together with MT-CLAR. A source
 is fitted on the validation clips of the training run; or on the given labels of all clips; or on those of each clip
@@ -146,7 +146,7 @@ class Variant(NamedTuple):
 
 
 MTCLAR_ALONE, HEAD_ALONE, BOTH = "MT-CLAR", "head", "MT-CLAR and head"
-DISTORTED, WITH_ANOTHER_CLIP = f"head, gain {GAIN}, offset {BIAS}", "MT-CLAR and head of another clip"
+DISTORTED, WITH_ANOTHER_CLIP = f"head, gain {GAIN}, bias {BIAS}", "MT-CLAR and head of another clip"
 VARIANTS = (
     Variant(MTCLAR_ALONE, mtclar, (True,), "validation"),
     Variant(HEAD_ALONE, head, (False,), "validation"),

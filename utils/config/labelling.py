@@ -93,8 +93,8 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
 
     encode_every: Literal["auto"] | Annotated[int, Field(ge=1, le=LARGEST_STEP)] = "auto"
     """Encode every n-th face of a video's track, n from 1 to 12; the rule fused labels the faces in between as well.
-    auto: n is chosen for each part of a track, smaller where the evidence moves, so that the error of fused labels
-    rises by about 2 %. With the other rules, and on data sets, every face is encoded."""
+    auto: n is chosen for each part of a track, smaller where the evidence moves, so that the expected error of
+    fused labels rises by at most 5 %. With the other rules, and on data sets, every face is encoded."""
 
     @field_validator("encode_every", mode="wrap")
     @classmethod

@@ -15,7 +15,8 @@ What happens to a clip of three frames, 0.2 s apart, on one axis, valence (with 
     5. Labels. `Labels` are the means of the mixture (here, with one label, of step 3), with 90 % intervals:
        0.05 ± 0.27, 0.20 ± 0 and 0.41 ± 0.29.
 
-The paper's rules (`anchors`) need no posterior: label = label of the anchor + predicted difference.
+The other rules (`anchors`), one of which is the paper's, need no posterior: label = label of the anchor + predicted
+difference.
 
 A `Calibration` says how large the errors of the evidence are. It is fitted on validation clips, whose true labels are
 known, and kept in calibration.json beside the network. A source without a calibration starts with prior parameters, and
@@ -26,7 +27,7 @@ Read in this order; the other modules can wait:
 
     fsl_mtclar.py           label_test_clips: reader, labeller, labels, report
     types                   EncodedClip, Anchors, LabelObservations, Labels
-    anchors                 the paper's rules
+    anchors                 the rules that need no posterior
     sources                 EvidenceSources
     clips                   ClipReader, DatasetClip
     clip_encoder            step 1: evidence from predicted differences
@@ -60,7 +61,8 @@ Glossary:
     explanation      one way to explain the given labels: by all evidence, by one source alone, or by time alone.
     misread          an axis of a clip is misread if the given labels move most of the weight to the explanation by time
                      alone. It is not if that explanation had most of the prior weight already.
-    rule             the method that turns anchors into labels: `fused`, by the Gaussian process, or one of the paper's.
+    rule             the method that turns anchors into labels: `fused`, by the Gaussian process, or another, such as
+                     the paper's, `previous`.
     baseline         a method to compare with: by labels and time alone (hold, linear), or an estimator's own estimates.
 
 All modules and packages, from low to high; each imports only those above it in this list:

@@ -78,7 +78,7 @@ class AnchorRule(NamedTuple):
 
 
 ANCHOR_RULES = {
-    "previous": AnchorRule(latest_anchor, mean),  # the paper's main rule
+    "previous": AnchorRule(latest_anchor, mean),  # the paper's rule
     "nearest": AnchorRule(nearest_anchor, mean),
     "mean": AnchorRule(all_anchors, mean),
     "weighted": AnchorRule(all_anchors, weighted_mean),
