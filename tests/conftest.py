@@ -21,6 +21,7 @@ import utils.runs.script
 from datasets.demo.dataset import render_demo
 from datasets.demo.traces import label_trace
 from utils.config.mtclar import MtclarTrainingSettings
+from utils.runs.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 PEOPLE, FRAMES, SHORT = 12, 9, 5
@@ -153,6 +154,12 @@ def sl_arguments(sl_demo, demo_run, tmp_path_factory) -> list[str]:
         "--data.cache",
         str(sl_demo.parent / "cache"),
     ]
+
+
+def resume(run: RunFolder) -> RunFolder:
+    """Opens the folder of an interrupted run as another process would, after the end of this one."""
+    run.unlock()
+    return RunFolder.resume(run.path)
 
 
 def label(*argv) -> tuple[Path, str]:

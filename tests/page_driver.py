@@ -195,8 +195,8 @@ class Tab:
         self.page.wait_for_selector(".q-dialog", state="detached")
 
     def finish(self) -> Path:
-        """Finishes, closes the dialog that tells so, and returns the run folder."""
-        self.page.get_by_role("button", name="Finish").click()
+        """Finishes, closes the dialog that tells so, and returns the run folder. A second click must do nothing."""
+        self.page.get_by_role("button", name="Finish").dblclick()
         folder = Path(self.text(".finished").removeprefix("All outputs are in "))
         self.close_dialog()
         return folder

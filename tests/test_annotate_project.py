@@ -157,6 +157,32 @@ def test_finish_labels_people_whom_another_annotator_has_labelled(project):
     assert not problem and index["support"].to_dict() == {"a": 2, "b": 0}
 
 
+def test_a_second_finish_waits_for_the_first_one(project, monkeypatch):
+    def run_jobs(runner, jobs):
+        with pytest.raises(DataError, match="Finish is already running"):
+            project.finish()
+        return "a problem"
+
+    monkeypatch.setattr("utils.annotate.project.run_jobs", run_jobs)
+    for _ in range(2):
+        with pytest.raises(DataError, match="a problem"):
+            project.finish()
+
+
+def test_finish_goes_on_with_the_run_that_a_full_disk_ended(project, monkeypatch):
+    monkeypatch.setattr(project, "with_people", lambda jobs, settings, folder: (jobs, settings))
+
+    def fail(*_):
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageError) as failed:
+        patch.setattr("utils.videos.job_runner.finish_run", fail)
+        project.finish()
+    assert failed.tb is not None  # It keeps the run, whose lock must not last.
+    folder, _ = project.finish()
+    assert [folder] == list(folder.parent.iterdir())
+
+
 def test_a_check_is_of_the_estimates_that_finish_writes_and_the_script_goes_on_with_it(project, videos, quick):
     check = draw_check(project, 20)
     folder, _ = project.finish()

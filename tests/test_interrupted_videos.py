@@ -67,7 +67,7 @@ def test_a_run_in_progress_and_other_settings_are_not_continued(quick, clip, tmp
     assert interrupted_run(other_settings, "fsl_mtclar", inputs) is None
     assert interrupted_run(settings, "fsl_mtclar", inputs[1:]) is None
     lock = (
-        "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+        "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", lock, str(first / "manifest.json")], stdin=subprocess.PIPE, stdout=subprocess.PIPE

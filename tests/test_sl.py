@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from clips import face_images, write_video
-from conftest import finished, run_script
+from conftest import finished, resume, run_script
 from published import emonet_state, siamese_state
 
 from datasets.annotations.labels import read_labels
@@ -237,7 +237,7 @@ def test_interrupted_and_resumed_training_writes_the_same_bytes(settings, task, 
     with pytest.raises(KeyboardInterrupt):
         loop.fit(training, resumed, settings)
     training = make_training(settings)
-    loop.fit(training, RunFolder.resume(resumed.path), settings)
+    loop.fit(training, resume(resumed), settings)
     for tensor, other in zip(expected.model.state_dict().values(), training.model.state_dict().values(), strict=True):
         assert torch.equal(tensor, other)
     assert resumed.best.read_bytes() == uninterrupted.best.read_bytes()

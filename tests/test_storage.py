@@ -5,8 +5,10 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +216,24 @@ def test_a_run_is_locked_until_its_process_ends(tiny_settings):
         other.kill()
         other.wait()
     RunFolder.resume(path)
+
+
+def test_a_run_is_locked_in_its_own_process_and_not_by_workers(tiny_settings):
+    pytest.importorskip("fcntl")
+    run = RunFolder.create(tiny_settings, "mtclar")
+    (run.path / "settings.yaml").read_bytes()  # Closing another handle of the file must not release the lock.
+    with pytest.raises(CheckpointError, match="another process is working on this run"):
+        RunFolder.resume(run.path)
+    reader, writer = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        os.write(writer, b"started")
+        time.sleep(600)
+        os._exit(0)
+    try:
+        os.read(reader, 7)
+        run.unlock()
+        RunFolder.resume(run.path)
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)

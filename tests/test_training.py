@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import resume
 from torch import nn
 
 from models.mtclar import MTCLAR
@@ -115,7 +116,7 @@ def test_interrupted_run_equals_uninterrupted_run(
             train(settings, interrupted, at_step(step, interrupt))
         torch.rand(5)  # other use of the random generator must not matter
     assert read_checkpoint(interrupted.last, "mtclar")["progress"]["step"] == (1 if save_minutes else 0)
-    train(settings, RunFolder.resume(interrupted.path))
+    train(settings, resume(interrupted))
     assert_same_run(uninterrupted_run(pairs, schedule), interrupted)
 
 
@@ -154,7 +155,7 @@ def test_a_signal_ends_the_run_after_the_step_and_saves_it(
     progress = read_checkpoint(interrupted.last, "mtclar")["progress"]
     assert (progress["epoch"], progress["step"]) == (epoch, done)
     if number == signal.SIGTERM:
-        train(settings, RunFolder.resume(interrupted.path))
+        train(settings, resume(interrupted))
         assert_same_run(uninterrupted_run("all", "onecycle"), interrupted)
 
 
@@ -165,7 +166,7 @@ def test_a_signal_ends_a_validation_at_once_and_saves_the_epoch(settings_of, uni
         patch.setattr(PairTraining, "validate", lambda training: (send(signal.SIGTERM), pytest.fail("continued")))
         train(settings, interrupted)
     assert read_checkpoint(interrupted.last, "mtclar")["progress"]["step"] == 2 and not interrupted.best.exists()
-    train(settings, RunFolder.resume(interrupted.path))
+    train(settings, resume(interrupted))
     assert_same_run(uninterrupted_run("all", "onecycle"), interrupted)
 
 
@@ -328,7 +329,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_from_the_beginning(sett
     interrupted.log_epoch(0, {"loss": 1.0}, {})
     save_checkpoint(interrupted.best, {"kind": "mtclar"})  # written before last.pt
     (interrupted.path / ".last.pt.x1.tmp").write_text("half a checkpoint")
-    train(settings, RunFolder.resume(interrupted.path))
+    train(settings, resume(interrupted))
     assert_same_run(uninterrupted_run("all", "onecycle"), interrupted)
     assert not list(interrupted.path.glob(".*"))
 
@@ -338,7 +339,7 @@ def test_best_pt_cannot_be_resumed_from(tiny_settings):
     train(changed(tiny_settings, epochs=1), run)
     run.last.write_bytes(run.best.read_bytes())
     with pytest.raises(CheckpointError, match="last.pt: holds no training state.*start a new run"):
-        train(tiny_settings, RunFolder.resume(run.path))
+        train(tiny_settings, resume(run))
 
 
 def test_checkpoint_of_another_architecture_is_refused(tmp_path):

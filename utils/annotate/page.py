@@ -97,7 +97,8 @@ class Page:
                 action_button("people", "People (P)", "people")
             action_button("fact_check", "Check: measure the error (K)", "check")
             action_button("help_outline", "Help (?)", "help")
-            ui.button("Finish", on_click=self._finish, color=None).props("unelevated no-caps dense").classes("finish")
+            self.finish_button = ui.button("Finish", on_click=self._finish, color=None)
+            self.finish_button.props("unelevated no-caps dense").classes("finish")
 
     def _build_controls(self) -> None:
         self.player = Player()
@@ -317,11 +318,14 @@ class Page:
     async def _finish(self) -> None:
         """Writes all outputs of fsl_mtclar.py and tells where they are."""
         notice = ui.notification("Writing labels, plots and exports …", spinner=True, timeout=None)
+        self.finish_button.disable()
         folder: Path | None = None
         try:
             # While the server stops, the result is None.
             folder, problem = await run.io_bound(self.project.finish) or (None, "")
         except UserError as error:
             problem = str(error)
+        finally:
+            self.finish_button.enable()
         notice.dismiss()
         open_result(folder, problem)

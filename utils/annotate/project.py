@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import tempfile
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,7 @@ class Project:
         jobs = find_jobs(settings.annotate, None, labels_required=False)
         sources = sources._replace(raters=without_page_ratings(sources.raters, settings))
         self.sources, self.settings, self.runtime = sources, settings, runtime
+        self._finishing = threading.Lock()
         self.labeller = labeller_for_videos(sources, runtime)
         self.reader = reader_of_sources(sources, self.labeller, settings, runtime)
         if len(jobs) > 1 and settings.labels and not settings.labels.is_dir():
@@ -107,8 +109,16 @@ class Project:
             The run folder, and the problems of videos that failed, or an empty string.
 
         Raises:
-            DataError: nothing was written.
+            DataError: nothing was written, or another thread has not finished yet.
         """
+        if not self._finishing.acquire(blocking=False):
+            raise DataError("Finish is already running; wait for it to end")
+        try:
+            return self._finish()
+        finally:
+            self._finishing.release()
+
+    def _finish(self) -> tuple[Path, str]:
         sources, settings = self.with_ratings()
         rated = {path for rater in sources.raters for path in rater.videos}
         with tempfile.TemporaryDirectory() as folder:
@@ -217,6 +227,9 @@ def run_jobs(runner: LabellingRunner, jobs: list[VideoJob]) -> str:
         runner.run(jobs)
     except DataError as error:
         return str(error)
+    finally:
+        if runner.run_folder:
+            runner.run_folder.unlock()
     return ""
 
 

@@ -5,7 +5,9 @@ import itertools
 import json
 import logging
 import math
+import os
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -48,13 +50,19 @@ class RunFolder:
     def __init__(self, path: Path, root: Path | None = None):
         """Uses an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
         self.path, self.root = path, root or path
+        self._lock: IO[bytes] | None = None
         self.last, self.best, self.log = path / "last.pt", path / "best.pt", path / "log.jsonl"
         if (path / "settings.yaml").exists():
             self.lock("settings.yaml")
 
     def lock(self, name: str) -> None:
-        """Locks a file of the folder for this process, on rank 0. Raises CheckpointError as `_lock`."""
+        """Locks a file of the folder, on rank 0. Raises CheckpointError as `_lock`."""
         self._lock = _lock(self.path / name) if ranks.is_rank_zero() else None
+
+    def unlock(self) -> None:
+        """Releases the lock, so that this process, too, can resume the run."""
+        if self._lock:
+            self._lock.close()
 
     @classmethod
     def open(cls, settings: TrainingScriptSettings, script: str) -> "RunFolder":
@@ -241,21 +249,21 @@ def _new_folder(parent: Path, name: str) -> Path:
 
 
 def _lock(file: Path) -> IO[bytes] | None:
-    """Locks a file for this process, so that no other process writes to the run.
+    """Locks a file, so that nobody else writes to the run, neither another process nor this one a second time.
 
-    The lock ends with the process, and worker processes do not inherit it.
+    The lock ends when the file is closed, at the latest with the process. Worker processes do not inherit it.
 
     Returns:
         The open file, which must be kept; None if the system has no locks.
 
     Raises:
-        CheckpointError: another process holds the lock.
+        CheckpointError: the file is locked.
     """
     if fcntl is None:
         return None
     handle = file.open("r+b")
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike lockf, also holds against this process
     except (BlockingIOError, PermissionError):
         handle.close()
         raise CheckpointError(
@@ -265,4 +273,18 @@ def _lock(file: Path) -> IO[bytes] | None:
     except OSError:  # the file system has no locks
         handle.close()
         return None
+    _locked_files.add(handle)
     return handle
+
+
+_locked_files: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
+
+
+def _close_locked_files() -> None:
+    """Closes the files that a forked process has inherited: otherwise it would keep the locks of its parent."""
+    for handle in _locked_files:
+        handle.close()
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_close_locked_files)
