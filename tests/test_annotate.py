@@ -92,9 +92,11 @@ def test_estimates_equal_the_labels_that_the_script_writes(open_session, video, 
     for frame, valence, arousal in ((3, 0.4, -0.2), (60, -0.3, 0.6), (79, 0.111, 0.999)):
         session.label(0, frame, valence, arousal)
     labels = read_labels(session.file.path, session.timeline)
-    table = label_video(
+    written = label_video(
         labeller, video, encode_tracks(labeller, video), resolve_labels(labels, video, 0.05), FUSED, {}
-    ).tables[FUSED]
+    )
+    assert session.expected_error == pytest.approx(written.expected_error, rel=1e-4)
+    table = written.tables[FUSED]
     for track in (0, 1):  # Track 1 has no label of its own and is labelled from those of track 0.
         rows = table[table["track"] == track]
         values = session.estimate(track).values
@@ -437,6 +439,17 @@ def test_each_annotator_has_a_file_and_the_files_are_joined(open_session, tmp_pa
     (tmp_path / "joined").mkdir()
     joined = read_labels(join_labels(files, session, tmp_path / "joined"), session.timeline)
     assert joined["annotator"].tolist() == ["Ada", "Ben B."] and joined["arousal"].tolist() == pytest.approx([0.3, 0.6])
+
+
+def test_the_error_after_a_suggested_label_is_shown_once_it_is_given(open_session):
+    session = open_session()
+    suggestion = session.estimate(0).suggestion
+    frame, scores = session.tracks[0].frames[suggestion.frame_index], session.estimate(0).values[suggestion.frame_index]
+    session.label(0, int(frame), *scores)
+    assert session.estimate(0).expected_error == pytest.approx(suggestion.error_after, rel=1e-3)
+    for frame in session.tracks[1].frames:
+        session.label(1, int(frame), 0.1, 0.1)
+    assert session.expected_error == pytest.approx(session.estimate(0).expected_error)
 
 
 def test_suggestions_plans_and_contradictions(open_session):

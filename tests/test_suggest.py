@@ -7,6 +7,7 @@ from simulated_clips import anchors_at, posteriors_given, simulate_clips
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.calibration.fit_problems import CalibrationClip
 from utils.labelling.posterior.gp import GPPosterior
+from utils.labelling.posterior.mixture import MixturePosterior
 from utils.labelling.suggestion.suggest import _Plan, expected_error, suggest_one_by_one, suggest_set
 from utils.labelling.support import middles_of_parts
 from utils.labelling.types import observations_of
@@ -35,7 +36,25 @@ def test_suggestions_reduce_the_error_as_predicted(rng):
         GPPosterior(parameters, clip.times, evidence, observations).variance + parameters.process.nugget**2
         for parameters, evidence, observations in axes
     ]
-    assert suggestions[-1].error_after == pytest.approx(np.sqrt(np.mean(variances)), rel=1e-3)
+    unlabelled_variances = np.delete(variances, indices, 1)
+    assert suggestions[-1].error_after == pytest.approx(np.sqrt(np.mean(unlabelled_variances)), rel=1e-3)
+
+
+@pytest.mark.parametrize("labelled", [[], [3], [0, 8, 20, 31]])
+@pytest.mark.parametrize("suggest", [suggest_one_by_one, suggest_set])
+def test_error_after_a_suggested_label_is_the_expected_error_given_this_label(rng, monkeypatch, labelled, suggest):
+    # A label also changes how far the estimates are trusted, which a suggestion cannot foresee.
+    monkeypatch.setattr(MixturePosterior, "variance_scale", 1.0)
+    monkeypatch.setattr("utils.labelling.posterior.mixture.LABELS_TO_WEIGH_EXPLANATIONS", 99)
+    (clip,) = simulate_clips(rng, 1, 40, 0.1)
+    for _ in range(3):
+        posteriors = posteriors_given(clip, anchors_at(clip, labelled) if labelled else None)
+        (suggestion,) = suggest(posteriors, 1)
+        assert suggestion.error_before == pytest.approx(expected_error(posteriors), rel=1e-3)
+        clip.labels[suggestion.frame_index] = [posterior.mean[suggestion.frame_index] for posterior in posteriors]
+        labelled = sorted([*labelled, suggestion.frame_index])
+        given = posteriors_given(clip, anchors_at(clip, labelled))
+        assert suggestion.error_after == pytest.approx(expected_error(given), rel=1e-3)
 
 
 def test_first_suggestion_is_the_best_of_all_frames(rng):

@@ -10,8 +10,8 @@ from utils.annotate.elements import close_button
 EXPLANATIONS = (
     "The band and the ellipse contain the true label nine times out of ten, as measured on the network's validation "
     "clips.",
-    "The expected error is the expected root mean square error of the estimates over all frames. Next shows what it "
-    "would be with one more label, at the most useful frame.",
+    "The expected error is the expected root mean square error of the estimates over the frames without a label. Next "
+    "shows what it would be with one more label, at the most useful frame.",
     "Misread: the labels show that the network does not recognise this axis in this face. Between labels, the estimate "
     "then depends on time rather than on the face, so more labels are needed.",
     "A label that the other labels contradict is not necessarily wrong: look at the frame again.",

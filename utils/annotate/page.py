@@ -109,7 +109,7 @@ class Page:
         self.contradictions.tooltip("Go to the next label that the other labels contradict (C)")
         ui.element("div").classes("space")
         self.error = ui.label().classes("error")
-        self.error.tooltip("Expected root mean square error of the estimates, over all frames and both axes")
+        self.error.tooltip("Expected root mean square error, over both axes and the frames without a label")
         ui.label("target").classes("secondary")
         target = ui.number(value=self.target, min=0.01, max=1, step=0.01, format="%.2f", on_change=self._set_target)
         target.props('dense outlined aria-label="Target for the expected error"').classes("target")

@@ -18,6 +18,7 @@ from utils.labelling.clip_rating import ClipRating
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.mixture import MixturePosterior
+from utils.labelling.suggestion.suggest import unlabelled_variances
 from utils.labelling.types import Anchors
 from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
@@ -238,10 +239,9 @@ class Session:
 
     @property
     def expected_error(self) -> float:
-        """Expected root mean square error over all frames of the tracks."""
-        sizes = [len(track.frames) for track in self.tracks.values()]
-        squares = [self.estimate(track).expected_error ** 2 for track in self.tracks]
-        return float(np.sqrt(np.average(squares, weights=sizes)))
+        """Expected root mean square error of the estimates, over the frames of all tracks without a label."""
+        variances = np.concatenate([unlabelled_variances(self.estimate(track).posteriors) for track in self.tracks])
+        return float(np.sqrt(variances.mean())) if len(variances) else 0.0
 
     def share_done(self, target: float) -> float:
         """Share of the frames of all tracks whose expected error is at most `target`."""

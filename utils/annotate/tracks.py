@@ -25,7 +25,7 @@ class TrackEstimate:
         misread: names of the axes on which the labels contradict the network's evidence for this face.
         labelled: (A,) indices of the labelled frames among the track's frames.
         contradictions: labels that the other labels contradict; their `anchor_index` is an index into `labelled`.
-        expected_error: expected root mean square error of the estimates.
+        expected_error: expected root mean square error of the estimates, over the frames without a label.
         posteriors: of valence and arousal.
     """
 

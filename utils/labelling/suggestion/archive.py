@@ -30,9 +30,9 @@ class ArchiveSuggestion(NamedTuple):
     Attributes:
         track: name of the track, as in `ArchiveSuggester.update`.
         frame_index: index of the frame among the frames of the track.
-        error_before: expected RMSE of the archive over both axes if all earlier suggestions, but not this one, have
-            been labelled.
-        error_after: expected RMSE if this one has been labelled too.
+        error_before: the expected error of the archive, as in `ArchiveSuggester.expected_error`, if all earlier
+            suggestions, but not this one, have been labelled.
+        error_after: the expected error if this one has been labelled too.
     """
 
     track: Hashable
@@ -71,8 +71,8 @@ class ArchiveSuggester:
 
     @property
     def expected_error(self) -> float:
-        """Expected RMSE of the archive over both axes and all frames; 0 without tracks."""
-        return _root_mean(sum(person.squared_error for person in self._people.values()), self._values)
+        """Expected RMSE of the estimates over both axes and all frames without a given label; 0 if all have one."""
+        return _expected_error(self._people)
 
     def next(self) -> ArchiveSuggestion | None:
         """The frame to label next; None: every candidate has a label."""
@@ -81,25 +81,18 @@ class ArchiveSuggester:
     def suggest(self, count: int) -> list[ArchiveSuggestion]:
         """Up to `count` frames, the most useful first. Each assumes that the earlier ones have been labelled."""
         people = dict(self._people)
-        squared_error = sum(person.squared_error for person in people.values())
+        before = _expected_error(people)
         suggestions: list[ArchiveSuggestion] = []
         while people and len(suggestions) < count:
             name = max(people, key=lambda name: people[name].best.gain)
             best = people[name].best
             if best.gain < 0:
                 break
-            labelled = people[name].with_label(best)
-            before = squared_error
-            squared_error += labelled.squared_error - people[name].squared_error
-            people[name] = labelled
-            errors = (_root_mean(total, self._values) for total in (before, squared_error))
-            suggestions.append(ArchiveSuggestion(labelled.names[best.track], labelled.frame_of(best), *errors))
+            person = people[name] = people[name].with_label(best)
+            after = _expected_error(people)
+            suggestions.append(ArchiveSuggestion(person.names[best.track], person.frame_of(best), before, after))
+            before = after
         return suggestions
-
-    @property
-    def _values(self) -> int:
-        """Number of values to estimate: both axes of all frames."""
-        return sum(person.values for person in self._people.values())
 
 
 class _Candidate(NamedTuple):
@@ -115,8 +108,8 @@ class _Person:
 
     Attributes:
         names: names of the tracks.
-        values: number of values to estimate.
-        squared_error: expected squared error, summed over both axes and all frames.
+        values: number of values to estimate: both axes of all frames without a label.
+        squared_error: expected squared error, summed over these values.
         best: the candidate whose label would reduce it most; its gain is negative if none is left.
     """
 
@@ -134,18 +127,18 @@ class _Person:
             axis_covariances(posteriors, label_errors, candidates, EVALUATION_POINTS)
             for posteriors, candidates in zip(by_track, self._candidates, strict=True)
         ]
-        frames = np.array([len(posteriors[0].mean) for posteriors in by_track])
-        self.values = 2 * int(frames.sum())
+        self._frames = np.array([len(posteriors[0].mean) for posteriors in by_track])
+        self._evaluated = [track.evaluated for track, _ in covariances]
+        self._labelled = [np.unique(posteriors[0].observations.indices) for posteriors in by_track]
         self._axes = [
             _PersonAxis(
                 list(axis_covariances_of_tracks),
-                frames,
+                self._frames,
                 [posteriors[axis].nugget_variance for posteriors in by_track],
                 offsets[axis] if offsets else None,
             )
             for axis, axis_covariances_of_tracks in enumerate(zip(*covariances, strict=True))
         ]
-        self._labelled: set[tuple[int, int]] = set()
         self._evaluate()
 
     def frame_of(self, candidate: _Candidate) -> int:
@@ -155,8 +148,10 @@ class _Person:
     def with_label(self, candidate: _Candidate) -> "_Person":
         """The person given a label at one more candidate."""
         person = object.__new__(_Person)
-        person.names, person.values, person._candidates = self.names, self.values, self._candidates
-        person._labelled = self._labelled | {candidate[:2]}
+        person.names, person._candidates = self.names, self._candidates
+        person._frames, person._evaluated = self._frames, self._evaluated
+        person._labelled = self._labelled.copy()
+        person._labelled[candidate.track] = np.append(self._labelled[candidate.track], self.frame_of(candidate))
         person._axes = [axis.copy() for axis in self._axes]
         for axis in person._axes:
             axis.add_label(candidate.track, candidate.position)
@@ -164,22 +159,23 @@ class _Person:
         return person
 
     def _evaluate(self) -> None:
-        """Sets `squared_error` and `best`."""
-        self.squared_error = sum(axis.squared_error for axis in self._axes)
+        """Sets `values`, `squared_error` and `best`."""
+        unlabelled = self._frames - [len(labelled) for labelled in self._labelled]
+        points = [
+            ~np.isin(evaluated, labelled) for evaluated, labelled in zip(self._evaluated, self._labelled, strict=True)
+        ]
+        self.values = 2 * int(unlabelled.sum())
+        self.squared_error = sum(axis.squared_error(points, unlabelled) for axis in self._axes)
         self.best = _Candidate(0, 0, -1.0)
         for track, by_axis in enumerate(zip(*(axis.gains() for axis in self._axes), strict=True)):
             gains = np.sum(by_axis, axis=0)
-            gains[[position for labelled, position in self._labelled if labelled == track]] = -1
+            gains[np.isin(self._candidates[track], self._labelled[track])] = -1
             if len(gains) and gains.max() > self.best.gain:
                 self.best = _Candidate(track, int(gains.argmax()), float(gains.max()))
 
 
 class _PersonAxis:
-    """Covariances of all tracks of a person on one axis, within the tracks and, by the person's offset, between them.
-
-    Attributes:
-        squared_error: expected squared error, summed over all frames.
-    """
+    """Covariances of a person's tracks on one axis, within the tracks and, by the person's offset, between them."""
 
     def __init__(
         self,
@@ -214,13 +210,19 @@ class _PersonAxis:
         axis._weights, axis._nugget_variances = self._weights, self._nugget_variances
         return axis
 
-    @property
-    def squared_error(self) -> float:
-        sums = [
-            np.clip(track.variances + nugget_variance, 0, LARGEST_VARIANCE).sum()
-            for track, nugget_variance in zip(self._tracks, self._nugget_variances, strict=True)
-        ]
-        return float(self._weights @ sums)
+    def squared_error(self, points: list[np.ndarray], unlabelled: np.ndarray) -> float:
+        """Expected squared error, summed over all frames without a label.
+
+        Args:
+            points: for each of the T tracks, (E,) whether an evaluation point has no label.
+            unlabelled: (T,) number of frames of each track without a label.
+        """
+        total = 0.0
+        for number, track in enumerate(self._tracks):
+            variances = np.clip(track.variances + self._nugget_variances[number], 0, LARGEST_VARIANCE)
+            if points[number].any():
+                total += float(unlabelled[number] * variances[points[number]].mean())
+        return total
 
     def gains(self) -> list[np.ndarray]:
         """For each track, (Q,) reduction of the variance of all tracks by a label at each of its candidates."""
@@ -254,5 +256,6 @@ class _PersonAxis:
         return np.linalg.solve(self._variance, self._with_offset[number].T).T
 
 
-def _root_mean(total: float, count: int) -> float:
-    return float(np.sqrt(total / count)) if count else 0.0
+def _expected_error(people: Mapping[Hashable, _Person]) -> float:
+    values = sum(person.values for person in people.values())
+    return float(np.sqrt(sum(person.squared_error for person in people.values()) / values)) if values else 0.0

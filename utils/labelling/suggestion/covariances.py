@@ -60,6 +60,11 @@ class AxisCovariance:
         )
 
     @property
+    def evaluated(self) -> np.ndarray:
+        """(E,) frame indices of the evaluation points."""
+        return self.frames[: len(self.variances)]
+
+    @property
     def label_variances(self) -> np.ndarray:
         """(Q,) variance of a label at each candidate: that of f, and of the label's error."""
         variances = self.covariance[self.candidate_rows, np.arange(len(self.candidate_rows))]

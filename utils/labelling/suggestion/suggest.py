@@ -20,9 +20,8 @@ class Suggestion(NamedTuple):
 
     Attributes:
         frame_index: index of the frame among the clip's frames.
-        error_before: expected RMSE of the clip over both axes if all earlier suggestions, but not this one, have been
-            labelled.
-        error_after: expected RMSE if this one has been labelled too.
+        error_before: the `expected_error` of the clip if all earlier suggestions, but not this one, have been labelled.
+        error_after: the `expected_error` if this one has been labelled too.
     """
 
     frame_index: int
@@ -107,6 +106,7 @@ class _Plan:
         """
         self.candidates = candidates
         self._axes = axis_covariances(posteriors, label_errors, candidates, points)
+        self._labelled = posteriors[0].observations.indices
         self._nugget_variances = [posterior.nugget_variance for posterior in posteriors]
 
     def greedy(self, count: int, allowed: np.ndarray) -> np.ndarray:
@@ -150,11 +150,13 @@ class _Plan:
     def suggestions(self, chosen: np.ndarray) -> list[Suggestion]:
         """The chosen candidates in order, with the expected errors before and after each."""
         axes = [axis.copy() for axis in self._axes]
-        errors = [self._expected_error(axes)]
+        unlabelled = ~np.isin(axes[0].evaluated, self._labelled)
+        errors = [self._expected_error(axes, unlabelled)]
         for candidate in chosen:
             for axis in axes:
                 axis.add_label(int(candidate))
-            errors.append(self._expected_error(axes))
+            unlabelled &= axes[0].evaluated != self.candidates[candidate]
+            errors.append(self._expected_error(axes, unlabelled))
         frames = self.candidates[chosen]
         return [Suggestion(int(frame), *errors[number : number + 2]) for number, frame in enumerate(frames)]
 
@@ -166,12 +168,13 @@ class _Plan:
                 axis.add_label(int(candidate))
         return axes
 
-    def _expected_error(self, axes: list[AxisCovariance]) -> float:
+    def _expected_error(self, axes: list[AxisCovariance], unlabelled: np.ndarray) -> float:
+        """Expected RMSE at the evaluation points that are `unlabelled` (E,); 0 if none is."""
         variances = [
-            np.clip(axis.variances + nugget_variance, 0, LARGEST_VARIANCE)
+            np.clip(axis.variances + nugget_variance, 0, LARGEST_VARIANCE)[unlabelled]
             for axis, nugget_variance in zip(axes, self._nugget_variances, strict=True)
         ]
-        return float(np.sqrt(np.mean(variances)))
+        return float(np.sqrt(np.mean(variances))) if unlabelled.any() else 0.0
 
 
 def _gains(axes: list[AxisCovariance]) -> np.ndarray:
