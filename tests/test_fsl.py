@@ -14,6 +14,7 @@ from clips import face_images, write_video
 from conftest import finished, label, labels_file, run_script
 from published import emonet_state, siamese_state
 
+from datasets.afewva import read_afewva
 from datasets.annotations.labels import read_labels
 from datasets.annotations.timeline import Timeline
 from datasets.demo.face import Person
@@ -124,13 +125,16 @@ def test_embeddings_of_other_weights_are_not_used(quick, tmp_path):
     assert len(list((tmp_path / "embeddings").iterdir())) > before
 
 
-def test_support_frames_from_a_file(quick, tmp_path):
+def test_support_frames_from_a_file(quick, tiny_demo, tmp_path, caplog):
     every, _ = label(*quick, "--support_set.amount", 3)
     labels = pd.read_csv(every / "labels.csv", dtype={"clip": str})
     clips = sorted(labels["clip"].unique())[:2]
+    elsewhere = min(set(read_afewva(tiny_demo)["clip"]) - set(labels["clip"]))
     named = pd.DataFrame({"clip": clips, "frame": [1, 2], "valence": [0.25, None], "arousal": [0.5, None]})
+    named = pd.concat([named, named.tail(1).assign(clip=elsewhere)])
     named.to_csv(tmp_path / "support.csv", index=False)
     folder, _ = label(*quick, "--support_set.strategy", "csv", "--support_set.csv", tmp_path / "support.csv")
+    assert f"not in the test set, so they are not labelled: '{elsewhere}'" in caplog.text
     found = pd.read_csv(folder / "labels.csv", dtype={"clip": str})
     assert sorted(found["clip"].unique()) == clips
     support = found[found["support"]].set_index("clip").loc[clips]
@@ -140,7 +144,7 @@ def test_support_frames_from_a_file(quick, tmp_path):
         ("clip,frame\n001,99\n", "no frame 99"),
         ("clip\n001\n", "'frame' is missing"),
         ("clip,frame,valence\n001,1,4\n", r"row 2: valence is '4'"),
-        ("clip,frame\nx,1\n", "is left"),
+        ("clip,frame\n001,1\n1001,1\n", r"row 3: the data set has no clip '1...'; did you mean ...\?; correct"),
         ("clip,frame\n001,1,0.3\n", "cannot be read as CSV"),
     ):
         (tmp_path / "support.csv").write_text(rows.replace("001", clips[0]))

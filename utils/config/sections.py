@@ -197,7 +197,7 @@ class SupportSettings(Section):
     """Include the labelled frames in the scores, as the authors' code did."""
     csv: Path | None = None
     """csv: a CSV file with the columns clip and frame. Labels are read from its columns valence and arousal, if
-    present; otherwise from the data set."""
+    present; otherwise from the data set. Only test clips that the file names are labelled."""
     min_frames: int = Field(1, ge=1)
     """Leave out clips of the data set with fewer frames than this."""
     plots: int = Field(6, ge=0)

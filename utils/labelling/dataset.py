@@ -56,12 +56,12 @@ def label_dataset(
     Args:
         reader: reads the clips.
         labeller: labels them; from `labeller_for_dataset`.
-        splits: frame tables of the training and the test set.
+        splits: frame tables of the data set.
         settings: support strategy, amount and so on.
         source_names: names of all sources, see `EvidenceSources.names`.
     """
     support_from_csv = read_support_file(settings.support_set.csv) if settings.support_set.csv else None
-    clips = reader.read(select_clips(splits.test, settings.support_set, support_from_csv))
+    clips = reader.read(select_clips(splits, settings.support_set, support_from_csv))
     if settings.support_set.strategy == "train_bins":
         anchors_of_clips = [sample_training_anchors(reader, splits.train, settings)] * len(clips)
         adapted: dict[str, Any] = {}
