@@ -342,6 +342,9 @@ def test_folder_of_videos_with_a_label_file_each(quick, clip, tmp_path):
         labels_file(tmp_path / f"{name}_labels.csv")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
     assert done.returncode == 2 and "c.mp4: no labels" in done.stderr and "run folder" not in done.stdout
+    labels_file(tmp_path / "c_labels_Ada.csv")
+    done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
+    assert done.returncode == 2 and "'c_labels_Ada.csv'; rename one of these files to c_labels.csv, or" in done.stderr
     labels_file(tmp_path / "c.csv", "frame,valence,arousal\n3,5,-2\n")
     done = run_script("fsl_mtclar.py", *map(str, [*quick, "--video", tmp_path]))
     folder = Path(re.search(r"run folder +(.+)", done.stdout)[1])
@@ -422,6 +425,7 @@ def test_labels_of_two_people_need_a_track(quick, two_people, tmp_path):
 @pytest.mark.parametrize(
     "argv, message",
     [
+        (["--video", "nowhere.mp4"], "nowhere.mp4: no such file"),
         (["--video", "nowhere.mp4", "--labels", "x.csv"], "nowhere.mp4: no such file"),
         (["--video", "README.md", "--labels", "GOOD"], "README.md: not a video"),
         (["--video", "CLIP"], "no labels; name them by --labels"),

@@ -187,7 +187,11 @@ def test_unusable_folders_are_refused(tmp_path):
         read(root)
     (root / "b_labels_.csv").unlink()
     shutil.copy(root / "b.avi", root / "b.mkv")
-    with pytest.raises(DataError, match=r"b.avi: another video of .*set has the same name"):
+    with pytest.raises(DataError, match=r"b.mkv: b.avi in the same folder has the same name in outputs \(b\)"):
+        read(root)
+    (root / "b.mkv").rename(root / "a–1.mkv")
+    (root / "b.avi").rename(root / "a_1.avi")
+    with pytest.raises(DataError, match=r"a–1.mkv: a_1.avi in the same folder has the same name in outputs \(a_1\)"):
         read(root)
 
 

@@ -48,13 +48,7 @@ def find_jobs(video: Path, labels: Path | None, labels_required: bool = True) ->
         raise DataError(
             f"{labels}: {video} holds {len(videos)} videos; name the folder that holds a label file for each of them"
         )
-    names = [safe_name(path.stem) for path in videos]
-    duplicate = next((path for path, name in zip(videos, names, strict=True) if names.count(name) > 1), None)
-    if duplicate:
-        raise DataError(
-            f"{duplicate}: another video in this folder has the same name, so their outputs would overwrite each "
-            "other; rename one of them"
-        )
+    _refuse_equal_names(videos)
     # In a folder of labels that is named, videos may be without: the program names those that need labels.
     if labels and any(_find_labels(path, labels, required=False) for path in videos):
         labels_required = False
@@ -69,10 +63,31 @@ def _find_labels(video: Path, folder: Path, required: bool) -> Path | None:
             return folder / name
     if not required:
         return None
+    if not video.exists():
+        raise DataError(f"{video}: no such file or folder; check the path")
+    of_annotators = [path.name for path in sorted(folder.iterdir()) if _is_of_annotator(path, video)]
+    if of_annotators:
+        raise DataError(
+            f"{video}: no labels that are read here, only those of single annotators: {listed(of_annotators)}; rename "
+            f"one of these files to {video.stem}_labels.csv, or use Finish on the annotation page, which reads all of "
+            "them"
+        )
     raise DataError(
         f"{video}: no labels; name them by --labels, a CSV with frame or time, valence and arousal in [-1, 1]"
         f" (looked for {', '.join(names)} in {folder})"
     )
+
+
+def _refuse_equal_names(videos: Sequence[Path]) -> None:
+    """DataError if two videos have the same name in output files and in people.csv."""
+    by_name: dict[str, Path] = {}
+    for video in videos:
+        other = by_name.setdefault(safe_name(video.stem), video)
+        if other != video:
+            raise DataError(
+                f"{video}: {other.name} in the same folder has the same name in outputs ({safe_name(video.stem)}); "
+                "rename one of them"
+            )
 
 
 class LabelledVideo(NamedTuple):
@@ -104,10 +119,7 @@ def find_labelled_videos(folder: Path, other_files: Sequence[str] = ()) -> list[
     videos = [path for path in entries if path.suffix.lower() in VIDEO_ENDINGS or _holds_images(path)]
     if not videos:
         raise DataError(f"{folder}: no video found; expected videos or folders of frames there, with their labels")
-    stems = [video.stem for video in videos]
-    duplicate = next((video for video in videos if stems.count(video.stem) > 1), None)
-    if duplicate:
-        raise DataError(f"{duplicate}: another video of {folder} has the same name; rename one of them")
+    _refuse_equal_names(videos)
     suffixes = tuple(suffix for entry in FORMATS for suffix in entry.suffixes)
     files = [path for path in entries if path.name.lower().endswith(suffixes) and path.name not in other_files]
     orphans = [path.name for path in files if not any(_is_label_file(path, video) for video in videos)]
