@@ -27,8 +27,8 @@ from utils.annotate.actions import (
     CHECK_SHORTCUTS,
     FRAME_CHANGES,
     MOVES,
-    PAGE_ACTIONS,
     SHORTCUTS,
+    VIEWS,
     keys_of,
 )
 from utils.annotate.archive import Archive
@@ -185,6 +185,7 @@ def test_moves(position):
 
 
 KEYS = keys_of(SHORTCUTS)
+PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome", "next_anywhere", *VIEWS)  # the other actions of the program
 
 
 @pytest.mark.parametrize("shortcuts", [SHORTCUTS, CHECK_SHORTCUTS])
@@ -198,6 +199,7 @@ def test_every_key_has_an_action_and_stands_in_the_help(shortcuts):
 def test_keys_of_the_page():
     assert set(FRAME_CHANGES) < set(CHANGES)
     wanted = {"ArrowLeft": "step", "n": "next_suggestion", " ": "play", "Ctrl+z": "undo", "t": "focus_note"}
+    wanted |= dict.fromkeys(("Ctrl+y", "Ctrl+Shift+Z", "Ctrl+Shift+z"), "redo")
     assert {key: KEYS[key]["name"] for key in wanted} == wanted
 
 

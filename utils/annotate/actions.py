@@ -17,8 +17,6 @@ FRAME_CHANGES = ("label", "nudge", "accept", "delete")
 """Names of the changes to the frame on screen, which must stand still."""
 VIEWS = ("check", "people")
 """Names of the actions that show another view."""
-PAGE_ACTIONS = ("playing", "unplayable", "help", "welcome", "next_anywhere", *VIEWS)
-"""Names of the other actions of the program."""
 BROWSER_ACTIONS = ("focus_note", "play", "look", "mute", "slower", "faster", "record")
 """Names of the actions that the browser performs itself."""
 

@@ -10,8 +10,8 @@ import pandas as pd
 from utils.annotate.archive import ArchiveFrame
 from utils.annotate.guarded_file import GuardedFile
 from utils.annotate.history import History
+from utils.annotate.label_file import label_scores
 from utils.annotate.project import Project, run_jobs
-from utils.annotate.session import DECIMALS
 from utils.base.errors import DataError
 from utils.base.text import listed
 from utils.runs.run_folder import RunFolder, csv_text
@@ -90,11 +90,7 @@ class Check:
         Raises:
             DataError: a value is not finite, or the bound has been computed.
         """
-        if not (np.isfinite(valence) and np.isfinite(arousal)):
-            raise DataError("a label needs two numbers")
-        # Adding 0.0 turns -0.0 into 0.0.
-        scores = [round(min(max(float(value), -1.0), 1.0), DECIMALS) + 0.0 for value in (valence, arousal)]
-        self._change(index, CheckLabel(scores[0], scores[1], self.annotator))
+        self._change(index, CheckLabel(*label_scores(valence, arousal), self.annotator))
 
     def delete(self, index: int) -> None:
         """Deletes the label of a drawn frame. Raises DataError if the bound has been computed."""

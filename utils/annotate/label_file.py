@@ -18,6 +18,7 @@ from utils.base.errors import DataError
 from utils.base.text import listed, safe_name, safe_text
 
 COLUMNS = ("frame", "time", "track", *AXES, "annotator", "note")
+DECIMALS = 2  # decimals of a new label
 
 
 class FrameLabel(NamedTuple):
@@ -36,6 +37,19 @@ class FrameLabel(NamedTuple):
 
 LabelKey = tuple[int, int]  # track, frame number
 FrameLabels = dict[LabelKey, FrameLabel]
+
+
+def label_scores(valence: float, arousal: float) -> tuple[float, float]:
+    """Valence and arousal as a label keeps them: clipped to [-1, 1] and rounded.
+
+    Raises:
+        DataError: a value is not finite.
+    """
+    if not (np.isfinite(valence) and np.isfinite(arousal)):
+        raise DataError("a label needs two numbers")
+    # Adding 0.0 turns -0.0 into 0.0.
+    valence, arousal = (round(min(max(float(value), -1.0), 1.0), DECIMALS) + 0.0 for value in (valence, arousal))
+    return valence, arousal
 
 
 def label_path(video: Path, labels: Path | None, annotator: str) -> Path:

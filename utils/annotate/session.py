@@ -10,7 +10,7 @@ import pandas as pd
 from datasets.annotations.cells import score_text
 from datasets.columns import AXES
 from utils.annotate.history import History
-from utils.annotate.label_file import FrameLabel, FrameLabels, LabelFile, LabelKey
+from utils.annotate.label_file import FrameLabel, FrameLabels, LabelFile, LabelKey, label_scores
 from utils.annotate.rating_file import NO_RATING, RatingFile, redo_stretch
 from utils.annotate.tracks import LabelledTrack, TrackEstimate
 from utils.base.errors import DataError
@@ -23,7 +23,6 @@ from utils.labelling.types import Anchors
 from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
 
-DECIMALS = 2  # decimals of a new label
 LABELS_PER_ESTIMATE = 5  # The error of the labels is estimated again after so many new or deleted labels.
 
 
@@ -93,12 +92,8 @@ class Session:
         """
         if track not in self.tracks or self.tracks[track].index_of(frame) is None:
             raise DataError(no_face(track, frame))
-        if not (np.isfinite(valence) and np.isfinite(arousal)):
-            raise DataError("a label needs two numbers")
-        # Adding 0.0 turns -0.0 into 0.0.
-        valence, arousal = (round(min(max(float(value), -1.0), 1.0), DECIMALS) + 0.0 for value in (valence, arousal))
-        before = self.labels.get((track, frame))
-        self._change((track, frame), FrameLabel(valence, arousal, before.note if before else ""))
+        scores, before = label_scores(valence, arousal), self.labels.get((track, frame))
+        self._change((track, frame), FrameLabel(*scores, before.note if before else ""))
 
     def set_note(self, track: int, frame: int, note: str) -> None:
         """Sets the note of a label; line breaks become spaces.

@@ -17,6 +17,7 @@ from datasets.columns import AXES
 from utils.labelling.calibration.calibration import Calibration
 from utils.labelling.calibration.source_grid import COARSE_GRID, error_correlation, likelihood, whiten
 from utils.labelling.posterior.mixture import LABELS_TO_WEIGH_EXPLANATIONS
+from utils.labelling.support import evenly_spaced
 from utils.labelling.types import NO_LABELS, Anchors, EncodedClip, LabelObservations, observations_of
 
 PRIOR = 0.2  # prior probability that a source is unrelated to the labels
@@ -46,7 +47,7 @@ def unrelated_probability(
     if not labelled:
         return 0.0
     related, unrelated = COARSE_GRID.log_prior.copy(), COARSE_GRID.log_prior.copy()
-    for row in _evenly_spaced(len(labelled), MOST_CLIPS):
+    for row in evenly_spaced(np.arange(len(labelled)), MOST_CLIPS):
         follows_labels, follows_trace = _log_likelihoods(calibration, index, others, *labelled[row])
         related += np.logaddexp(np.log(1 - MISREAD) + follows_labels, np.log(MISREAD) + follows_trace)
         unrelated += follows_trace
@@ -93,15 +94,10 @@ def _points(times: np.ndarray, observations: list[LabelObservations]) -> tuple[n
     """
     spaced = np.arange(times[0], times[-1], max(POINT_SECONDS, (times[-1] - times[0]) / MOST_POINTS))
     labelled = observations[0].indices
-    kept = _evenly_spaced(len(labelled), MOST_POINTS)
+    kept = evenly_spaced(np.arange(len(labelled)), MOST_POINTS)
     rows = np.union1d(np.searchsorted(times, spaced), labelled[kept])
     at_rows = [
         LabelObservations(np.searchsorted(rows, labelled[kept]), observed.labels[kept], observed.errors[kept])
         for observed in observations
     ]
     return rows, at_rows
-
-
-def _evenly_spaced(count: int, most: int) -> np.ndarray:
-    """Indices of at most `most` of `count` items, evenly spaced."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
