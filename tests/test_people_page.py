@@ -82,6 +82,10 @@ def test_tracks_are_joined_and_parted_by_a_key(tab, folder):
     assert persons(folder) == ["ada_1 0", "ada_2 0", "ben_1 0"]
     tab.change_people(lambda: tab.press("Control+y"))
     assert persons(folder) == ["ada_1 0", "ada_1 0", "ben_1 0"]
+    tab.change_people(lambda: tab.press("Meta+z"))
+    assert persons(folder) == ["ada_1 0", "ada_2 0", "ben_1 0"]
+    tab.change_people(lambda: tab.press("Meta+Shift+z"))
+    assert persons(folder) == ["ada_1 0", "ada_1 0", "ben_1 0"]
     rename(tab, "Ada, Ben")
     assert "several people" in tab.text(".people-status") and persons(folder)[0] == "ada_1 0"
     tab.go_to_track("ada_2")

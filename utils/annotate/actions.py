@@ -27,7 +27,7 @@ class Shortcut(NamedTuple):
     Attributes:
         shown: the keys, as the help dialog shows them.
         meaning: what they do.
-        actions: key → action; keys are named as in JavaScript's `KeyboardEvent.key`, after Ctrl+ and Shift+.
+        actions: key → action; keys are named as in JavaScript's `KeyboardEvent.key`, after Ctrl+ (or Cmd) and Shift+.
     """
 
     shown: str
@@ -52,7 +52,8 @@ NUDGES: dict[str, Action] = {
 UNDO = Shortcut(
     "Ctrl+Z Ctrl+Y",
     "undo, redo",
-    {"Ctrl+z": {"name": "undo"}, "Ctrl+y": {"name": "redo"}, "Ctrl+Shift+Z": {"name": "redo"}},
+    # While Cmd is held, browsers on a Mac name the key z, with and without Shift.
+    {"Ctrl+z": {"name": "undo"}, **dict.fromkeys(("Ctrl+y", "Ctrl+Shift+Z", "Ctrl+Shift+z"), {"name": "redo"})},
 )
 DELETE = Shortcut("Delete", "delete the label", {"Delete": {"name": "delete"}, "Backspace": {"name": "delete"}})
 CLICK = Shortcut("click in the plane", "label the frame", {})

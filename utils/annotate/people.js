@@ -93,7 +93,8 @@ export default {
       if (event.altKey || event.target.tagName === "INPUT") return;
       if (event.target.closest("button") && (event.key === " " || event.key === "Enter")) return;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-      const action = this.keys[(event.ctrlKey || event.metaKey ? "Ctrl+" : "") + (event.ctrlKey && event.shiftKey ? "Shift+" : "") + key];
+      const control = event.ctrlKey || event.metaKey;
+      const action = this.keys[(control ? "Ctrl+" : "") + (control && event.shiftKey ? "Shift+" : "") + key];
       if (!action) return;
       event.preventDefault();
       this.perform(action);
