@@ -106,7 +106,8 @@ SHORTCUTS = (
         "R",
         "rate while the video plays: keep the pointer in the plane at what the face shows, or move the point by "
         "A D S W; R or Esc ends the rating. On clips of a minute, a rating and then ten labels gave smaller errors "
-        "than labels alone in the same time; a rating and then five labels were as good as 17 labels",
+        "than labels alone in the same time; a rating and then five labels were as good as 17 labels. A rating alone "
+        "was worse than ten labels",
         {"r": {"name": "record"}},
     ),
     Shortcut("drag a point", "change a label on one axis", {}),
