@@ -194,6 +194,18 @@ def test_runs_started_in_the_same_second_have_different_folders(tiny_settings):
     assert len(paths) == 4 and all((path / "settings.yaml").exists() for path in paths)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no umask")
+def test_permissions_are_those_of_the_replaced_file_or_of_the_umask(tmp_path):
+    write = "import pathlib, sys; from utils.base import files; files.write_text(pathlib.Path(sys.argv[1]), '')"
+    for umask, mode in ((0o077, 0o600), (0o002, 0o664)):
+        path = tmp_path / oct(umask)
+        subprocess.run([sys.executable, "-c", write, str(path)], cwd=ROOT, umask=umask, check=True)
+        assert path.stat().st_mode & 0o777 == mode
+        path.chmod(0o640)
+        write_text(path, "new")
+        assert path.stat().st_mode & 0o777 == 0o640
+
+
 HOLD_RUN = """
 import sys, time
 from pathlib import Path

@@ -14,9 +14,12 @@ TEMPORARY_SUFFIX = ".tmp"
 
 NAME_CHARACTERS = 40  # of <name>
 
+UMASK = os.umask(0)  # read at import, since reading it means to change it for a moment, in all threads
+os.umask(UMASK)
+
 
 def write_atomically(path: Path, write: Callable[[Path], object], durable: bool = True) -> None:
-    """Write a temporary file in the folder of `path`, then rename it to `path`.
+    """Write a temporary file in the folder of `path`, then rename it to `path`. A replaced file keeps its permissions.
 
     Args:
         path: the file to write or replace; its folder must exist.
@@ -32,9 +35,10 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        temporary.chmod(0o644)
         if durable:
             _sync(temporary)
+        # Only now: a file without write permission cannot be synced.
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~UMASK)
         temporary.replace(path)
         if durable and os.name == "posix":  # other systems cannot open a folder
             _sync(path.parent)
