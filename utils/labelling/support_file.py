@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def read_support_file(path: Path) -> pd.DataFrame:
-    """Reads a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
+    """Read a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
 
     Raises:
         DataError: a column is missing, a value is not a number in range, or a frame is listed twice.
@@ -54,7 +54,7 @@ def select_clips(splits: Splits, settings: SupportSettings, support_from_csv: pd
 
 
 def _check_clips(clips: pd.Series, splits: Splits, path: Path | None) -> None:
-    """Refuses clips that the data set does not have, and warns of those outside the test set, which are not labelled.
+    """Refuse clips that the data set does not have, and warn of those outside the test set, which are not labelled.
 
     A file may serve all folds of a data set, so it may name clips outside the test set.
 

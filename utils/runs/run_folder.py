@@ -48,7 +48,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, root: Path | None = None):
-        """Uses an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
+        """Use an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
         self.path, self.root = path, root or path
         self._lock: IO[bytes] | None = None
         self.last, self.best, self.log = path / "last.pt", path / "best.pt", path / "log.jsonl"
@@ -56,17 +56,17 @@ class RunFolder:
             self.lock("settings.yaml")
 
     def lock(self, name: str) -> None:
-        """Locks a file of the folder, on rank 0. Raises CheckpointError as `_lock`."""
+        """Lock a file of the folder, on rank 0. Raises CheckpointError as `_lock`."""
         self._lock = _lock(self.path / name) if ranks.is_rank_zero() else None
 
     def unlock(self) -> None:
-        """Releases the lock, so that this process, too, can resume the run."""
+        """Release the lock, so that this process, too, can resume the run."""
         if self._lock:
             self._lock.close()
 
     @classmethod
     def open(cls, settings: TrainingScriptSettings, script: str) -> "RunFolder":
-        """Returns the run folder that `train.resume` names, or a new one.
+        """Return the run folder that `train.resume` names, or a new one.
 
         Args:
             settings: settings of the run.
@@ -77,20 +77,20 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Creates a new run folder and writes settings.yaml to it."""
+        """Create a new run folder and write settings.yaml to it."""
         path = cls.new(settings, script).path
         write_text(path / "settings.yaml", resolved_yaml(settings))
         return cls(path)
 
     @classmethod
     def new(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Creates a new, empty run folder; if its name is taken, appends -2, -3, ..."""
+        """Create a new, empty run folder; if its name is taken, append -2, -3, ..."""
         name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
         return cls(_new_folder(settings.runs / script, name))
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":
-        """Opens the folder of an interrupted run. A run without last.pt starts from the beginning.
+        """Open the folder of an interrupted run. A run without last.pt starts from the beginning.
 
         Raises:
             CheckpointError: the folder is not a run folder, or another process is using it.
@@ -107,7 +107,7 @@ class RunFolder:
         return run
 
     def subfolder(self, name: str) -> "RunFolder":
-        """Returns a folder inside this one, created if missing, for one of several trainings of a run."""
+        """Return a folder inside this one, created if missing, for one of several trainings of a run."""
         path = self.path / name
         try:
             path.mkdir(exist_ok=True)
@@ -122,14 +122,14 @@ class RunFolder:
         return SummaryWriter(str(self.path / "tensorboard"))
 
     def truncate_log(self, epoch: int) -> None:
-        """Removes this epoch and later ones from the log: it may be ahead of the checkpoint of an interrupted run."""
+        """Remove this epoch and later ones from the log: it may be ahead of the checkpoint of an interrupted run."""
         kept = [line for line in self._log_lines() if _epoch_of(line) < epoch]
         write_text(self.log, "".join(line + "\n" for line in kept))
         with self._event_errors_as_storage_errors():
             self.events = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch)
 
     def log_epoch(self, epoch: int, scores: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
-        """Adds the scores of an epoch to log.jsonl, and scores and figures to TensorBoard.
+        """Add the scores of an epoch to log.jsonl, and scores and figures to TensorBoard.
 
         Args:
             epoch: number of the epoch, from 0.
@@ -146,7 +146,7 @@ class RunFolder:
             self.events.flush()
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
-        """Writes a table as CSV and returns its path.
+        """Write a table as CSV and return its path.
 
         Text cells are made safe for spreadsheets. Numbers have six significant digits, except that the column `time` is
         in microseconds, so that it still tells frames apart after hours. A table of PARQUET_ROWS rows is also written
@@ -160,13 +160,13 @@ class RunFolder:
         return path
 
     def save_figure(self, name: str, figure: Figure) -> Path:
-        """Writes a figure as PNG and returns its path."""
+        """Write a figure as PNG and return its path."""
         path = self.path / name
         write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
         return path
 
     def save_json(self, name: str, content: Any) -> Path:
-        """Writes a JSON file and returns its path."""
+        """Write a JSON file and return its path."""
         path = self.path / name
         write_text(path, json.dumps(content, indent=2) + "\n")
         return path
@@ -176,7 +176,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def _event_errors_as_storage_errors(self) -> Iterator[None]:
-        """Raises StorageError in place of the OSErrors of TensorBoard."""
+        """Raise StorageError in place of the OSErrors of TensorBoard."""
         try:
             yield
         except OSError as error:
@@ -215,14 +215,14 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def shared_run(make: Callable[[], RunFolder]) -> RunFolder:
-    """Returns the run folder that all ranks share: rank 0 makes it and writes to it, the others know its path only."""
+    """Return the run folder that all ranks share: rank 0 makes it and writes to it, the others know its path only."""
     run = make() if ranks.is_rank_zero() else None
     path = ranks.broadcast_from_rank_zero(lambda: run.path if run else Path())
     return run or ReadOnlyRunFolder(path)
 
 
 def _epoch_of(line: str) -> float:
-    """Returns the epoch of a line of log.jsonl; infinity for a damaged line, so that it is removed."""
+    """Return the epoch of a line of log.jsonl; infinity for a damaged line, so that it is removed."""
     try:
         return json.loads(line)["epoch"]
     except (ValueError, LookupError, TypeError):
@@ -235,7 +235,7 @@ def _microseconds(seconds: float) -> str:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """Creates and returns the folder `<parent>/<name>`; if the name is taken, appends -2, -3, ..."""
+    """Create and return the folder `<parent>/<name>`; if the name is taken, append -2, -3, ..."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -248,8 +248,21 @@ def _new_folder(parent: Path, name: str) -> Path:
     return path
 
 
+_locked_files: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
+
+
+def _close_locked_files() -> None:
+    """Close the files that a forked process has inherited: otherwise it would keep the locks of its parent."""
+    for handle in _locked_files:
+        handle.close()
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_close_locked_files)
+
+
 def _lock(file: Path) -> IO[bytes] | None:
-    """Locks a file, so that nobody else writes to the run, neither another process nor this one a second time.
+    """Lock a file, so that nobody else writes to the run, neither another process nor this one a second time.
 
     The lock ends when the file is closed, at the latest with the process. Worker processes do not inherit it.
 
@@ -263,7 +276,7 @@ def _lock(file: Path) -> IO[bytes] | None:
         return None
     handle = file.open("r+b")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike lockf, also holds against this process
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # lockf would let this process in again
     except (BlockingIOError, PermissionError):
         handle.close()
         raise CheckpointError(
@@ -275,16 +288,3 @@ def _lock(file: Path) -> IO[bytes] | None:
         return None
     _locked_files.add(handle)
     return handle
-
-
-_locked_files: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
-
-
-def _close_locked_files() -> None:
-    """Closes the files that a forked process has inherited: otherwise it would keep the locks of its parent."""
-    for handle in _locked_files:
-        handle.close()
-
-
-if fcntl is not None:
-    os.register_at_fork(after_in_child=_close_locked_files)

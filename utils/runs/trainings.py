@@ -24,7 +24,7 @@ TRAININGS = "trainings"
 def training_history(
     settings: TrainingScriptSettings, seen: "Sequence[pd.DataFrame]", earlier: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Returns the entry HISTORY of a checkpoint.
+    """Return the entry HISTORY of a checkpoint.
 
     Args:
         settings: the settings of the training.
@@ -38,7 +38,7 @@ def training_history(
 
 
 def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Returns the descriptions of all trainings of a network, the latest first.
+    """Return the descriptions of all trainings of a network, the latest first.
 
     Args:
         settings: the settings in its checkpoint.
@@ -58,5 +58,5 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
 
 
 def trainings_of(settings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Returns the descriptions in settings that a checkpoint was loaded with; without them, the settings alone."""
+    """Return the descriptions in settings that a checkpoint was loaded with; without them, the settings alone."""
     return settings.get(TRAININGS, [settings])

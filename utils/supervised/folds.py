@@ -42,7 +42,7 @@ class Fold(NamedTuple):
 
 
 def prepare_fold(settings: SLTrainingSettings) -> Fold:
-    """Loads the encoder and the frame tables of a fold.
+    """Load the encoder and the frame tables of a fold.
 
     If `data.image_size` is None, it is set in place to the image size of the encoder.
 
@@ -58,7 +58,7 @@ def prepare_fold(settings: SLTrainingSettings) -> Fold:
 
 
 def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataFrame]:
-    """Trains the head of a fold, or resumes its training, and predicts the test set.
+    """Train the head of a fold, or resume its training, and predict the test set.
 
     Args:
         fold: as `prepare_fold` returns it.
@@ -96,7 +96,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
 
 
 def _refuse_other_encoder(best: Path, encoder: FrozenEncoder) -> None:
-    """Raises CheckpointError if a resumed run was started with other encoder weights than those now in the file."""
+    """Raise CheckpointError if a resumed run was started with other encoder weights than those now in the file."""
     if not best.exists():
         return
     before = read_checkpoint(best, SupervisedTraining.kind)["about"]["encoder"]

@@ -16,7 +16,7 @@ FOLDER = "export"
 
 
 def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
-    """Exports best.pt of a mtclar.py run into the folder `export` of the run, and returns that folder.
+    """Export best.pt of a mtclar.py run into the folder `export` of the run, and return that folder.
 
     Args:
         run: the run folder.
@@ -57,7 +57,7 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
 
 
 def _read_json(path: Path, run: Path) -> dict[str, Any]:
-    """Reads a file that mtclar.py writes into its run folder."""
+    """Read a file that mtclar.py writes into its run folder."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -100,7 +100,7 @@ def model_card(
     scores: Mapping[str, float],
     calibration: Mapping[str, Any] | None,
 ) -> str:
-    """Returns the model card of a run as Markdown.
+    """Return the model card of a run as Markdown.
 
     Args:
         settings: the settings that the network was trained with.
@@ -138,7 +138,7 @@ def _split_table(images: Mapping[str, int], people: Mapping[str, int] | None) ->
 
 
 def _licence(settings: MtclarTrainingSettings) -> tuple[str, str]:
-    """Returns the identifier of the licence, and the text on it."""
+    """Return the identifier of the licence, and the text on it."""
     data_licence = DEMO_LICENCE if settings.dataset == "demo" else DATA_LICENCE
     if settings.model.emonet:
         return "cc-by-nc-nd-4.0", EMONET_LICENCE if settings.dataset == "demo" else f"{EMONET_LICENCE} {data_licence}"
