@@ -335,6 +335,26 @@ def test_class_averages_are_over_the_classes_that_occur():
     assert scores["macro_F1"] == pytest.approx((2 * 0.5 * 0.5 / 1 + 0) / 2)
 
 
+class WithoutFloat64(torch.Tensor):
+    """A tensor that cannot be float64 before it is on the CPU, like those of Apple GPUs."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        result = super().__torch_function__(function, types, args, kwargs)
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("cannot convert to float64")
+        return result.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else result
+
+
+def test_devices_without_float64_give_the_same_predictions():
+    frames = pd.DataFrame(np.random.default_rng(0).uniform(-1, 1, (20, 2)), columns=["valence", "arousal"])
+    embeddings = torch.randn(20, 256)
+    on_cpu, on_device = (Features(frames, values) for values in (embeddings, embeddings.as_subclass(WithoutFloat64)))
+    np.testing.assert_array_equal(*(ridge_predictions(*[features] * 3) for features in (on_cpu, on_device)))
+    for task in TASKS.values():
+        np.testing.assert_array_equal(*(task.predictions(features.embeddings) for features in (on_cpu, on_device)))
+
+
 def test_verdict_names_the_scores_in_which_a_baseline_is_not_beaten():
     task, true = TASKS["expression"], ["happy", "sad", "sad", "sad"]
     predicted = {HEAD: ["happy", "happy", "sad", "sad"], "logistic": true, "most frequent": ["sad"] * 4}

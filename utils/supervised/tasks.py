@@ -117,7 +117,7 @@ class ValenceArousal:
         return terms | {"loss": (terms["valence"] + terms["arousal"]) / 2}
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
-        return outputs.clamp(-1, 1).double().cpu().numpy()
+        return outputs.clamp(-1, 1).cpu().double().numpy()  # Apple GPUs have no float64
 
     def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
         table = frames[["clip", "frame"]].reset_index(drop=True)
@@ -166,7 +166,7 @@ class Expression:
         return {"loss": F.cross_entropy(outputs, labels, class_weights)}
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
-        return outputs.double().softmax(1).cpu().numpy()
+        return outputs.cpu().double().softmax(1).numpy()
 
     def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
         names = np.array(EXPRESSIONS)
