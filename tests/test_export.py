@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -14,12 +15,14 @@ from models.mtclar import MTCLAR
 from models.pretrained import read_weights, write_weights
 from utils.base.errors import CheckpointError
 from utils.config.command_line import as_command
+from utils.config.common import Dataset
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.calibration.file import FORMAT, read_calibration, save_calibration
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.resume import load_settings
-from utils.training.model_card import model_card
+from utils.runs.trainings import describe_trainings
+from utils.training.model_card import DATA_SETS, LABEL_SCALES, model_card
 
 
 @pytest.fixture(scope="module")
@@ -157,16 +160,35 @@ def test_the_command_of_a_card_gives_the_settings_again(tiny_settings):
 
 
 @pytest.mark.parametrize(
-    "dataset, emonet, licence, text",
+    "trainings, licence, text",
     [
-        ("demo", None, "mit", "licence of the project"),
-        ("afewva", None, "other", "agreement of its own"),
-        ("affectnet", "emonet_8.pth", "cc-by-nc-nd-4.0", "no commercial use.*agreement of its own"),
+        ([{}], "mit", "licence of the project"),
+        ([{"dataset": "afewva"}], "other", "agreement of its own"),
+        ([{"dataset": "videos"}], "other", "the people in the videos have agreed"),
+        ([{"dataset": "affectnet", "emonet": "e.pth"}], "cc-by-nc-nd-4.0", "no commercial use.*agreement of its own"),
+        ([{"init": "best.pt"}, {"emonet": "e.pth"}], "cc-by-nc-nd-4.0", "trained before, on: demo.*no commercial use"),
+        ([{"init": "best.pt"}, {"dataset": "affectnet"}], "other", "trained before, on: affectnet.*agreement of its own"),
+        ([{"init": "siamese.pth"}], "other", "Ask their authors"),
     ],
 )
-def test_the_card_names_the_licence(dataset, emonet, licence, text):
-    settings = MtclarTrainingSettings(dataset=dataset, model={"emonet": emonet, "width": 256})
+def test_the_card_names_the_licence_of_all_trainings(trainings, licence, text):
+    trainings = [{"dataset": "demo", "emonet": None, "init": None, **training} for training in trainings]
+    settings = MtclarTrainingSettings(dataset=trainings[0]["dataset"])
     splits = {"images": {"train": 3, "validation": 1, "test": 1}, "people": None, "sha256": "0"}
-    card = model_card(settings, splits, {"similarity_accuracy": 0.5}, None)
-    assert f"license: {licence}\n" in card and re.search(text, card) and "| train | 3 | unknown |" in card
+    card = model_card(settings, splits, {"similarity_accuracy": 0.5}, None, trainings)
+    assert f"license: {licence}\n" in card and re.search(text, card, re.DOTALL) and "| train | 3 | unknown |" in card
     assert "does not name the people" in card and "not calibrated" in card
+
+
+def test_the_card_of_a_fine_tuned_network_names_the_licence_of_its_origin(exported, tmp_path):
+    run = shutil.copytree(exported[0], tmp_path / "run")
+    content = torch.load(run / "best.pt", weights_only=True)
+    earlier = describe_trainings(content["settings"], None)[0] | {"emonet": "emonet_8.pth"}
+    content["settings"]["model"]["init"] = "best.pt"
+    torch.save(content | {"history": {"people": [], "earlier": [earlier]}}, run / "best.pt")
+    assert run_script("mtclar.py", "--export", str(run)).returncode == 0
+    assert "license: cc-by-nc-nd-4.0\n" in (run / "export" / "README.md").read_text()
+
+
+def test_every_data_set_is_described_in_the_card():
+    assert set(LABEL_SCALES) == set(DATA_SETS) == set(get_args(Dataset))

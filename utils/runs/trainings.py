@@ -1,8 +1,8 @@
 """The trainings that the weights in a checkpoint come from: several, if a network was fine-tuned.
 
 A training is described by a dict: the settings of DATA_AND_SPLIT_KEYS, `emonet` (the published weights that it started
-from, or None) and `people`: for the data set videos, who was in the training and the validation set, and for other data
-sets an empty list.
+from, or None), `init` (the network that it started from, or None; older files lack it) and `people`: for the data set
+videos, who was in the training and the validation set, and for other data sets an empty list.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,8 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
     """
     history = history or {"people": [], "earlier": []}
     latest = {name: settings[name] for name in DATA_AND_SPLIT_KEYS}
-    latest |= {"emonet": settings.get("model", {}).get("emonet"), "people": history["people"]}
+    model = settings.get("model", {})
+    latest |= {"emonet": model.get("emonet"), "init": model.get("init"), "people": history["people"]}
     trainings = [latest, *map(dict, history["earlier"])]
     for training in trainings:
         if not {*DATA_AND_SPLIT_KEYS, "emonet"} <= set(training) or not isinstance(training["people"], list):

@@ -10,6 +10,7 @@ from utils.base.files import write_text
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_mtclar, read_checkpoint
+from utils.runs.trainings import trainings_of
 from utils.training.model_card import LABEL_SCALES, model_card
 
 FOLDER = "export"
@@ -28,7 +29,7 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
     """
     path = run / "best.pt"
     content = read_checkpoint(path, "mtclar")
-    load_mtclar(path)  # refuses incomplete content
+    trainings = trainings_of(load_mtclar(path)[1])
     settings = merge_layers(MtclarTrainingSettings, [(str(path), content["settings"])])
     splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
     metadata = {name: value for name, value in content.items() if name != "model"}
@@ -52,7 +53,7 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
         raise StorageError.from_os_error(folder, error) from error
     write_weights(folder / WEIGHTS_FILE, content["model"], metadata)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-    write_text(folder / "README.md", model_card(settings, splits, scores, calibration))
+    write_text(folder / "README.md", model_card(settings, splits, scores, calibration, trainings))
     return folder
 
 
