@@ -44,7 +44,7 @@ def test_an_exported_folder_holds_weights_settings_and_a_card(exported):
     content = torch.load(run / "best.pt", weights_only=True)
     weights, metadata = read_weights(folder / "model.safetensors")
     assert all(torch.equal(weights[name], tensor) for name, tensor in content["model"].items())
-    assert metadata["settings"] == content["settings"] and metadata["calibration"]["clips"] == 7
+    assert metadata["settings"]["train"] == content["settings"]["train"] and metadata["calibration"]["clips"] == 7
     splits, scores = (json.loads((run / name).read_text()) for name in ("splits.json", "scores.json"))
     assert metadata["split_sha256"] == splits["sha256"] and metadata["label_scale"]["maximum"] == 1
     card = (folder / "README.md").read_text()
@@ -53,6 +53,13 @@ def test_an_exported_folder_holds_weights_settings_and_a_card(exported):
     first = (folder / "model.safetensors").read_bytes()
     run_script("mtclar.py", "--export", str(run))
     assert (run / "export" / "model.safetensors").read_bytes() == first
+
+
+def test_an_exported_folder_names_no_folder_of_this_machine(exported, tiny_demo):
+    run, folder = exported
+    written = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert str(tiny_demo).encode() in (run / "best.pt").read_bytes() and str(tiny_demo.parent).encode() not in written
+    assert read_weights(folder / "model.safetensors")[1]["settings"]["data"]["root"] == tiny_demo.name
 
 
 def test_from_pretrained_gives_the_network_of_the_run(exported):
@@ -65,7 +72,9 @@ def test_from_pretrained_gives_the_network_of_the_run(exported):
     assert all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
 
 
-def test_an_exported_network_gives_the_same_labels_without_network_access(exported, clip, tmp_path, monkeypatch):
+def test_an_exported_network_gives_the_same_labels_without_network_access(
+    exported, clip, tiny_demo, tmp_path, monkeypatch
+):
     def refuse(*_):
         raise AssertionError("network access")
 
@@ -78,7 +87,7 @@ def test_an_exported_network_gives_the_same_labels_without_network_access(export
     assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before  # embeddings are kept elsewhere
     one, _ = label("--runs", tmp_path / "runs", "--checkpoint", run / "best.pt")
-    other, _ = label("--runs", tmp_path / "runs", "--checkpoint", folder)
+    other, _ = label("--runs", tmp_path / "runs", "--checkpoint", folder, "--data.root", tiny_demo)
     assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
     assert read_calibration(folder / "model.safetensors") == read_calibration(run / "best.pt")
 

@@ -356,7 +356,22 @@ def test_heads_are_trained_and_tested_by_folds_of_people(own, whole_image):
     assert len(predictions) == PEOPLE * len(LABELLED) and predictions.groupby("clip")["fold"].nunique().eq(1).all()
 
 
-def test_people_whom_the_network_has_seen_are_not_tested(own, whole_image, tmp_path):
+@pytest.fixture(scope="module")
+def exported(own) -> Path:
+    """The exported folder of the fine-tuned network."""
+    assert run_script("mtclar.py", "--export", str(own[2])).returncode == 0
+    return (own[2] / "export").rename(own[2].parent / "shared")
+
+
+def test_an_exported_network_holds_hashes_of_people(own, exported):
+    history = read_weights(exported / "model.safetensors")[1]["history"]
+    people = torch.load(own[2] / "best.pt", weights_only=True)["history"]["people"]
+    hashes = ["sha256:" + hashlib.sha256(f"videos {name}".encode()).hexdigest()[:16] for name in people]
+    assert history["people"] == sorted(hashes) and [training["dataset"] for training in history["earlier"]] == ["demo"]
+    assert hash_people(history) == history
+
+
+def test_people_whom_the_network_has_seen_are_not_tested(own, exported, whole_image, tmp_path):
     videos, argv, run = own
     people = torch.load(run / "best.pt", weights_only=True)["history"]["people"]
     tested = [f"p{number}" for number in range(PEOPLE) if f"p{number}" not in people]
@@ -371,6 +386,8 @@ def test_people_whom_the_network_has_seen_are_not_tested(own, whole_image, tmp_p
         done = run_script("fsl_mtclar.py", "--checkpoint", str(run / "best.pt"), *argv)
         assert done.returncode == 2 and "was trained on people who are now in the test set: 'p" in done.stderr
         done = run_script("mtclar.py", *argv, *tiny_training(run / "best.pt"))
+        assert done.returncode == 2 and "was trained on people who are now in the test set: 'p" in done.stderr
+        done = run_script("fsl_mtclar.py", "--checkpoint", str(exported), *argv)
         assert done.returncode == 2 and "was trained on people who are now in the test set: 'p" in done.stderr
     finally:
         for name in ("people.csv", "p10.avi", "p10_labels.csv"):

@@ -10,7 +10,7 @@ from utils.base.files import write_text
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_mtclar, read_checkpoint
-from utils.runs.trainings import trainings_of
+from utils.runs.trainings import HISTORY, hash_people, trainings_of
 from utils.training.model_card import LABEL_SCALES, model_card
 
 FOLDER = "export"
@@ -28,7 +28,7 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
         StorageError: the folder cannot be written.
     """
     path = run / "best.pt"
-    content = read_checkpoint(path, "mtclar")
+    content = _without_names(read_checkpoint(path, "mtclar"))
     trainings = trainings_of(load_mtclar(path)[1])
     settings = merge_layers(MtclarTrainingSettings, [(str(path), content["settings"])])
     splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
@@ -55,6 +55,21 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     write_text(folder / "README.md", model_card(settings, splits, scores, calibration, trainings))
     return folder
+
+
+def _without_names(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of a checkpoint without the names of people, and without the folders of this machine."""
+    history = {HISTORY: hash_people(content[HISTORY])} if HISTORY in content else {}
+    return _without_folders(content | history)
+
+
+def _without_folders(value: Any) -> Any:
+    """Replaces each absolute path in nested values by its last component."""
+    if isinstance(value, dict):
+        return {name: _without_folders(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return list(map(_without_folders, value))
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _read_json(path: Path, run: Path) -> dict[str, Any]:
