@@ -415,6 +415,7 @@ def test_annotator_error_is_a_number_or_auto(tmp_path):
         ("train: {error_exponent: 3}", "no setting train.error_exponent; did you mean train.mse_exponent"),
         ("train: {epochs: x}", r"my.yaml: train.epochs: .*got 'x'"),
         ("train: 3", r"my.yaml: train: must be a section of `name: value` lines, got 3"),
+        ("seed: 4294967296", r"my.yaml: seed: .*less than 4294967296"),
         ("seed: true", r"my.yaml: seed: must not be true or false"),
         ("train: {lr: .nan}", "train.lr: "),
         ("- a\n- b", "name: value"),
