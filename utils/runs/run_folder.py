@@ -137,6 +137,12 @@ class RunFolder:
                 self.events.add_figure(name, figure, epoch)
             self.events.flush()
 
+    def close_events(self) -> None:
+        """Close the TensorBoard file, if one is open, and end the thread that writes it."""
+        if events := self.__dict__.pop("events", None):
+            with self._event_errors_as_storage_errors():
+                events.close()
+
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         """Writes a table as CSV and returns its path.
 
