@@ -1,5 +1,6 @@
 """The user's own labelled videos as a data set: reading, people.csv, training, fine-tuning, calibration and scores."""
 
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -22,7 +23,9 @@ from datasets.images import FaceCrops
 from datasets.own_videos import read_own_videos
 from datasets.video import face_images as face_images_module
 from datasets.video.face_images import cut_face
+from models.pretrained import read_weights
 from utils.base.errors import DataError
+from utils.runs.trainings import hash_people
 
 FRAMES = 12
 HEADER = "frame,valence,arousal\n"
