@@ -27,7 +27,7 @@ from utils.compute.runtime import make_runtime
 from utils.compute.seeds import seed_torch
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
-from utils.config.supervised import SUPERVISED_PAPER, SLSettings, SLTrainingSettings
+from utils.config.supervised import HEAD, SUPERVISED_PAPER, SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml
 from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, load_estimators
@@ -39,7 +39,7 @@ from utils.runs.trained import with_checkpoint
 from utils.supervised.baselines import logistic_predictions, ridge_predictions
 from utils.supervised.features import FeatureReader, Features, labelled_splits
 from utils.supervised.folds import Fold, prepare_fold, run_fold
-from utils.supervised.report import HEAD, score_folds, verdict
+from utils.supervised.report import score_folds, verdict
 from utils.supervised.tasks import TASKS, class_weights
 from utils.supervised.training import SupervisedTraining
 from utils.training import loop

@@ -22,6 +22,7 @@ from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.compute.runtime import Runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
+from utils.config.supervised import HEAD
 from utils.labelling.anchors import BASELINES, RULES
 from utils.labelling.raters.ratings import RatingSource, load_ratings
 from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
@@ -234,7 +235,7 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
         raise CheckpointError(f"{path}: holds MT-CLAR; name it by --checkpoint, and add {MTCLAR_EVIDENCE} to evidence")
     trainings: list[Mapping[str, Any]] = []
     if kind == "supervised":
-        name, head = "MT-CLAR + SL", load_head(path)
+        name, head = HEAD, load_head(path)
         for trained_with in filter(None, (head.settings, head.encoder_settings)):
             trainings += trainings_of(trained_with)
         if not (settings.video or settings.annotate or settings.calibrate):

@@ -13,7 +13,7 @@ from utils.compute.data import CropReader, read_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.compute.seeds import seed_torch
-from utils.config.supervised import SLTrainingSettings
+from utils.config.supervised import HEAD, SLTrainingSettings
 from utils.runs.checkpoint import read_checkpoint
 from utils.runs.run_folder import RunFolder
 from utils.runs.trained import refuse_trained_people
@@ -21,7 +21,6 @@ from utils.runs.trainings import trainings_of
 from utils.supervised.baselines import baseline_predictions
 from utils.supervised.encoders import FrozenEncoder, load_encoder
 from utils.supervised.features import FeatureReader, labelled_splits
-from utils.supervised.report import HEAD
 from utils.supervised.tasks import TASKS
 from utils.supervised.training import SupervisedTraining
 from utils.training.loop import fit

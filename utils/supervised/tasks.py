@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.columns import AXES, EXPRESSIONS
+from datasets.frames import is_labelled
 from datasets.splits import Splits
 from utils.base.errors import DataError
 from utils.metrics import SCORES, regression_scores
@@ -102,7 +103,7 @@ class ValenceArousal:
     hint = ""
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
-        return frames[list(AXES)].notna().all(axis=1).to_numpy()
+        return is_labelled(frames)
 
     def check(self, splits: Splits) -> None:
         """Accepts all splits: valence and arousal have no classes that could be missing."""

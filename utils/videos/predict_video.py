@@ -9,7 +9,7 @@ import torch
 from datasets.columns import AXES, EXPRESSIONS, PREDICTED
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
-from utils.config.supervised import SLSettings
+from utils.config.supervised import HEAD, SLSettings
 from utils.plots import expression_trace_figure
 from utils.runs.checkpoint import load_supervised
 from utils.runs.manifest import path_input
@@ -26,7 +26,6 @@ from utils.videos.outputs import (
 )
 from utils.videos.records import VideoRecord
 
-METHOD = "MT-CLAR + SL"
 NO_LABELS = pd.DataFrame(columns=["track", "frame", "annotator", *AXES])
 
 
@@ -60,7 +59,7 @@ class PredictionRunner(VideoJobRunner):
         index = self.save_labels(face_video, table.drop(columns="support"))
         run = self.open_run_folder()
         if self.task.name != "expression":
-            write_affect_outputs(run, face_video, {METHOD: table}, METHOD, NO_LABELS, self.settings)
+            write_affect_outputs(run, face_video, {HEAD: table}, HEAD, NO_LABELS, self.settings)
         else:
             name = face_video.video.name
             for track in face_video.tracks:
