@@ -20,7 +20,7 @@ from utils.config.mtclar import PAPER, MtclarTrainingSettings
 from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml, resolved_yaml
 from utils.runs.resume import load_settings
-from utils.runs.trained import describe_network, label_settings, log_network, log_networks
+from utils.runs.trained import describe_network, label_settings, log_network
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {"mtclar.py": MtclarTrainingSettings, "fsl_mtclar.py": LabelSettings, "mtclar_sl.py": SLSettings}
@@ -300,25 +300,13 @@ def test_another_data_set_is_looked_for_in_its_own_folder(tmp_path, argv, file, 
 
 
 def test_the_network_is_logged_in_one_line(tmp_path, caplog):
-    from utils.runs.checkpoint import save_checkpoint
-
     caplog.set_level(logging.INFO)
     path, settings = tmp_path / "best.pt", MtclarTrainingSettings(_cli_parse_args=False).model_dump(mode="json")
-    content = {"kind": "mtclar", "settings": settings, "epoch": 7, "scores": {"loss": 0.12345}}
-    save_checkpoint(path, content)
+    path.touch()
     os.utime(path, (0, time.mktime((2026, 1, 3, 10, 20, 0, 0, 0, -1))))
-    log_network(path, "mtclar")
+    log_network(path, {"settings": settings, "epoch": 7, "scores": {"loss": 0.12345}})
     line = f"network: {path}, trained on demo, validation loss 0.1235 after epoch 7, saved 2026-01-03 10:20"
     assert caplog.messages == [line]
-    log_networks(load_supervised("--checkpoint", str(path)))  # five folds, one network
-    assert caplog.messages[1:] == [line]
-    log_networks(load_supervised("--emonet", "emonet_8.pth"))
-    assert caplog.messages[2:] == ["encoder: published EmoNet weights emonet_8.pth"]
-    for fold in range(5):
-        (tmp_path / str(fold)).mkdir()
-        save_checkpoint(tmp_path / str(fold) / "best.pt", content)
-    log_networks(load_supervised("--checkpoint", str(tmp_path / "{fold}" / "best.pt")))
-    assert len(caplog.messages) == 8
     for broken in ({}, {"settings": []}, {"settings": 3, "scores": {"loss": "x"}}, {"scores": None}):
         assert re.fullmatch(r"network: .*best\.pt, saved .*", describe_network(path, broken))
     assert "loss" not in describe_network(path, {"settings": settings, "epoch": 7})  # last.pt holds no scores

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,26 +27,47 @@ def read_splits(settings: ScriptSettings) -> Splits:
     Raises:
         DataError: the data set is missing or invalid, or too small to split.
     """
-    data, root = settings.data, settings.data_root
+    return read_fold_splits([settings])[0]
+
+
+def read_fold_splits(folds: Sequence[ScriptSettings]) -> list[Splits]:
+    """Read the data set once and split it for each fold.
+
+    Args:
+        folds: the settings of at least one fold; those of the data set differ in `data.fold` only.
+
+    Raises:
+        DataError: as `read_splits`.
+    """
+    settings, data = folds[0], folds[0].data
     if settings.dataset == "affectnet":
-        tables = read_affectnet(root, data.clean, data.strict)
-        splits = split_affectnet(tables, data.validation_share, settings.seed)
+        tables = read_affectnet(settings.data_root, data.clean, data.strict)
+        splits_of_folds = [split_affectnet(tables, data.validation_share, settings.seed) for _ in folds]
     else:
-        if settings.dataset == "demo":
-            demo = settings.demo
-            with ranks.rank_zero_first():
-                parameters = (demo.seed, demo.people, demo.frames, demo.short_frames)
-                render_demo(root, *parameters, hard=demo.hard, clips=demo.clips)
-        if settings.dataset == "videos":
-            frames = read_videos(root, data)
-        else:
-            frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
-        splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
-    for name, frames in zip(splits._fields, splits, strict=True):
-        # AffectNet does not name the people: each of its images counts as a subject.
-        people = "" if settings.dataset == "affectnet" else f" of {frames['subject'].nunique()} people"
-        log.info("%s: %d images%s", name, len(frames), people)
-    return splits
+        frames = _read_frames(settings)
+        splits_of_folds = [
+            split_by_subject(frames, int(fold.data.fold), validation_share=data.validation_share, seed=settings.seed)
+            for fold in folds
+        ]
+    for splits in splits_of_folds:
+        for name, part in zip(splits._fields, splits, strict=True):
+            # AffectNet does not name the people: each of its images counts as a subject.
+            people = "" if settings.dataset == "affectnet" else f" of {part['subject'].nunique()} people"
+            log.info("%s: %d images%s", name, len(part), people)
+    return splits_of_folds
+
+
+def _read_frames(settings: ScriptSettings) -> pd.DataFrame:
+    """Read the frame table of a data set that is split by people."""
+    data, root = settings.data, settings.data_root
+    if settings.dataset == "videos":
+        return read_videos(root, data)
+    if settings.dataset == "demo":
+        demo = settings.demo
+        with ranks.rank_zero_first():
+            parameters = (demo.seed, demo.people, demo.frames, demo.short_frames)
+            render_demo(root, *parameters, hard=demo.hard, clips=demo.clips)
+    return read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
 
 
 def read_videos(root: Path, data: DataSettings) -> pd.DataFrame:

@@ -25,7 +25,14 @@ from utils.config.manifest import Input
 from utils.config.supervised import HEAD
 from utils.labelling.anchors import BASELINES, RULES
 from utils.labelling.raters.ratings import RatingSource, load_ratings
-from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
+from utils.runs.checkpoint import (
+    SupervisedCheckpoint,
+    load_emonet,
+    load_mtclar,
+    load_supervised,
+    read_checkpoint,
+    read_kind,
+)
 from utils.runs.manifest import path_input
 from utils.runs.trained import log_network, refuse_other_splits, refuse_trained_people
 from utils.runs.trainings import trainings_of
@@ -172,8 +179,9 @@ def load_siamese(checkpoint: Path) -> SiameseSource:
     Raises:
         CheckpointError: the file cannot be read, or its network cannot predict differences.
     """
-    log_network(checkpoint, "mtclar")
-    model, settings = load_mtclar(checkpoint)
+    content = read_checkpoint(checkpoint, "mtclar")
+    log_network(checkpoint, content)
+    model, settings = load_mtclar(checkpoint, content)
     if not model.predicts_differences:
         raise CheckpointError(
             f"{checkpoint}: model.fusion {model.fusion} is symmetric, so this network cannot predict differences of "

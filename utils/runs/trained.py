@@ -71,31 +71,14 @@ def newest_match(pattern: Path) -> Path:
     return network_file(Path(found[-1]))
 
 
-def log_networks(settings: SLSettings) -> None:
-    """Logs which networks a run of mtclar_sl.py starts from, a line each. `checkpoint` or `emonet` must be set."""
-    if settings.emonet:
-        log.info("encoder: published EmoNet weights %s", settings.emonet)
-    elif settings.predict and settings.checkpoint:
-        log_network(settings.checkpoint, "supervised")
-    else:
-        found = [newest_match(fold.checkpoint) for fold in settings.folds() if fold.checkpoint]
-        for path in dict.fromkeys(found):
-            log_network(path, "mtclar")
-
-
-def log_network(path: Path, kind: str) -> None:
+def log_network(path: Path, content: Mapping[str, Any]) -> None:
     """Logs a line about a checkpoint: its path, data set, validation loss and file time.
 
     Args:
-        path: best.pt or last.pt.
-        kind: the network that it must hold, "mtclar" or "supervised".
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds another network.
+        path: the checkpoint.
+        content: its content, as `read_checkpoint` returns it.
     """
-    from utils.runs.checkpoint import read_checkpoint  # imports PyTorch, which --help must not wait for
-
-    log.info("%s", describe_network(path, read_checkpoint(path, kind)))
+    log.info("%s", describe_network(path, content))
 
 
 def describe_network(path: Path, content: Mapping[str, Any]) -> str:

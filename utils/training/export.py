@@ -28,8 +28,9 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
         StorageError: the folder cannot be written.
     """
     path = run / "best.pt"
-    content = _without_names(read_checkpoint(path, "mtclar"))
-    trainings = trainings_of(load_mtclar(path)[1])
+    checkpoint = read_checkpoint(path, "mtclar")
+    trainings = trainings_of(load_mtclar(path, checkpoint)[1])  # refuses incomplete content
+    content = _without_names(checkpoint)
     settings = merge_layers(MtclarTrainingSettings, [(str(path), content["settings"])])
     splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
     metadata = {name: value for name, value in content.items() if name != "model"}

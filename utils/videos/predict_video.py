@@ -11,8 +11,9 @@ from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
 from utils.config.supervised import HEAD, SLSettings
 from utils.plots import expression_trace_figure
-from utils.runs.checkpoint import load_supervised
+from utils.runs.checkpoint import load_supervised, read_checkpoint
 from utils.runs.manifest import path_input
+from utils.runs.trained import log_network
 from utils.supervised.tasks import TASKS
 from utils.videos.face_video import FaceVideo, Track, VideoReader
 from utils.videos.job_runner import VideoJobRunner
@@ -42,7 +43,9 @@ class PredictionRunner(VideoJobRunner):
             SettingsError: an overlay is asked for, but the head predicts expressions.
         """
         assert settings.checkpoint is not None, "`with_checkpoint` completes the settings"
-        model, trained, _ = load_supervised(settings.checkpoint)
+        content = read_checkpoint(settings.checkpoint, "supervised")
+        log_network(settings.checkpoint, content)
+        model, trained, _ = load_supervised(settings.checkpoint, content)
         self.task = TASKS[trained["task"]]
         if settings.overlay and self.task.name == "expression":
             raise SettingsError(
