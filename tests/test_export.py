@@ -150,6 +150,16 @@ def test_an_unfinished_run_is_not_exported(demo_run, tmp_path):
     assert not (tmp_path / "export").exists()
 
 
+@pytest.mark.parametrize("name", ["splits.json", "scores.json"])
+@pytest.mark.parametrize("content", ["[" * 10**5, "{}", "[]"])
+def test_a_run_with_a_damaged_file_is_not_exported(demo_run, tmp_path, name, content):
+    for file in ("best.pt", "splits.json", "scores.json"):
+        shutil.copy(demo_run[0] / file, tmp_path)
+    (tmp_path / name).write_text(content)
+    done = run_script("mtclar.py", "--export", str(tmp_path))
+    assert done.returncode == 2 and f"{tmp_path / name}: is not" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_command_of_a_card_gives_the_settings_again(tiny_settings):
     import shlex
 

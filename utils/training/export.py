@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from models.pretrained import CONFIG_FILE, WEIGHTS_FILE, write_weights
 from utils.base.errors import CheckpointError, StorageError
 from utils.base.files import write_text
+from utils.base.json_files import read_json
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_mtclar, read_checkpoint
@@ -14,6 +17,21 @@ from utils.runs.trainings import HISTORY, hash_people, trainings_of
 from utils.training.model_card import LABEL_SCALES, model_card
 
 FOLDER = "export"
+
+
+class _Splits(BaseModel):
+    """The content of splits.json, see `datasets.splits.describe_splits`."""
+
+    images: dict[str, int]
+    people: dict[str, int] | None
+    sha256: str
+
+
+class _Scores(BaseModel, extra="allow"):
+    """The content of scores.json."""
+
+    __pydantic_extra__: dict[str, float]
+    similarity_accuracy: float
 
 
 def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
@@ -32,7 +50,9 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
     trainings = trainings_of(load_mtclar(path, checkpoint)[1])  # refuses incomplete content
     content = _without_names(checkpoint)
     settings = merge_layers(MtclarTrainingSettings, [(str(path), content["settings"])])
-    splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
+    remedy = f"finish the run by --train.resume {run}, which writes it"
+    splits = read_json(run / "splits.json", _Splits, "the description of a split", remedy, CheckpointError).model_dump()
+    scores = read_json(run / "scores.json", _Scores, "the scores of pairs", remedy, CheckpointError).model_dump()
     metadata = {name: value for name, value in content.items() if name != "model"}
     metadata |= {
         "label_scale": {"minimum": -1, "maximum": 1, "data_set": LABEL_SCALES[settings.dataset]},
@@ -71,14 +91,3 @@ def _without_folders(value: Any) -> Any:
     if isinstance(value, list):
         return list(map(_without_folders, value))
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
-def _read_json(path: Path, run: Path) -> dict[str, Any]:
-    """Reads a file that mtclar.py writes into its run folder."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({str(error)[:80]}); finish the run by --train.resume {run}, which writes it"
-        ) from None
-    return content
