@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def find_network_and_settings(layers: Sequence[Layer]) -> "tuple[SiameseSource | None, LabelSettings]":
-    """Loads the Siamese network, if the settings use it, and merges the settings.
+    """Load the Siamese network, if the settings use it, and merge the settings.
 
     By default, data set and split are those that the network was trained with. The settings therefore depend on the
     checkpoint, and which checkpoint depends on the settings. So they are merged twice: without the settings in the
@@ -77,7 +77,7 @@ def find_network_and_settings(layers: Sequence[Layer]) -> "tuple[SiameseSource |
 
 
 def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
-    """Estimates labels of the test clips from a few true ones and scores the result, as in the paper's experiment."""
+    """Estimate labels of the test clips from a few true ones and score the result, as in the paper's experiment."""
     from utils.compute.data import read_splits
     from utils.labelling.build_labeller import labeller_for_dataset
     from utils.labelling.clips import ClipReader
@@ -110,7 +110,7 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
 def calibrate_on_own_videos(
     folder: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime"
 ) -> None:
-    """Fits the calibration on the user's own labelled videos, of people that the network was not trained on."""
+    """Fit the calibration on the user's own labelled videos, of people that the network was not trained on."""
     from utils.compute.data import read_videos
     from utils.labelling.clips import ClipReader
     from utils.labelling.dataset_calibration.calibrate_clips import calibrate_on_videos
@@ -124,7 +124,7 @@ def calibrate_on_own_videos(
 
 
 def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
-    """Finds and tracks faces and encodes each face image once. Then labels all frames of each face.
+    """Find and track faces and encode each face image once. Then label all frames of each face.
 
     With --suggest it only lists frames to label next. With --check it only bounds the error of the labels.
     """
@@ -147,7 +147,7 @@ def label_own_videos(video: Path, sources: "EvidenceSources", settings: LabelSet
 
 
 def annotate_videos(sources: "EvidenceSources", settings: LabelSettings, runtime: "Runtime") -> None:
-    """Finds and tracks faces, encodes each face image once, and serves the annotation page."""
+    """Find and track faces, encode each face image once, and serve the annotation page."""
     from utils.annotate.project import Project
     from utils.annotate.server import serve
 

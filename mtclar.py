@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def train_and_evaluate(settings: MtclarSettings) -> None:
-    """Trains the network on pairs of training images, tests it on pairs of test images, and calibrates `fused`."""
+    """Train the network on pairs of training images, test it on pairs of test images, and calibrate `fused`."""
     from datasets.splits import describe_splits
     from utils.compute.data import CropReader, read_splits
     from utils.compute.runtime import make_runtime
@@ -87,7 +87,7 @@ def train_and_evaluate(settings: MtclarSettings) -> None:
 
 
 def initial_network(settings: MtclarSettings, runtime: "Runtime") -> "tuple[MTCLAR, list[dict[str, Any]]]":
-    """Creates the network: random, or with the weights of published EmoNet or of an earlier training.
+    """Create the network: random, or with the weights of published EmoNet or of an earlier training.
 
     encode(images) gives embeddings; compare(a, b) gives similarity, Δvalence and Δarousal.
 
@@ -120,7 +120,7 @@ def calibrate_fused_labels(
     settings: MtclarSettings,
     runtime: "Runtime",
 ) -> None:
-    """Fits how far fsl_mtclar.py can trust the predicted differences, and writes calibration.json beside best.pt.
+    """Fit how far fsl_mtclar.py can trust the predicted differences, and write calibration.json beside best.pt.
 
     By the rule `fused`, fsl_mtclar.py combines the differences in a Gaussian process over time. Its parameters are
     fitted on the validation clips of at least 24 frames, 4 of them labelled. With fewer than six such clips, a
@@ -137,7 +137,7 @@ def calibrate_fused_labels(
 
 
 def export_network(run: Path) -> None:
-    """Exports the network of a run, with its calibration if there is one."""
+    """Export the network of a run, with its calibration if there is one."""
     from utils.labelling.calibration.file import calibration_content, read_calibration
     from utils.training.export import export_run
 

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def train_and_test(settings: SLSettings) -> None:
-    """Trains and tests a head in each fold, and reports the scores of all folds together."""
+    """Train and test a head in each fold, and report the scores of all folds together."""
     # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
     from utils.compute.runtime import make_runtime
     from utils.runs.run_folder import RunFolder, shared_run
@@ -50,7 +50,7 @@ def train_and_test(settings: SLSettings) -> None:
 
 
 def predict_videos(videos: Path, settings: SLSettings) -> None:
-    """Finds and tracks the faces in a video or a folder of videos, encodes each once, and writes predictions."""
+    """Find and track the faces in a video or a folder of videos, encode each once, and write predictions."""
     from datasets.video.jobs import find_jobs
     from utils.compute.runtime import make_runtime
     from utils.videos.predict_video import PredictionRunner

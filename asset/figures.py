@@ -35,7 +35,7 @@ SCALE = 76  # pixels per unit of valence or arousal
 
 
 def overview() -> Sheet:
-    """Draws what MT-CLAR does: it is trained on pairs of faces, and labels a video from a few labelled frames."""
+    """Draw what MT-CLAR does: it is trained on pairs of faces, and labels a video from a few labelled frames."""
     sheet = Sheet(WIDTH, 960)
     panels = (("1", 20, 480, "Train on pairs"), ("2", 560, 1080, "Label a few frames, get the rest"))
     for number, x, width, title in panels:
@@ -51,7 +51,7 @@ def overview() -> Sheet:
 
 
 def draw_training(sheet: Sheet) -> None:
-    """Draws two labelled faces, the network, and its targets for them."""
+    """Draw two labelled faces, the network, and its targets for them."""
     for x, (person, label) in zip((60, 270), PAIR, strict=True):
         sheet.picture(face(person, *label, side=190)[0], x, 124, 190)
         for row, ((axis, colour), value) in enumerate(zip(AXES, label, strict=True)):
@@ -77,7 +77,7 @@ def signed(value: float) -> str:
 
 
 def draw_film(sheet: Sheet) -> None:
-    """Draws a strip of frames; a coloured rim marks the frames of the support-set."""
+    """Draw a strip of frames; a coloured rim marks the frames of the support-set."""
     trace, poses = film()
     sheet.text(FILM_X, 122, "A person labels a few frames: the support-set. MT-CLAR compares every", 23, align="left")
     sheet.text(FILM_X, 156, "other frame with an anchor, say the latest labelled one before it.", 23, align="left")
@@ -105,7 +105,7 @@ def middle(shown: ArrayLike) -> Any:
 
 
 def draw_comparisons(sheet: Sheet) -> None:
-    """Draws an arc from each anchor to the frames that it serves, and a line down to its labels in the traces."""
+    """Draw an arc from each anchor to the frames that it serves, and a line down to its labels in the traces."""
     y = FILM_Y + TILE + 26
     for shown in range(STRIP):
         distance = shown % ANCHOR_EVERY  # to the anchor, in shown frames
@@ -119,7 +119,7 @@ def draw_comparisons(sheet: Sheet) -> None:
 
 
 def draw_traces(sheet: Sheet) -> None:
-    """Draws both traces below the strip, the anchors' labels held until the next anchor, and the differences Δ."""
+    """Draw both traces below the strip, the anchors' labels held until the next anchor, and the differences Δ."""
     trace, _ = film()
     for (axis, colour), values in zip(AXES, trace.T, strict=True):
         height = ZERO_LINES[axis] - SCALE * values
@@ -142,7 +142,7 @@ def draw_traces(sheet: Sheet) -> None:
 
 
 def draw_axis(sheet: Sheet, axis: str, colour: str) -> None:
-    """Draws the name of an axis, and lines at -1, 0 and 1."""
+    """Draw the name of an axis, and lines at -1, 0 and 1."""
     zero, end = ZERO_LINES[axis], FILM_X + STRIP * TILE
     sheet.text(middle(0) + 12, zero - SCALE - 22, axis, 24, colour, bold=True, align="left")
     sheet.text(middle(ANCHOR_EVERY) + 12, zero - SCALE - 22, "label = anchor's label + Δ", 22, GREY, align="left")
@@ -161,7 +161,7 @@ MASK_X = 1100  # of the attention mask
 
 
 def architecture() -> Sheet:
-    """Draws the network in models/: the Siamese network above, its encoder in detail below."""
+    """Draw the network in models/: the Siamese network above, its encoder in detail below."""
     sheet = Sheet(WIDTH, 1270)
     sheet.box(20, 20, 1620, 570, colour=FAINT, fill=0.18, corner=18)
     sheet.text(50, 66, "MT-CLAR", 32, bold=True, align="left")
@@ -180,7 +180,7 @@ def architecture() -> Sheet:
 
 
 def draw_siamese(sheet: Sheet) -> None:
-    """Draws two faces, their shared encoder, and the concatenated embeddings."""
+    """Draw two faces, their shared encoder, and the concatenated embeddings."""
     for y, (person, label) in zip(ROWS, PAIR, strict=True):
         sheet.picture(face(person, *label)[0], 50, y - 62, 124)
         sheet.arrow((178, y), (318, y))
@@ -200,7 +200,7 @@ def draw_siamese(sheet: Sheet) -> None:
 
 
 def draw_heads(sheet: Sheet) -> None:
-    """Draws the three heads, their outputs and their losses."""
+    """Draw the three heads, their outputs and their losses."""
     rows = (188, 333, 478)
     for x, words in ((575, "embeddings"), (1031, "three heads"), (1256, "outputs"), (1504, "losses")):
         sheet.text(x, 90, words, 24, RED if words == "losses" else INK, bold=True)
@@ -223,7 +223,7 @@ def draw_heads(sheet: Sheet) -> None:
 
 
 def draw_landmark_network(sheet: Sheet) -> None:
-    """Draws the stem and two stacked hourglasses, whose features lead to the emotion branch."""
+    """Draw the stem and two stacked hourglasses, whose features lead to the emotion branch."""
     sheet.picture(face(ACTOR, 0.8, 0.5)[0], 42, MAIN_Y - 55, 110)
     sheet.text(97, MAIN_Y + 76, "3×256×256", 20, GREY)
     sheet.arrow((156, MAIN_Y), (208, MAIN_Y))
@@ -248,14 +248,14 @@ def draw_landmark_network(sheet: Sheet) -> None:
 
 
 def draw_hourglass(sheet: Sheet, x: float, name: str) -> None:
-    """Draws nine bars for features with sides 64, 32, 16, 8, 4, and back."""
+    """Draw nine bars for features with sides 64, 32, 16, 8, 4, and back."""
     for layer in range(9):
         sheet.bar(x + 16 * layer, MAIN_Y, 11, 24 + 27 * abs(layer - 4), BLUE, 0.45)
     sheet.text(x + 69, MAIN_Y - 88, name, 22, bold=True)
 
 
 def draw_attention(sheet: Sheet) -> None:
-    """Draws the heatmaps of both hourglasses; the sum of the last 68 is the mask that multiplies the features."""
+    """Draw the heatmaps of both hourglasses; the sum of the last 68 is the mask that multiplies the features."""
     heatmaps, mask = sketch.heatmaps_of(ACTOR)
     for branch, centre in ((562, 638), (854, 930)):
         sheet.dot(branch, MAIN_Y, 4)
@@ -276,7 +276,7 @@ def draw_attention(sheet: Sheet) -> None:
 
 
 def draw_emotion_branch(sheet: Sheet) -> None:
-    """Draws the layers from the joined features, 768 channels, to the embedding."""
+    """Draw the layers from the joined features, 768 channels, to the embedding."""
     for y in (STEM_Y, MAIN_Y, FIRST_Y):
         sheet.bar(1184, y, 34, 92, GREEN, 0.25, "256")
         sheet.arrow((1220, y), (1256, y), head=0)

@@ -76,7 +76,7 @@ def labelling_errors(folder: Path, context, arguments: argparse.Namespace) -> pd
 
 
 def render_clips(folder: Path) -> dict[str, np.ndarray]:
-    """Writes MP4s of demo people to folder/clips: name → true labels (FRAMES, 2)."""
+    """Write MP4s of demo people to folder/clips: name → true labels (FRAMES, 2)."""
     table = read_afewva(render_demo(folder / "demo", SEED, 10, FRAMES, FRAMES), None, 1.0, False)
     truth = {}
     (folder / "clips").mkdir()

@@ -109,7 +109,7 @@ def label_clips(
     misread: bool,
     rng: np.random.Generator,
 ) -> list[LabelledClip]:
-    """Labels each clip from each number of given labels, at evenly spaced frames.
+    """Label each clip from each number of given labels, at evenly spaced frames.
 
     Args:
         calibration: of the network.
@@ -137,7 +137,7 @@ def label_clips(
 def check_kind(
     kind: ArchiveKind, pool: list[LabelledClip], misread: list[LabelledClip], count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Checks simulated archives of one kind; (ARCHIVES, 2) upper bound of the RMSE divided by the real RMSE.
+    """Check simulated archives of one kind; (ARCHIVES, 2) upper bound of the RMSE divided by the real RMSE.
 
     Args:
         kind: the kind.

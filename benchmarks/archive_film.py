@@ -78,7 +78,7 @@ def measure_film(checkpoint: Path | None, folder: Path, shift: int) -> pd.DataFr
 
 
 def make_film(folder: Path, seed: int) -> Film:
-    """Renders the shots and writes them as film.mp4, in random order and at different positions in the picture."""
+    """Render the shots and write them as film.mp4, in random order and at different positions in the picture."""
     clips = read_afewva(
         render_demo(folder / f"film_{seed}", seed, PEOPLE, LONGEST, LONGEST, SIDE, clips=SHOTS_PER_PERSON)
     )
@@ -106,14 +106,14 @@ def middles_of_shots(frames: pd.DataFrame) -> np.ndarray:
 
 
 def save_labels(path: Path, film: Film, frames: np.ndarray) -> Path:
-    """Writes the true labels of some frames of the film as a CSV for --labels."""
+    """Write the true labels of some frames of the film as a CSV for --labels."""
     assert len(frames) == LABELS
     film.frames.loc[frames, list(AXES)].to_csv(path, index_label="frame")
     return path
 
 
 def label_film(*options: object) -> Path:
-    """Runs fsl_mtclar.py with these options; returns its run folder."""
+    """Run fsl_mtclar.py with these options; return its run folder."""
     command = [sys.executable, "fsl_mtclar.py", *map(str, options)]
     output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     found = re.search(r"^run folder +(.+)$", output, re.MULTILINE)
@@ -122,7 +122,7 @@ def label_film(*options: object) -> Path:
 
 
 def correct_people(run: Path, film: Film, path: Path) -> Path:
-    """Writes the people.csv of a run with the true person of each track."""
+    """Write the people.csv of a run with the true person of each track."""
     labels, table = read_labels(run, film), pd.read_csv(run / "people.csv")
     persons = labels.groupby("track")["subject"].agg(lambda subjects: subjects.mode()[0])
     table.assign(person=table["track"].map(persons)).to_csv(path, index=False)
@@ -175,7 +175,7 @@ def score(table: pd.DataFrame) -> dict[str, object]:
 
 
 def draw_film(film: Film, table: pd.DataFrame) -> Figure:
-    """Plots the labels over the film, coloured by person, with the truth and a picture of each shot.
+    """Plot the labels over the film, coloured by person, with the truth and a picture of each shot.
 
     Args:
         film: the film.
@@ -199,7 +199,7 @@ def draw_film(film: Film, table: pd.DataFrame) -> Figure:
 
 
 def _draw_axis(axes: Axes, axis: str, film: Film, table: pd.DataFrame) -> None:
-    """Plots valence or arousal of all tracks; arguments as of `draw_film`."""
+    """Plot valence or arousal of all tracks; arguments as of `draw_film`."""
     colours = dict(zip(sorted(film.frames["subject"].unique()), COLOURS, strict=True))
     for number, (_, track) in enumerate(table.groupby("track")):
         seconds, colour = track["time"], colours[track["subject"].iloc[0]]

@@ -89,7 +89,7 @@ class MeasuredRunner(LabellingRunner):
         self.peaks: list[int] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Needs no fit: the evidence has the default calibration."""
+        """No fit is needed: the evidence has the default calibration."""
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
         self.starts.append((time.perf_counter(), time.process_time()))
@@ -98,7 +98,7 @@ class MeasuredRunner(LabellingRunner):
 
 
 def measure_cost(videos: int) -> pd.DataFrame:
-    """Labels simulated videos in one run, without figures and exports: seconds per video and memory, early and late.
+    """Label simulated videos in one run, without figures and exports: seconds per video and memory, early and late.
 
     Args:
         videos: number of videos.
@@ -127,7 +127,7 @@ def measure_cost(videos: int) -> pd.DataFrame:
 
 
 def simulated_job(folder: Path, number: int) -> VideoJob:
-    """Writes the labels of a simulated video, and an empty file that stands for the video."""
+    """Write the labels of a simulated video, and an empty file that stands for the video."""
     video, labels = folder / f"{number:04d}.mp4", folder / f"{number:04d}_labels.csv"
     video.write_text(str(number))
     evidence = simulated_evidence(number, COST_FRAMES)[:, 0].clip(-1, 1)
@@ -142,7 +142,7 @@ def measure_next() -> pd.DataFrame:
 
 
 def label_suggested_frames(people: int) -> dict[str, float]:
-    """Gives labels at suggested frames of a simulated archive, and measures the time from a label to the next frame.
+    """Give labels at suggested frames of a simulated archive, and measure the time from a label to the next frame.
 
     Args:
         people: number of people, who have equally many of the tracks each.
@@ -189,7 +189,7 @@ class SimulatedArchive:
             self._update(person)
 
     def label(self, track: int, frame: int, rng: np.random.Generator) -> None:
-        """Labels a frame of a track with the evidence there, plus an error of LABEL_STD."""
+        """Label a frame of a track with the evidence there, plus an error of LABEL_STD."""
         observations, label = [], self._evidence[track][frame, 0] + rng.normal(0, LABEL_STD, len(AXES))
         for observed, value in zip(self._observations[track], label, strict=True):
             position = np.searchsorted(observed.indices, frame)

@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def save_networks(base: Version, here: Version) -> None:
-    """Saves a network with random weights for both versions, with the settings that both know."""
+    """Save a network with random weights for both versions, with the settings that both know."""
     settings = MtclarTrainingSettings(data={"image_size": IMAGE_SIZE}, model={"width": WIDTH}).model_dump(mode="json")
     known = yaml.safe_load((base.root / "config.yaml").read_text(encoding="utf-8"))
     state = network(plain_runtime()).cpu().state_dict()
@@ -128,7 +128,7 @@ def measure_rounds(
 
 
 def label(version: Version, video: Path, frames: int, options: tuple[str, ...]) -> LabelledVideo:
-    """Labels a video that is not in the caches. Only the network converted for OpenVINO is kept."""
+    """Label a video that is not in the caches. Only the network converted for OpenVINO is kept."""
     cached = version.folder / "embeddings"
     for file in [*cached.glob("*.npz"), *cached.glob("*.int8.*")]:
         file.unlink()

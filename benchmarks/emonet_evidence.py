@@ -101,7 +101,7 @@ class EmoNetTraining:
         return max(1, round((self.settings.train.epoch_size or len(self.frames)) / self.settings.train.batch))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields images (B, 3, S, S) uint8 and labels (B, 2) of an epoch, from batch number `start` on."""
+        """Yield images (B, 3, S, S) uint8 and labels (B, 2) of an epoch, from batch number `start` on."""
         train, rng = self.settings.train, np.random.default_rng([self.settings.seed, TRAINING_SEED_STREAM, epoch])
         drawn = draw_batches(self.frames, self.steps(), train.batch, train.subjects, rng)
         plan = [(epoch, step, rows) for step, rows in enumerate(drawn)][start:]
@@ -164,7 +164,7 @@ def main() -> None:
 
 
 def train_and_write(splits: Splits, settings: EmoNetSettings, runtime: Runtime) -> None:
-    """Trains EmoNet and writes its weights to `settings.out`."""
+    """Train EmoNet and write its weights to `settings.out`."""
     seed_torch(settings.seed)
     model = runtime.to_device(EmoNet())
     fit(EmoNetTraining(model, splits, settings, runtime), RunFolder.open(settings, RUNS), settings)
@@ -172,7 +172,7 @@ def train_and_write(splits: Splits, settings: EmoNetSettings, runtime: Runtime) 
 
 
 def write_published(model: EmoNet, path: Path) -> None:
-    """Writes weights with the tensor names of the published emonet_8.pth."""
+    """Write weights with the tensor names of the published emonet_8.pth."""
     state = model.state_dict()
     published = {key: state[rename_published(key)].cpu().contiguous() for key in KEYS["emonet_8"]}
     path.parent.mkdir(parents=True, exist_ok=True)

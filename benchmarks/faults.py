@@ -132,7 +132,7 @@ JOBS = {
 
 
 def call(script: str, argv: list[str], folder: Path) -> None:
-    """Runs a script in `folder`, in the forked process. Its output goes to output.txt."""
+    """Run a script in `folder`, in the forked process. Its output goes to output.txt."""
     os.chdir(folder)
     output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
@@ -150,7 +150,7 @@ def call(script: str, argv: list[str], folder: Path) -> None:
 
 
 def run(job: Job, shared: Path, folder: Path, kill_after: float | None = None) -> int | None:
-    """Runs the command of a job; returns its exit code, or None if it was killed after `kill_after` seconds."""
+    """Run the command of a job; return its exit code, or None if it was killed after `kill_after` seconds."""
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=call, args=(job.script, job.argv(shared), folder))
     process.start()
@@ -211,7 +211,7 @@ class Watcher(threading.Thread):
                     self._read(path)
 
     def _read(self, path: Path) -> None:
-        """Reads a file that has changed."""
+        """Read a file that has changed."""
         try:
             status = path.stat()
             state = status.st_mtime_ns, status.st_size, status.st_ino
@@ -286,7 +286,7 @@ READERS = {
 
 
 def prepare(shared: Path) -> None:
-    """Makes the shared files: two demo sets, and a video with labels."""
+    """Make the shared files: two demo sets, and a video with labels."""
     import numpy as np
     from clips import face_images, write_video
 
@@ -300,7 +300,7 @@ def prepare(shared: Path) -> None:
 
 
 def new_folder(folder: Path, job: Job, checkpoint: Path) -> Path:
-    """Creates the working folder of a job, with the trained network if it needs one."""
+    """Create the working folder of a job, with the trained network if it needs one."""
     folder.mkdir()
     if job.needs_checkpoint:
         (folder / "net").mkdir()
@@ -310,7 +310,7 @@ def new_folder(folder: Path, job: Job, checkpoint: Path) -> Path:
 
 
 def finish(job: Job, shared: Path, folder: Path) -> None:
-    """Runs the command of a job, which must succeed."""
+    """Run the command of a job, which must succeed."""
     code = run(job, shared, folder)
     if code:
         raise SystemExit(f"{folder}: exit code {code}\n{(folder / 'output.txt').read_text()}")
@@ -339,7 +339,7 @@ def main() -> None:
 
 
 def run_trials(shared: Path, arguments: argparse.Namespace) -> int:
-    """Runs all jobs undisturbed, then kills them in turn; returns the number of failures."""
+    """Run all jobs undisturbed, then kill them in turn; return the number of failures."""
     prepare(shared)
     checkpoint = shared / "undisturbed-train" / "best.pt"
     expected, durations = {}, {}
@@ -371,7 +371,7 @@ def run_trials(shared: Path, arguments: argparse.Namespace) -> int:
 
 
 def report(tallies: dict[str, Tally], watcher: Watcher) -> int:
-    """Prints a summary; returns the number of failures."""
+    """Print a summary; return the number of failures."""
     print(f"\n{'job':8} {'kills':>6} {'identical':>10}")
     for name, tally in tallies.items():
         print(f"{name:8} {tally.kills:6} {tally.identical:10}")

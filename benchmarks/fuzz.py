@@ -41,7 +41,7 @@ INSTRUMENTED = ["datasets", "utils", "yaml", "json"]  # packages whose coverage 
 
 
 def instrumented_imports() -> contextlib.AbstractContextManager:
-    """Measures the coverage of what is imported in the block, if --guided is on the command line."""
+    """Measure the coverage of what is imported in the block, if --guided is on the command line."""
     if "--guided" not in sys.argv:
         return contextlib.nullcontext()
     import atheris
@@ -92,7 +92,7 @@ class Reader(NamedTuple):
 
 
 def afewva(content: bytes, folder: Path) -> None:
-    """Reads the content as a clip's JSON file of AFEW-VA."""
+    """Read the content as a clip's JSON file of AFEW-VA."""
     (folder / "001").mkdir(exist_ok=True)
     (folder / "001" / "0.png").touch()
     (folder / "001" / "001.json").write_bytes(content)
@@ -100,13 +100,13 @@ def afewva(content: bytes, folder: Path) -> None:
 
 
 def expressions(content: bytes, folder: Path) -> None:
-    """Reads the content as AFEW-VA's expressions.csv."""
+    """Read the content as AFEW-VA's expressions.csv."""
     (folder / "expressions.csv").write_bytes(content)
     afewva(AFEWVA, folder)
 
 
 def estimates(content: bytes, folder: Path) -> None:
-    """Reads the content as another tool's estimates of a clip and of a face track."""
+    """Read the content as another tool's estimates of a clip and of a face track."""
     (folder / "estimates.csv").write_bytes(content)
     table = read_estimates(folder / "estimates.csv")
     values = table.of_track("clip.mp4", 1, TIMELINE.frames, TIMELINE.times)
@@ -116,7 +116,7 @@ def estimates(content: bytes, folder: Path) -> None:
 
 
 def people(content: bytes, folder: Path) -> None:
-    """Reads the content as people.csv of two videos, the second one with two tracks that are shown in turn."""
+    """Read the content as people.csv of two videos, the second one with two tracks that are shown in turn."""
     (folder / "people.csv").write_bytes(content)
     rows = read_people(folder / "people.csv", [folder / "a.mp4", folder / "b.mp4"])
     faces = pd.DataFrame({"track": [0, 0, 1, 1], "frame": [0, 1, 1, 2]})
@@ -124,7 +124,7 @@ def people(content: bytes, folder: Path) -> None:
 
 
 def affectnet(content: bytes, folder: Path) -> None:
-    """Reads the content as training.csv of AffectNet 2017."""
+    """Read the content as training.csv of AffectNet 2017."""
     (folder / "1").mkdir(exist_ok=True)
     for name in ("a.jpg", "b.jpg"):
         (folder / "1" / name).touch()
@@ -134,7 +134,7 @@ def affectnet(content: bytes, folder: Path) -> None:
 
 
 def npy(content: bytes, folder: Path) -> None:
-    """Reads the content as annotations of AffectNet-8."""
+    """Read the content as annotations of AffectNet-8."""
     for part in ("train_set", "val_set"):
         for inner in ("images", "annotations"):
             (folder / part / inner).mkdir(parents=True, exist_ok=True)
@@ -175,13 +175,13 @@ def ratings(name: str, binary: bool = False) -> Callable[[bytes, Path], None]:
 
 
 def yaml_settings(content: bytes, folder: Path) -> None:
-    """Reads the content as a YAML file of settings."""
+    """Read the content as a YAML file of settings."""
     (folder / "my.yaml").write_bytes(content)
     load_settings(MtclarTrainingSettings, "mtclar", "config.yaml", "", ["--config", str(folder / "my.yaml")])
 
 
 def weights(content: bytes, folder: Path) -> None:
-    """Reads the content as a checkpoint of each kind."""
+    """Read the content as a checkpoint of each kind."""
     (folder / "best.pt").write_bytes(content)
     for load in (load_mtclar, load_supervised, load_emonet):
         try:
@@ -191,7 +191,7 @@ def weights(content: bytes, folder: Path) -> None:
 
 
 def exported(content: bytes, folder: Path) -> None:
-    """Reads the content as an exported network, with its calibration."""
+    """Read the content as an exported network, with its calibration."""
     path = folder / "model.safetensors"
     path.write_bytes(content)
     (folder / "config.json").write_text('{"width": 16, "fusion": "concat", "dropout": 0}')
@@ -203,7 +203,7 @@ def exported(content: bytes, folder: Path) -> None:
 
 
 def manifest(content: bytes, folder: Path) -> None:
-    """Reads the content as a manifest, and the settings in it."""
+    """Read the content as a manifest, and the settings in it."""
     path = folder / "manifest.json"
     path.write_bytes(content)
     layers = read_layers(LabelSettings, "missing.yaml", "", ["--from_manifest", str(path)])
@@ -211,13 +211,13 @@ def manifest(content: bytes, folder: Path) -> None:
 
 
 def image(content: bytes, folder: Path) -> None:
-    """Reads the content as an image."""
+    """Read the content as an image."""
     (folder / "1.png").write_bytes(content)
     assert read_image(folder / "1.png").dtype == np.uint8
 
 
 def _check(table: pd.DataFrame) -> None:
-    """Checks that all labels are in [-1, 1] or missing."""
+    """Check that all labels are in [-1, 1] or missing."""
     labels = table[["valence", "arousal"]].to_numpy()
     assert (np.isnan(labels) | (np.abs(labels) <= 1)).all()
 
@@ -461,7 +461,7 @@ READERS = {
 
 
 def cases(reader: Reader) -> st.SearchStrategy[bytes]:
-    """Draws valid files with one to eight changes."""
+    """Draw valid files with one to eight changes."""
     piece = st.sampled_from(reader.words) | st.binary(min_size=1, max_size=8)
     change = st.tuples(
         st.sampled_from(["replace", "insert", "delete", "repeat", "cut"]), st.floats(0, 1), piece, st.integers(1, 80)
@@ -470,7 +470,7 @@ def cases(reader: Reader) -> st.SearchStrategy[bytes]:
 
 
 def _changed(content: bytes, changes: list[tuple[str, float, bytes, int]]) -> bytes:
-    """Applies changes: kind, relative position, bytes to put there, and number of bytes concerned."""
+    """Apply changes: kind, relative position, bytes to put there, and number of bytes concerned."""
     for kind, position, piece, length in changes:
         start = int(position * len(content))
         before, part, after = content[:start], content[start : start + length], content[start + length :]
@@ -483,7 +483,7 @@ def _changed(content: bytes, changes: list[tuple[str, float, bytes, int]]) -> by
 
 
 def attempt(reader: Reader, content: bytes) -> None:
-    """Reads one case. Raises an exception if the reader raises an undeclared one, or an endless message."""
+    """Read one case. Raises an exception if the reader raises an undeclared one, or an endless message."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             reader.read(content, Path(folder))
@@ -507,7 +507,7 @@ class Outcome:
 
 
 def fuzz(name: str, count: int, seed: int) -> Outcome:
-    """Tries `count` cases of a reader. Cases that raise undeclared exceptions are saved in the temporary folder."""
+    """Try `count` cases of a reader. Cases that raise undeclared exceptions are saved in the temporary folder."""
     reader, outcome = READERS[name], Outcome()
 
     @hypothesis.seed(seed)
@@ -541,7 +541,7 @@ def _describe(error: Exception) -> str:
 
 
 def fuzz_guided(name: str, count: int) -> None:
-    """Fuzzes with libFuzzer by way of atheris, which keeps cases that reach new code and changes them further.
+    """Fuzz with libFuzzer by way of atheris, which keeps cases that reach new code and changes them further.
 
     It ends the process when it has finished.
     """

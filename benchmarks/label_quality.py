@@ -186,7 +186,7 @@ def test_sets(arguments: argparse.Namespace) -> list[TestSet]:
 
 
 def make_labellers(checkpoint: Path | None) -> tuple[Labeller, Labeller, LabelSettings]:
-    """Makes a labeller with the trained network, and one with random weights, both calibrated on the validation clips.
+    """Make a labeller with the trained network, and one with random weights, both calibrated on the validation clips.
 
     Args:
         checkpoint: best.pt of a mtclar.py run; None: that of the newest run.
@@ -227,7 +227,7 @@ def render(folder: Path, kind: TestSet, frame_rate: float = FRAME_RATE) -> pd.Da
 
 
 def score(clips: EncodedFrames, kind: TestSet, support_set: tuple[str, int], settings: LabelSettings) -> pd.DataFrame:
-    """Labels all clips and scores every method.
+    """Label all clips and score every method.
 
     Args:
         clips: the clips.
@@ -389,7 +389,7 @@ def sample_clip(labeller: Labeller, clip: DatasetClip, step: int) -> DatasetClip
 
 
 def print_tables(scores: pd.DataFrame) -> None:
-    """Prints the scores of each test set, and how many labels suggestions save."""
+    """Print the scores of each test set, and how many labels suggestions save."""
     for kind, part in scores.groupby("set", sort=False):
         print(f"\n{kind}\n{score_table(part).to_string(float_format='{:.3f}'.format)}")
     for kind in ("normal", "long", "minutes"):

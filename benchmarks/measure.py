@@ -23,7 +23,7 @@ class Measured(NamedTuple):
 
 
 def measure_alone(function: Callable[..., Any], *arguments: Any) -> Measured:
-    """Calls a function in a new process, so that the peak memory is that of this call.
+    """Call a function in a new process, so that the peak memory is that of this call.
 
     Args:
         function: defined at the top level of a module, so that the new process can import it.

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def compare_networks(checkpoint: Path, folder: Path, training_seed: int, test_seed: int) -> None:
-    """Prints the errors of the network before and after fine-tuning, and after calibration, on videos of other people.
+    """Print the errors of the network before and after fine-tuning, and after calibration, on videos of other people.
 
     Args:
         checkpoint: best.pt of a mtclar.py run.
@@ -83,7 +83,7 @@ def compare_networks(checkpoint: Path, folder: Path, training_seed: int, test_se
 
 
 def refuse_known_seeds(checkpoint: Path, seeds: list[int]) -> None:
-    """Checks that the network was not trained on the people whom this benchmark renders."""
+    """Check that the network was not trained on the people whom this benchmark renders."""
     _, settings = load_mtclar(checkpoint)
     known = {training["demo"]["seed"] for training in trainings_of(settings) if training["dataset"] == "demo"}
     assert len(set(seeds)) == len(seeds) and not known & set(seeds), (
@@ -92,7 +92,7 @@ def refuse_known_seeds(checkpoint: Path, seeds: list[int]) -> None:
 
 
 def render_videos(folder: Path, seed: int, people: int, labels: int) -> None:
-    """Writes an MP4 of each person of a demo set of harder scenes, and a CSV with evenly spaced true labels."""
+    """Write an MP4 of each person of a demo set of harder scenes, and a CSV with evenly spaced true labels."""
     table = read_afewva(render_demo(folder.with_name(f"demo_{seed}"), seed, people, FRAMES, FRAMES, hard=True))
     if folder.exists():
         return
@@ -109,14 +109,14 @@ def render_videos(folder: Path, seed: int, people: int, labels: int) -> None:
 
 
 def fine_tune(checkpoint: Path, videos: Path, folder: Path) -> Path:
-    """Fine-tunes the network of a checkpoint on a folder of videos; returns the new best.pt."""
+    """Fine-tune the network of a checkpoint on a folder of videos; return the new best.pt."""
     run_script("mtclar.py", folder, "--preset", "finetune", "--dataset", "videos", "--data.root", videos,
                "--model.init", checkpoint)  # fmt: skip
     return find_runs(folder / "runs" / "mtclar")[0] / "best.pt"
 
 
 def calibrate(checkpoint: Path, videos: Path, folder: Path) -> Path:
-    """Calibrates a copy of a network on a folder of videos; returns the copy."""
+    """Calibrate a copy of a network on a folder of videos; return the copy."""
     copy = folder / "calibrated" / "best.pt"
     copy.parent.mkdir(exist_ok=True)
     shutil.copy(checkpoint, copy)
@@ -126,7 +126,7 @@ def calibrate(checkpoint: Path, videos: Path, folder: Path) -> Path:
 
 
 def run_script(script: str, folder: Path, *argv: object) -> None:
-    """Runs a script, whose output is shown, and prints how long it took."""
+    """Run a script, whose output is shown, and print how long it took."""
     started = time.perf_counter()
     command = [script, *argv, "--runs", folder / "runs", "--data.cache", folder / "cache"]
     subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True)

@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def report(name: str, times: list[float]) -> None:
-    """Prints the median and the range of times in milliseconds."""
+    """Print the median and the range of times in milliseconds."""
     low, high = np.percentile(times, (10, 90))
     print(f"{name}: median {np.median(times):.0f} ms, 80 % in {low:.0f} to {high:.0f} ms ({len(times)})", flush=True)
 

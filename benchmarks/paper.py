@@ -175,7 +175,7 @@ def write_tables(
     provenance: str,
     docs: Path | None,
 ) -> None:
-    """Writes all tables and the figure, and prints where they are."""
+    """Write all tables and the figure, and print where they are."""
     folder.mkdir(exist_ok=True)
     summary = summarise(scores)
     tables = {"folds.csv": scores, "summary.csv": summary, "expression.csv": expression, "people.csv": people}

@@ -104,7 +104,7 @@ def open_session(clip: DatasetClip, labeller: Labeller, folder: Path) -> Session
 
 
 def rate(session: Session, clip: DatasetClip, rng: np.random.Generator) -> None:
-    """Rates a clip from its beginning to its end."""
+    """Rate a clip from its beginning to its end."""
     times = np.arange(clip.encoded.times[0], clip.encoded.times[-1], 1 / RATING_RATE)
     labels = np.stack([np.interp(times, clip.encoded.times, column) for column in clip.labels.T], 1)
     rating = RATER.rate(times, labels, rng)

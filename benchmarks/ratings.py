@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def read_clips(checkpoint: Path | None, folder: Path, seed: int) -> list[DatasetClip]:
-    """Renders the clips of a demo seed, and encodes them if there is a network."""
+    """Render the clips of a demo seed, and encode them if there is a network."""
     frames = read_afewva(render_demo(folder / f"demo_{seed}", seed, PEOPLE, FRAMES, FRAMES))
     labeller, settings = make_labeller(checkpoint, 0), LabelSettings()
     if checkpoint:

@@ -121,7 +121,7 @@ def table(rows: list[Row]) -> str:
 
 
 def write_readme(text: str) -> None:
-    """Replaces the measurements in benchmarks/README.md."""
+    """Replace the measurements in benchmarks/README.md."""
     path = ROOT / "benchmarks" / "README.md"
     before, _, rest = path.read_text(encoding="utf-8").partition(START)
     write_text(path, f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}")
@@ -328,7 +328,7 @@ def measure_rows(_: list[str]) -> list[Row]:
 
 
 def make_video(folder: Path, frames: int, scale: int = 1) -> Path:
-    """Writes a video of 640 × 360 pixels, times `scale`, of a rendered person. Every 200th frame has a label."""
+    """Write a video of 640 × 360 pixels, times `scale`, of a rendered person. Every 200th frame has a label."""
     clips = [sorted(clip.glob("*.png")) for clip in render_demo(folder / "demo", 0, 10, 48, 2, workers=1).glob("*/")]
     images = [cv2.resize(cv2.imread(str(file)), (320, 320)) for file in max(clips, key=len)]
     images += images[::-1]
@@ -341,7 +341,7 @@ def make_video(folder: Path, frames: int, scale: int = 1) -> Path:
 
 
 def save_network(path: Path, width: int = WIDTH, image_size: int = IMAGE_SIZE) -> None:
-    """Saves a network with random weights as a checkpoint."""
+    """Save a network with random weights as a checkpoint."""
     settings = MtclarTrainingSettings(data={"image_size": image_size}, model={"width": width})
     state = network(plain_runtime(), width).cpu().state_dict()
     save_checkpoint(path, {"kind": "mtclar", "settings": settings.model_dump(mode="json"), "model": state})
@@ -495,7 +495,7 @@ class Finished(NamedTuple):
 def run(
     *command: object, root: Path = ROOT, python: str | Path = sys.executable, threads: int | None = None
 ) -> Finished:
-    """Runs a script or module of the project, or of another checkout of it with its own interpreter.
+    """Run a script or module of the project, or of another checkout of it with its own interpreter.
 
     Args:
         command: the script or module with its arguments.

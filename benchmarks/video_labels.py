@@ -84,7 +84,7 @@ class Cost(NamedTuple):
 
 
 def measure_film(backends: list[str], trained: Path, published: Path, folder: Path) -> pd.DataFrame:
-    """Labels the film with each backend and value of `--encode_every`, one row each.
+    """Label the film with each backend and value of `--encode_every`, one row each.
 
     Args:
         backends: names; the first one is the reference, with every face encoded.
@@ -122,7 +122,7 @@ def measure_film(backends: list[str], trained: Path, published: Path, folder: Pa
 
 
 def make_film(folder: Path) -> Film:
-    """Renders the people and joins their clips, at different positions in the picture.
+    """Render the people and join their clips, at different positions in the picture.
 
     A frame in which no face is found, as in a few shots, is not labelled.
     """
@@ -149,7 +149,7 @@ def film_image(path: str, left: int) -> np.ndarray:
 
 
 def copy_network(checkpoint: Path, folder: Path, convert: bool = False) -> Path:
-    """Copies a checkpoint, since caches are written beside it, and its calibration; converts it for OpenVINO."""
+    """Copy a checkpoint, since caches are written beside it, and its calibration; convert it for OpenVINO."""
     folder.mkdir(exist_ok=True)
     copy = Path(shutil.copy(checkpoint, folder / "best.pt"))
     calibration = checkpoint.with_name(FILE_NAME)
@@ -166,7 +166,7 @@ def copy_network(checkpoint: Path, folder: Path, convert: bool = False) -> Path:
 def label_film(
     film: Film, distances: tuple[int, ...], checkpoint: Path, options: list[str], encoded: EncodedFaces | None = None
 ) -> tuple[dict[int, Path], EncodedFaces]:
-    """Labels the film by fsl_mtclar.py, in this process.
+    """Label the film by fsl_mtclar.py, in this process.
 
     Args:
         film: the film.

@@ -231,7 +231,7 @@ def _any_pair(
 
 
 def _partners_of(criterion: SimilarityCriterion, row: int, rows: np.ndarray, similar: bool) -> np.ndarray:
-    """Selects from `rows` the partners with which `row` forms a similar or dissimilar pair; keeps their order."""
+    """Select from `rows` the partners with which `row` forms a similar or dissimilar pair; keep their order."""
     return rows[(criterion.similar(np.full(len(rows), row), rows) == similar) & (rows != row)]
 
 

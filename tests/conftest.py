@@ -88,7 +88,7 @@ class ScriptResult(NamedTuple):
 
 
 def run_script(script: str, *argv: str) -> ScriptResult:
-    """Runs a script with a command line, in this process so that PyTorch is imported only once."""
+    """Run a script with a command line, in this process so that PyTorch is imported only once."""
     main = importlib.import_module(script.removesuffix(".py")).main
     out, err = io.StringIO(), io.StringIO()
     handler, root = logging.StreamHandler(err), logging.getLogger()
@@ -106,7 +106,7 @@ def run_script(script: str, *argv: str) -> ScriptResult:
 
 
 def finished(script: str, *argv: str) -> tuple[Path, str]:
-    """Runs a script, which must succeed, and returns its run folder and its standard output."""
+    """Run a script, which must succeed, and return its run folder and its standard output."""
     result = run_script(script, *argv)
     assert result.returncode == 0, result.stderr
     return Path(re.search(r"run folder +(.+)", result.stdout)[1]), result.stdout
@@ -156,7 +156,7 @@ def sl_arguments(sl_demo, demo_run, tmp_path_factory) -> list[str]:
 
 
 def label(*argv) -> tuple[Path, str]:
-    """Runs fsl_mtclar.py, which must succeed; returns its run folder and its standard output."""
+    """Run fsl_mtclar.py, which must succeed; return its run folder and its standard output."""
     return finished("fsl_mtclar.py", *map(str, argv))
 
 

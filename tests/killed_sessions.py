@@ -58,7 +58,7 @@ def script(seed: int) -> list[Callable[[Session], object]]:
 
 
 def kill_sessions(open_session: Callable[[Path], Session], folder: Path, count: int, seed: int = 0) -> Outcome:
-    """Kills `count` processes that label and rate, and compares the files with what they reported as saved.
+    """Kill `count` processes that label and rate, and compare the files with what they reported as saved.
 
     Args:
         open_session: opens the session whose files are in a folder.

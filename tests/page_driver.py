@@ -61,16 +61,16 @@ class Server:
                 break
 
     def wait(self) -> int:
-        """Waits until the process ends; returns its exit status."""
+        """Wait until the process ends; return its exit status."""
         self.printed += self.process.stdout.read()
         return self.process.wait(EXIT_TIMEOUT)
 
     def freeze(self) -> None:
-        """Suspends the process, so that it accepts connections but does not answer."""
+        """Suspend the process, so that it accepts connections but does not answer."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Wakes the process again."""
+        """Wake the process again."""
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -78,7 +78,7 @@ class Server:
         self.process.wait()
 
     def stop(self) -> None:
-        """Stops the process as Ctrl+C does."""
+        """Stop the process as Ctrl+C does."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -136,19 +136,19 @@ class Tab:
         self.ready()
 
     def ready(self) -> None:
-        """Waits until the frame that was requested last is on screen."""
+        """Wait until the frame that was requested last is on screen."""
         self.page.wait_for_selector(".traces-line", state="attached")  # A level line has no height.
         self.until("annotate.shownFrame !== null && annotate.shownFrame === annotate.requestedFrame")
 
     def until(self, condition: str) -> None:
-        """Waits until a JavaScript expression is true."""
+        """Wait until a JavaScript expression is true."""
         self.page.wait_for_function(condition, timeout=PAGE_TIMEOUT)
 
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
 
     def wait_for_answer(self, change: Callable[[], object]) -> None:
-        """Performs a change of labels and waits until the page shows that it was saved, or was not."""
+        """Perform a change of labels and wait until the page shows that it was saved, or was not."""
         before = self.page.evaluate("annotate.answerCount")
         change()
         self.until(f"annotate.answerCount > {before} && annotate.pending.size === 0")
@@ -168,7 +168,7 @@ class Tab:
         self.wait_for_answer(lambda: self.click_plane(valence, arousal))
 
     def next(self) -> int:
-        """Goes to the suggested frame and returns its number."""
+        """Go to the suggested frame and return its number."""
         suggested = int(re.search(r"frame (\d+)", self.text(".next"))[1])
         self.press("n")
         self.wait_for_frame(suggested)
@@ -184,7 +184,7 @@ class Tab:
         return self.page.inner_text(selector)
 
     def choose(self, video: str) -> None:
-        """Opens a video from the table of videos."""
+        """Open a video from the table of videos."""
         self.page.get_by_label("Choose a video").click()
         self.page.get_by_role("button", name=video).click()
         self.page.wait_for_selector(".q-dialog", state="detached")
@@ -195,7 +195,7 @@ class Tab:
         self.page.wait_for_selector(".q-dialog", state="detached")
 
     def finish(self) -> Path:
-        """Finishes, closes the dialog that tells so, and returns the run folder."""
+        """Finish, close the dialog that tells so, and return the run folder."""
         self.page.get_by_role("button", name="Finish").click()
         folder = Path(self.text(".finished").removeprefix("All outputs are in "))
         self.close_dialog()
@@ -206,18 +206,18 @@ class Tab:
         self.until("window.people?.current")
 
     def change_people(self, change: Callable[[], object]) -> None:
-        """Performs an action of the view of people, and waits for the answer."""
+        """Perform an action of the view of people, and wait for the answer."""
         before = self.page.evaluate("people.answers")
         change()
         self.until(f"people.answers > {before}")
 
     def go_to_track(self, name: str) -> None:
-        """Goes to a track in the view of people; its name may be shortened at the end."""
+        """Go to a track in the view of people; its name may be shortened at the end."""
         self.change_people(lambda: self.page.locator(f".people-face[aria-label^='{name}']").first.click())
         self.until(f"people.current.label.startsWith('{name}')")
 
     def close_people(self) -> None:
-        """Closes the view of people, and waits until the labels are worked out."""
+        """Close the view of people, and wait until the labels are worked out."""
         self.press("Escape")
         self.page.wait_for_selector(".people", state="detached")
         self.page.wait_for_selector(".q-notification", state="detached")
@@ -228,7 +228,7 @@ class Tab:
         return [int(label.get_attribute("data-frame")) for label in labels.all()]
 
     def drag_label(self, frame: int, axis: int, pixels: int) -> None:
-        """Drags a label on the traces down."""
+        """Drag a label on the traces down."""
         box = self.page.locator(f".traces-label.axis-{axis}[data-frame='{frame}']").bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.mouse.move(x, y)

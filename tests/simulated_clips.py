@@ -21,7 +21,7 @@ FRAME_RATE = 25
 
 
 def simulate_clips(rng: np.random.Generator, count: int, frames: int, noise: float) -> list[CalibrationClip]:
-    """Draws labels from a Matérn-3/2 process, and evidence with an offset per clip and independent noise."""
+    """Draw labels from a Matérn-3/2 process, and evidence with an offset per clip and independent noise."""
     times, clips = np.arange(frames) / FRAME_RATE, []
     rate = np.sqrt(3) * np.abs(times[:, None] - times) / 1.0
     root = np.linalg.cholesky(0.5**2 * (1 + rate) * np.exp(-rate) + 1e-9 * np.eye(frames))

@@ -61,7 +61,7 @@ def labels(file: Path) -> pd.DataFrame:
 
 
 def delete_labels(tab: Tab, frames: list[int]) -> None:
-    """Deletes all labels, the last one first, in a tab that shows the first one."""
+    """Delete all labels, the last one first, in a tab that shows the first one."""
     for frame in sorted(frames, reverse=True):
         tab.press("[")
         tab.wait_for_frame(frame)
@@ -155,7 +155,7 @@ def test_sound_and_motion_play_and_look_returns_to_the_frame(tab):
 
 
 def rate(tab, start: int, point, until: str) -> None:
-    """Rates from a frame on, pointing at (valence, arousal), until a condition in JavaScript is true."""
+    """Rate from a frame on, pointing at (valence, arousal), until a condition in JavaScript is true."""
     tab.until("annotate.player.ready")
     tab.press("Home")
     for _ in range(start):

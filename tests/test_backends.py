@@ -149,7 +149,7 @@ def converted(model, tmp_path_factory):
 
 @pytest.fixture
 def quantised(model, converted, tmp_path):
-    """Creates the backend of integers for the faces of a video, in a new run."""
+    """Create the backend of integers for the faces of a video, in a new run."""
     shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
 
     def create(sample: FaceSample):

@@ -69,7 +69,7 @@ def test_long_clips_and_missing_labels_can_be_fitted(rng):
 
 def test_sparse_labels_are_fitted_with_the_evidence_of_all_frames(rng):
     def fit(noise: float) -> Calibration:
-        """Fits clips with every tenth frame labelled, whose evidence has this noise in all other frames as well."""
+        """Fit clips with every tenth frame labelled, whose evidence has this noise in all other frames as well."""
         clips = simulate_clips(np.random.default_rng(3), 10, 60, noise)
         return fit_calibration([clip._replace(labels=np.where(sparse, clip.labels, np.nan)) for clip in clips])
 

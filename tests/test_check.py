@@ -86,7 +86,7 @@ def drawn(quick, archive):
 
 
 def fill(drawn, folder, change=lambda table: table):
-    """Copies a check, with labels that are 0.1 above the estimates of valence and 0.2 below those of arousal."""
+    """Copy a check, with labels that are 0.1 above the estimates of valence and 0.2 below those of arousal."""
     template = pd.read_csv(drawn[0] / "check_to_label.csv")
     estimates = np.array([one["estimate"] for one in json.loads((drawn[0] / "check.json").read_text())["frames"]])
     template[list(AXES)] = np.clip(estimates + [0.1, -0.2], -1, 1)
@@ -159,7 +159,7 @@ def test_check_file_that_is_incomplete_or_of_another_draw_is_refused(
 
 @pytest.fixture
 def refused(quick):
-    """Runs fsl_mtclar.py, which must refuse its input with a message, and write no run folder."""
+    """Run fsl_mtclar.py, which must refuse its input with a message, and write no run folder."""
 
     def run(message: str, *argv: object) -> None:
         done = run_script("fsl_mtclar.py", *map(str, [*quick, *argv]))

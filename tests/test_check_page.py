@@ -57,19 +57,19 @@ class CheckTab:
         self.page.wait_for_function(condition)
 
     def progress(self, text: str) -> None:
-        """Waits until the page shows this progress, and the frame."""
+        """Wait until the page shows this progress, and the frame."""
         self.until(f"document.querySelector('.controls .error').innerText === '{text}'")
         self.ready()
 
     def change(self, *keys: str) -> None:
-        """Presses keys that change labels, and waits until they are saved."""
+        """Press keys that change labels, and wait until they are saved."""
         for key in keys:
             before = self.page.evaluate("annotate.answerCount")
             self.page.keyboard.press(key)
             self.until(f"annotate.answerCount > {before} && annotate.pending.size === 0")
 
     def draw(self, count: int) -> None:
-        """Types a number of frames, whose field has the focus, and draws them."""
+        """Type a number of frames, whose field has the focus, and draw them."""
         self.page.keyboard.press("Control+a")
         self.page.keyboard.type(str(count))
         self.page.keyboard.press("Tab")

@@ -161,7 +161,7 @@ def test_labels_of_a_video_agree_with_the_cpu(quick, clip, tmp_path):
 
 
 def torchrun(processes: int, *command: object) -> None:
-    """Runs a script in so many processes, which must succeed."""
+    """Run a script in so many processes, which must succeed."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(

@@ -125,7 +125,7 @@ def rng():
 
 @pytest.fixture
 def read(tmp_path, monkeypatch):
-    """Reads a video with tiny parts and batches, every face or by a plan; the folder is that of the cache."""
+    """Read a video with tiny parts and batches, every face or by a plan; the folder is that of the cache."""
     CountingDetector.calls, CountingDetector.stop = 0, None
     monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", lambda device: CountingDetector())
     monkeypatch.setattr("utils.videos.track_embeddings.FACES_PER_PART", 5)

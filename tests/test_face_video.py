@@ -46,7 +46,7 @@ class CountingDetector:
 
 @pytest.fixture
 def read(tmp_path, monkeypatch):
-    """Reads a video with tiny parts and batches; the folder is that of the cache."""
+    """Read a video with tiny parts and batches; the folder is that of the cache."""
     CountingDetector.calls, CountingDetector.stop = 0, None
     monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", lambda device: CountingDetector())
     monkeypatch.setattr("datasets.video.cached_tracks.IMAGES_PER_FILE", PART)

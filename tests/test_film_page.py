@@ -53,7 +53,7 @@ def film(traces, tmp_path_factory) -> Path:
 
 
 def play(tab: Tab) -> None:
-    """Plays until a second has passed, and pauses; the sound is decoded, too."""
+    """Play until a second has passed, and pause; the sound is decoded, too."""
     tab.until("annotate.player.ready")
     tab.press("Home")
     tab.wait_for_frame(0)
@@ -66,7 +66,7 @@ def play(tab: Tab) -> None:
 
 
 def next_anywhere(tab: Tab) -> int:
-    """Goes to the most useful frame of all tracks and returns its number."""
+    """Go to the most useful frame of all tracks and return its number."""
     tab.page.evaluate("window.requested = annotate.picture.requested")
     tab.press("Shift+N")
     tab.until("annotate.picture.requested !== window.requested && annotate.shownFrame === annotate.requestedFrame")

@@ -237,7 +237,7 @@ def test_emonet_is_the_zero_shot_row(protocol, argv, tmp_path, monkeypatch):
 
 @pytest.fixture
 def script(monkeypatch):
-    """Replaces the scripts by one that writes an empty run folder; its list holds the names of all runs."""
+    """Replace the scripts by one that writes an empty run folder; its list holds the names of all runs."""
     called: list[str] = []
 
     def main():

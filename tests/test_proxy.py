@@ -60,7 +60,7 @@ def test_picture_and_sound_of_a_proxy_keep_their_times(tmp_path, delay):
 
 
 def damage_sound(source, path, damaged):
-    """Copies a video; sound packets with these indices hold bytes that no decoder understands."""
+    """Copy a video; sound packets with these indices hold bytes that no decoder understands."""
     with av.open(str(source)) as container, av.open(str(path), "w") as copy:
         streams = {stream: copy.add_stream_from_template(stream) for stream in container.streams}
         sounds = 0

@@ -51,12 +51,12 @@ FACES = ROOT.parent / "shared" / "data" / "faces"
 
 
 def train(*argv) -> tuple[Path, str]:
-    """Runs mtclar_sl.py, which must succeed, and returns its run folder and its standard output."""
+    """Run mtclar_sl.py, which must succeed, and return its run folder and its standard output."""
     return finished("mtclar_sl.py", *map(str, argv))
 
 
 def error_of(*argv) -> str:
-    """Runs a script, which must end with exit code 2, and returns its error message."""
+    """Run a script, which must end with exit code 2, and return its error message."""
     result = run_script(*map(str, argv))
     assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
     return result.stderr.splitlines()[-1]

@@ -38,7 +38,7 @@ def simulated_rows(count: int) -> list[dict]:
 
 @contextmanager
 def serving_table(rows: int):
-    """Runs this script; yields its address."""
+    """Run this script; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -31,7 +31,7 @@ class Exposure(NamedTuple):
 
 
 def check_people(folds: list[FoldRuns], frames: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Lists which people each part has seen, from the settings and files of the run folders.
+    """List which people each part has seen, from the settings and files of the run folders.
 
     Args:
         folds: the runs of every fold.
@@ -73,7 +73,7 @@ def tested_people(runs: FoldRuns, frames: pd.DataFrame) -> frozenset[str]:
 
 
 def read_clips(file: Path) -> pd.DataFrame:
-    """Reads a table of a run folder; names of clips stay text."""
+    """Read a table of a run folder; names of clips stay text."""
     table = pd.read_csv(file, dtype={"clip": str})
     return table.assign(clip=table["clip"].map(plain_text))
 

@@ -167,7 +167,7 @@ class FoldRuns(NamedTuple):
 
 
 def run_protocol(protocol: Protocol, runner: Runner) -> list[FoldRuns]:
-    """Runs all steps that have not been run yet."""
+    """Run all steps that have not been run yet."""
     other = runner.run(protocol.cross_step()) / "best.pt" if protocol.cross else None
     return [_run_fold(fold, protocol, runner, other) for fold in protocol.folds]
 
@@ -189,7 +189,7 @@ def _run_fold(fold: int, protocol: Protocol, runner: Runner, other: Path | None)
 
 
 def _copy_for_fold(checkpoint: Path, copy: Path) -> Path:
-    """Links or copies a checkpoint to a folder of its own: its calibration is fitted on people of this fold only."""
+    """Link or copy a checkpoint to a folder of its own: its calibration is fitted on people of this fold only."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     if not copy.exists() or copy.stat().st_mtime != checkpoint.stat().st_mtime:
         copy.unlink(missing_ok=True)

@@ -68,7 +68,7 @@ class Runner:
         self._steps: dict[str, Any] = content["steps"]
 
     def run(self, step: Step) -> Path:
-        """Returns the run folder of a step, after running it if necessary."""
+        """Return the run folder of a step, after running it if necessary."""
         self._count += 1
         entry = {"script": step.script, "argv": step.argv}
         known = self._steps.get(step.name, {})
@@ -91,7 +91,7 @@ class Runner:
         return sorted({step["commit"] for step in self._steps.values()})
 
     def _call(self, step: Step) -> None:
-        """Calls the script in this process, so that PyTorch is imported only once. Its output goes to steps.log."""
+        """Call the script in this process, so that PyTorch is imported only once. Its output goes to steps.log."""
         argv = [*step.argv, "--runs", str(self.folder)]
         if step.script != "fsl_mtclar":
             argv += ["--train.resume", "latest"]

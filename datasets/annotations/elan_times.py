@@ -16,7 +16,7 @@ class AnnotationTimes:
     """
 
     def __init__(self, document: Element, origin: float):
-        """Prepares the time slots of a document.
+        """Prepare the time slots of a document.
 
         Args:
             document: the root element.

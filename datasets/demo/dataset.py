@@ -236,7 +236,7 @@ def _render_clips(folder: Path, parameters: dict[str, Any], workers: int | None,
 
 
 def _render_clip(job: _ClipJob) -> list[Row]:
-    """Render one clip; returns its rows of expressions.csv."""
+    """Render one clip; return its rows of expressions.csv."""
     seed, size, hard = (job.parameters[key] for key in ("seed", "size", "hard"))
     frames = job.parameters["short_frames" if job.person % LONG_EVERY else "frames"]
     rng = job.generators

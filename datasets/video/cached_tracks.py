@@ -44,7 +44,7 @@ def short_hash(text: str) -> str:
 def cached_face_tracks(
     video: Video, path: Path, detect_every: int, device: "torch.device | None" = None
 ) -> pd.DataFrame:
-    """Finds and tracks the faces of a video, or reads them from the cache.
+    """Find and track the faces of a video, or read them from the cache.
 
     Args:
         video: the video; its attribute `truncated` is set as by reading it to the end.
@@ -78,7 +78,7 @@ class ResumableDetector:
     """
 
     def __init__(self, path: Path, device: "torch.device | None"):
-        """Loads the detections of an interrupted run.
+        """Load the detections of an interrupted run.
 
         Args:
             path: path of the files of detections, `<path>.<number>.found.npz`.
@@ -105,7 +105,7 @@ class ResumableDetector:
         return self.detections[first : self.seen_images]
 
     def delete_files(self) -> None:
-        """Deletes the files of detections."""
+        """Delete the files of detections."""
         for number in range(self.saved_files):
             self._file(number).unlink(missing_ok=True)
 

@@ -25,7 +25,7 @@ class VideoJob(NamedTuple):
 
 
 def find_jobs(video: Path, labels: Path | None, labels_required: bool = True) -> list[VideoJob]:
-    """Lists the videos at a path, each with the file of its labels.
+    """List the videos at a path, each with the file of its labels.
 
     The labels of `clip.mp4` are `clip_labels.csv`, `clip.csv` or `clip.eaf`, for example.
 
@@ -88,7 +88,7 @@ class LabelledVideo(NamedTuple):
 
 
 def find_labelled_videos(folder: Path, other_files: Sequence[str] = ()) -> list[LabelledVideo]:
-    """Lists the videos and folders of frames in a folder, each with the files of its labels beside it.
+    """List the videos and folders of frames in a folder, each with the files of its labels beside it.
 
     The labels of `clip.mp4` are the first of the files that `find_jobs` looks for, and `clip_labels_<annotator>.csv`
     of each annotator.

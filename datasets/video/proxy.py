@@ -55,7 +55,7 @@ def plays_in_browsers(path: Path) -> bool:
 
 
 def write_proxy(video: Video, path: Path, progress: Callable[[float], None] = lambda share: None) -> None:
-    """Writes a copy of a video that browsers play: H.264 and AAC in an MP4, at most MAX_WIDTH pixels wide.
+    """Write a copy of a video that browsers play: H.264 and AAC in an MP4, at most MAX_WIDTH pixels wide.
 
     Args:
         video: a video file, or a folder of frames, which has no sound.

@@ -51,7 +51,7 @@ class Archive:
         return ArchiveFrame(index, track, int(session.tracks[track].frames[suggestion.frame_index]))
 
     def _read_changes(self) -> bool:
-        """Reads the people whose labels have changed; False: who is shown has changed before all of them were read."""
+        """Read the people whose labels have changed; False: who is shown has changed before all of them were read."""
         people = self._shared.people.state if self._shared else None
         groups = self._groups(people)
         for group in set(self._known) - set(groups):
@@ -73,7 +73,7 @@ class Archive:
         return [tuple(tracks) for tracks in groups.values()]
 
     def _update(self, group: tuple[ArchiveTrack, ...], people: PeopleState | None) -> bool:
-        """Reads the tracks of a person; False: who is shown has changed meanwhile, so that nothing was read."""
+        """Read the tracks of a person; False: who is shown has changed meanwhile, so that nothing was read."""
         sessions = [self._sessions[index] for index, _ in group]
         estimates = [session.estimate(track) for session, (_, track) in zip(sessions, group, strict=True) if session]
         known = self._known.get(group)

@@ -42,7 +42,7 @@ class Check:
     """
 
     def __init__(self, path: Path, draw: CheckDraw, frames: list[ArchiveFrame], annotator: str = ""):
-        """Reads the labels that the CSV holds already.
+        """Read the labels that the CSV holds already.
 
         Args:
             path: the CSV.
@@ -85,7 +85,7 @@ class Check:
         return self._history.can_redo and not self.is_finished
 
     def label(self, index: int, valence: float, arousal: float) -> None:
-        """Labels a drawn frame; values are clipped to [-1, 1] and rounded.
+        """Label a drawn frame; values are clipped to [-1, 1] and rounded.
 
         Raises:
             DataError: a value is not finite, or the bound has been computed.
@@ -97,16 +97,16 @@ class Check:
         self._change(index, CheckLabel(scores[0], scores[1], self.annotator))
 
     def delete(self, index: int) -> None:
-        """Deletes the label of a drawn frame. Raises DataError if the bound has been computed."""
+        """Delete the label of a drawn frame. Raises DataError if the bound has been computed."""
         self._change(index, None)
 
     def undo(self) -> int | None:
-        """Undoes the last change and returns the index of its frame; None: there is none."""
+        """Undo the last change and return the index of its frame; None: there is none."""
         change = self._history.undo()
         return change.target if change else None
 
     def redo(self) -> int | None:
-        """Repeats the change that was undone last; returns as `undo`."""
+        """Repeat the change that was undone last; return as `undo`."""
         change = self._history.redo()
         return change.target if change else None
 
@@ -129,7 +129,7 @@ class Check:
         return table
 
     def add_labels(self, project: Project) -> int:
-        """Adds the labels to those of the videos; returns how many frames had no label before.
+        """Add the labels to those of the videos; return how many frames had no label before.
 
         Raises:
             NotSavedError: a file of labels cannot be written; the videos before it have their labels.
@@ -150,7 +150,7 @@ class Check:
             self._history.change(index, before, after)
 
     def _write(self, index: int, label: CheckLabel | None) -> None:
-        """Sets or deletes a label on disk, then in memory."""
+        """Set or delete a label on disk, then in memory."""
         if self.is_finished:
             raise DataError("the bound has been shown, so the labels of this check stay; draw another check")
         labels = {**self.labels, index: label} if label else {i: s for i, s in self.labels.items() if i != index}
@@ -160,7 +160,7 @@ class Check:
 
 
 def draw_check(project: Project, count: int) -> Check:
-    """Draws frames from all videos that have labels or ratings.
+    """Draw frames from all videos that have labels or ratings.
 
     The run folder also gets the labels of the videos as they are now and, if a person is shown in several tracks,
     people.csv. With them, fsl_mtclar.py can go on.

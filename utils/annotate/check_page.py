@@ -59,7 +59,7 @@ class CheckPage:
     # Layout
 
     def build(self) -> None:
-        """Builds the tab; it goes on with the newest check among the runs."""
+        """Build the tab; it goes on with the newest check among the runs."""
         start_page()
         with ui.element("div").classes("annotation-page check-page"):
             self._build_header()
@@ -73,7 +73,7 @@ class CheckPage:
         ui.context.client.on_delete(lambda: CheckPage.tabs.discard(self))
 
     def _find_check(self) -> str:
-        """Goes on with the newest check among the runs, in all tabs, unless there is a check already.
+        """Go on with the newest check among the runs, in all tabs, unless there is a check already.
 
         Returns:
             Why this annotator cannot go on with a check, or an empty string.
@@ -102,7 +102,7 @@ class CheckPage:
             back.props("flat no-caps dense")
 
     def rebuild(self, problem: str = "") -> None:
-        """Shows the drawing, the frames or the bound anew, with a problem of the drawing, if there is one."""
+        """Show the drawing, the frames or the bound anew, with a problem of the drawing, if there is one."""
         check = CheckPage.check
         self.body.clear()
         self._shown_video = None
@@ -171,7 +171,7 @@ class CheckPage:
     # What is shown
 
     def refresh(self, check: Check) -> None:
-        """Shows the current frame and its label, and how many frames are left."""
+        """Show the current frame and its label, and how many frames are left."""
         video_index, track, frame = check.frames[self.index]
         session = self.project.videos[video_index].session
         assert session is not None, "frames are drawn from videos with a session"
@@ -205,7 +205,7 @@ class CheckPage:
     # Actions
 
     def _receive(self, event: events.GenericEventArguments) -> None:
-        """Performs an action from hub.js; a change is answered once it is on disk, or has failed."""
+        """Perform an action from hub.js; a change is answered once it is on disk, or has failed."""
         action, check = event.args, CheckPage.check
         if action["name"] == "help":
             self.help.open()
@@ -281,7 +281,7 @@ class CheckPage:
             tab.refresh()
 
     def _forget(self) -> None:
-        """Goes back to the drawing; the files of the check stay."""
+        """Go back to the drawing; the files of the check stay."""
         CheckPage.left = CheckPage.check.path if CheckPage.check else None
         CheckPage.check = None
         for tab in tuple(CheckPage.tabs):

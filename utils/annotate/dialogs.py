@@ -54,7 +54,7 @@ def welcome_dialog() -> ui.dialog:
 
 
 def open_result(folder: Path | None, problem: str) -> None:
-    """Opens a dialog that names the run folder and what went wrong.
+    """Open a dialog that names the run folder and what went wrong.
 
     Args:
         folder: the run folder; None: nothing was written.

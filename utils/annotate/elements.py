@@ -53,7 +53,7 @@ class Traces(ui.element, component="traces.js"):
 
 
 def start_page() -> ui.dark_mode:
-    """Sets the language and the style of a page; returns what switches it to dark, light or the system's setting."""
+    """Set the language and the style of a page; return what switches it to dark, light or the system's setting."""
     ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
     ui.add_css(STYLE.read_text(encoding="utf-8"))
     return ui.dark_mode(None)

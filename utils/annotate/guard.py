@@ -30,7 +30,7 @@ class Guard:
     """ASGI middleware: serves only paths below /<token>/, and refuses a foreign Host or Origin, also of websockets."""
 
     def __init__(self, app: App, token: str, host: str, port: int):
-        """Wraps an application.
+        """Wrap an application.
 
         Args:
             app: the application.
@@ -45,7 +45,7 @@ class Guard:
             self.host_names |= {socket.gethostname(), socket.getfqdn()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on to the application, with the path below the token, or refuses it."""
+        """Pass a request on to the application, with the path below the token, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -88,7 +88,7 @@ def _is_ip_address(name: str) -> bool:
 
 
 def _with_headers(send: Send) -> Send:
-    """Adds HEADERS to each response."""
+    """Add HEADERS to each response."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -19,13 +19,13 @@ class GuardedFile:
     """
 
     def __init__(self, path: Path):
-        """Deletes what a killed process left beside the file."""
+        """Delete what a killed process left beside the file."""
         self.path = path
         remove_unfinished(path.parent, path.name)
         self._known_digest = self._digest()
 
     def write(self, text: str | None) -> None:
-        """Replaces the file, and waits until it is on the disk; None: deletes it.
+        """Replace the file, and wait until it is on the disk; None: delete it.
 
         Raises:
             NotSavedError: the file cannot be written, or another program changed it; it is left as it was.

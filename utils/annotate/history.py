@@ -19,7 +19,7 @@ class History(Generic[Target, State]):
     """The changes so far. If a state cannot be written, the history stays as it was."""
 
     def __init__(self, write: Callable[[Target, State], None]):
-        """Starts without any change.
+        """Start without any change.
 
         Args:
             write: called with a target and its new state; saves the state on disk and in memory. If it raises an
@@ -40,7 +40,7 @@ class History(Generic[Target, State]):
         return bool(self._undone)
 
     def change(self, target: Target, before: State, after: State, continues: bool = False) -> None:
-        """Makes a change; what had been undone can no longer be redone.
+        """Make a change; what had been undone can no longer be redone.
 
         Args:
             target: what is changed.
@@ -55,7 +55,7 @@ class History(Generic[Target, State]):
         self._undone.clear()
 
     def undo(self) -> Change[Target, State] | None:
-        """Undoes the last change and returns it; None: there is none."""
+        """Undo the last change and return it; None: there is none."""
         if not self._done:
             return None
         change = self._done[-1]
@@ -64,7 +64,7 @@ class History(Generic[Target, State]):
         return change
 
     def redo(self) -> Change[Target, State] | None:
-        """Makes the change again that was undone last, and returns it; None: there is none."""
+        """Make the change again that was undone last, and return it; None: there is none."""
         if not self._undone:
             return None
         change = self._undone[-1]

@@ -80,7 +80,7 @@ class LabelFile:
         self._file = GuardedFile(path)
 
     def read(self) -> pd.DataFrame | None:
-        """Reads the labels, as `read_labels` returns them; None: there is no file yet.
+        """Read the labels, as `read_labels` returns them; None: there is no file yet.
 
         Raises:
             DataError: the file cannot be read, or holds labels of other annotators, which would be overwritten.
@@ -100,7 +100,7 @@ class LabelFile:
         return labels
 
     def write(self, labels: FrameLabels) -> None:
-        """Replaces the labels on disk; without any label, the file is deleted. Raises NotSavedError."""
+        """Replace the labels on disk; without any label, the file is deleted. Raises NotSavedError."""
         self._file.write(self._text(labels) if labels else None)
 
     def _text(self, labels: FrameLabels) -> str:
@@ -116,7 +116,7 @@ class LabelFile:
         return text.getvalue()
 
     def _copy_foreign_file(self) -> None:
-        """Keeps a copy of a file that the page did not write, since it may have columns that the page would lose."""
+        """Keep a copy of a file that the page did not write, since it may have columns that the page would lose."""
         with self.path.open(encoding="utf-8-sig", errors="replace") as file:
             header = file.readline().strip()
         copy = self.path.with_name(f"{self.path.name}.original")

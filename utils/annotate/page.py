@@ -66,7 +66,7 @@ class Page:
     # Layout
 
     def build(self) -> None:
-        """Builds the page and shows the first video."""
+        """Build the page and show the first video."""
         self.dark_mode = start_page()
         with ui.element("div").classes("annotation-page"):
             self._build_header()
@@ -120,7 +120,7 @@ class Page:
             action_button("video_library", "Next in any video (Shift+N)", "next_anywhere")
 
     def _open(self, video_index: int) -> None:
-        """Shows a video of the project."""
+        """Show a video of the project."""
         self.position.open(video_index)
         self._played = None
         session = self.session
@@ -148,7 +148,7 @@ class Page:
     # What is shown
 
     def refresh(self) -> None:
-        """Shows everything anew, after a change of labels, video or track."""
+        """Show everything anew, after a change of labels, video or track."""
         session, track = self.session, self.position.track
         estimate = session.estimate(track)
         self.track_select.set_value(track)
@@ -169,7 +169,7 @@ class Page:
         self.show_frame()
 
     def show_frame(self) -> None:
-        """Shows the current frame, after a move."""
+        """Show the current frame, after a move."""
         session, position = self.session, self.position
         track, frame = position.track, position.frame
         seconds = float(session.timeline.times[position.row])
@@ -193,7 +193,7 @@ class Page:
         self.note.set_enabled(label is not None)
 
     async def _update_plan(self) -> None:
-        """Shows how many more labels the target needs; computed a moment after a change, which need not wait for it."""
+        """Show how many more labels the target needs; computed a moment after a change, which need not wait for it."""
         estimate = self.session.estimate(self.position.track)
         is_new, self._estimated = estimate is not self._estimated, estimate
         if is_new or (estimate, self.target) == self._planned:  # The result of a change is sent first.
@@ -209,7 +209,7 @@ class Page:
             self.plan.set_text(f"> {len(estimate.plan)} more" if needed is None else f"about {needed} more")
 
     def _update_player(self) -> None:
-        """Loads the video into the player as soon as there is something to play, and shows the progress until then."""
+        """Load the video into the player as soon as there is something to play, and show the progress until then."""
         playback = self.position.playback
         playback.start()
         notice = playback.problem or ("" if playback.file else f"preparing sound and motion: {playback.share:.0%}")
@@ -227,7 +227,7 @@ class Page:
     # Actions
 
     async def _receive(self, event: events.GenericEventArguments) -> None:
-        """Performs an action from hub.js; a change of labels is answered once it is on disk, or has failed."""
+        """Perform an action from hub.js; a change of labels is answered once it is on disk, or has failed."""
         action = event.args
         try:
             if action["name"] in CHANGES:
@@ -259,7 +259,7 @@ class Page:
             self.show_frame()
 
     async def _go_anywhere(self) -> None:
-        """Shows the frame of all videos whose label is expected to help most."""
+        """Show the frame of all videos whose label is expected to help most."""
         self.hub.run_method("setStatus", "idle", "Comparing all videos …")
         try:
             target = await run.io_bound(self.project.archive.next)
@@ -278,7 +278,7 @@ class Page:
         self.refresh()
 
     async def _show_shared_estimates(self) -> None:
-        """Works the labels out again after tracks were joined or parted, and shows them in all tabs."""
+        """Work the labels out again after tracks were joined or parted, and show them in all tabs."""
         notice = ui.notification("Working out the labels …", spinner=True, timeout=None)
         for session in {tab.session: None for tab in Page.tabs}:
             await run.io_bound(getattr, session, "expected_error")
@@ -296,14 +296,14 @@ class Page:
             self.target = float(event.value)
 
     def _next_shade(self) -> None:
-        """Switches from the system's setting to dark, from dark to light, and back."""
+        """Switch from the system's setting to dark, from dark to light, and back."""
         self.dark_mode.value = {None: True, True: False, False: None}[self.dark_mode.value]
 
     def _answer(self, action: Action, saved: bool, text: str) -> None:
         self.hub.run_method("answer", action.get("id"), saved, text)
 
     def _refresh_all_tabs(self) -> None:
-        """Shows a change of labels in the tabs of this video, and of videos that show the same people."""
+        """Show a change of labels in the tabs of this video, and of videos that show the same people."""
         people, path = self.project.people, self.session.face_video.video.path
         tracks = [other for track in self.session.tracks for other in people.tracks_of(people.names[path, track])]
         changed = {path, *(video for video, _ in tracks)}
@@ -315,7 +315,7 @@ class Page:
         open_video_table(self.project, self.target, self._open)
 
     async def _finish(self) -> None:
-        """Writes all outputs of fsl_mtclar.py and tells where they are."""
+        """Write all outputs of fsl_mtclar.py and tell where they are."""
         notice = ui.notification("Writing labels, plots and exports …", spinner=True, timeout=None)
         folder: Path | None = None
         try:

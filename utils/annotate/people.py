@@ -73,7 +73,7 @@ class TrackPeople:
     def __init__(
         self, path: Path, face_videos: Sequence[FaceVideo], videos: Sequence[Path], image_similarity: ImageSimilarity
     ):
-        """Reads people.csv, if it exists.
+        """Read people.csv, if it exists.
 
         Args:
             path: the file.
@@ -117,7 +117,7 @@ class TrackPeople:
         return self.image_similarity.candidates(track, self.names, count)
 
     def join(self, track: TrackKey, person: str) -> None:
-        """Says that a track shows a person whom another track shows.
+        """Say that a track shows a person whom another track shows.
 
         Raises:
             DataError: there is no such person, or a frame shows this person in another track.
@@ -130,7 +130,7 @@ class TrackPeople:
         self._change(track, self.state.with_names({**self.names, track: person}))
 
     def make_new(self, track: TrackKey) -> None:
-        """Says that a track shows a new person, whom no other track shows."""
+        """Say that a track shows a new person, whom no other track shows."""
         others = self.state.other_people | {name for key, name in self.names.items() if key != track}
         if self.names[track] not in others:
             return
@@ -138,7 +138,7 @@ class TrackPeople:
         self._change(track, self.state.with_names({**self.names, track: name}))
 
     def rename(self, track: TrackKey, name: str) -> None:
-        """Renames the person in a track, in all tracks and rows of this person.
+        """Rename the person in a track, in all tracks and rows of this person.
 
         Raises:
             DataError: the name is empty, too long, looks like several people, or is that of another person.
@@ -158,12 +158,12 @@ class TrackPeople:
         self._change(track, self.state.renamed(before, name))
 
     def undo(self) -> TrackKey | None:
-        """Undoes the last change; returns its track, or None if there is none left."""
+        """Undo the last change; return its track, or None if there is none left."""
         change = self._history.undo()
         return change.target if change else None
 
     def redo(self) -> TrackKey | None:
-        """Repeats the change that was undone last; returns its track, or None if there is none."""
+        """Repeat the change that was undone last; return its track, or None if there is none."""
         change = self._history.redo()
         return change.target if change else None
 
@@ -197,7 +197,7 @@ class TrackPeople:
             self._history.change(track, self.state, after)
 
     def _save(self, _: TrackKey, state: PeopleState) -> None:
-        """Replaces the file, then the state in memory."""
+        """Replace the file, then the state in memory."""
         self._file.write(csv_text(self._table(state)))
         self.state = state
 

@@ -41,7 +41,7 @@ class PeopleView:
     """
 
     def __init__(self, project: Project, on_close: Callable[[], Awaitable[None]]):
-        """Builds the dialog; `on_close` is called when it is closed after a change."""
+        """Build the dialog; `on_close` is called when it is closed after a change."""
         self.project, self.people, self._on_close = project, project.people, on_close
         self._tracks = list(self.people.names)
         self._indices = {video.path: index for index, video in enumerate(project.videos)}
@@ -51,7 +51,7 @@ class PeopleView:
         self.dialog = ui.dialog().props('maximized no-refocus aria-label="People"').on("hide", self._close)
 
     def open(self, track: TrackKey) -> None:
-        """Opens the dialog at a track."""
+        """Open the dialog at a track."""
         self.track, self._names_before = track, self.people.names
         self.dialog.clear()
         with self.dialog, ui.card().classes("people-dialog"):
@@ -64,7 +64,7 @@ class PeopleView:
         self.dialog.open()
 
     def _receive(self, event: events.GenericEventArguments) -> None:
-        """Performs an action of people.js; a change is answered once it is on disk, or has failed."""
+        """Perform an action of people.js; a change is answered once it is on disk, or has failed."""
         before, failed = self.people.names, False
         try:
             self._perform(event.args)

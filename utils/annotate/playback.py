@@ -27,7 +27,7 @@ class Playback:
     """
 
     def __init__(self, video: Video, folder: Path):
-        """Finds out whether a copy is needed, and made already; `folder` is where copies are."""
+        """Find out whether a copy is needed, and made already; `folder` is where copies are."""
         self.video, self.share, self.problem = video, 0.0, ""
         key = short_hash(f"{video_key(video.path)} {video.fps} {PROXY_FORMAT}")
         self._copy = folder / f"{key}.mp4"
@@ -36,13 +36,13 @@ class Playback:
         self.file = video.path if plays_in_browsers(video.path) else self._existing_copy
 
     def start(self) -> None:
-        """Makes the copy in another thread, if there is nothing to play and the copy is not being made already."""
+        """Make the copy in another thread, if there is nothing to play and the copy is not being made already."""
         if not (self.file or self.problem or self._thread):
             self._thread = threading.Thread(target=self._make_copy)
             self._thread.start()
 
     def refuse(self) -> None:
-        """Notes that the browser does not play the file; the copy takes its place."""
+        """Note that the browser does not play the file; the copy takes its place."""
         if self.file == self._copy:
             self.problem = "this browser does not play H.264; open the page in another one"
         elif self.file:
@@ -50,11 +50,11 @@ class Playback:
 
     @property
     def version(self) -> str:
-        """Tells the copy from the file, so that the browser's cache does not take one for the other."""
+        """Tell the copy from the file, so that the browser's cache does not take one for the other."""
         return "copy" if self.file == self._copy else "file"
 
     def close(self) -> None:
-        """Stops making the copy."""
+        """Stop making the copy."""
         self._closed.set()
 
     @property

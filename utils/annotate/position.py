@@ -19,12 +19,12 @@ class Position:
     """
 
     def __init__(self, project: Project):
-        """Opens the video with the largest expected error."""
+        """Open the video with the largest expected error."""
         self.project = project
         self.open(project.by_expected_error()[0])
 
     def open(self, video_index: int) -> None:
-        """Opens a video at the first face of its first track."""
+        """Open a video at the first face of its first track."""
         self.video_index = video_index
         self.session.use_rating()  # also of a tab that was closed while it recorded
         self.track = next(iter(self.session.tracks))
@@ -50,7 +50,7 @@ class Position:
         return int(self.session.timeline.frames[self.row])
 
     def change(self, action: Action) -> None:
-        """Performs one of `actions.CHANGES`.
+        """Perform one of `actions.CHANGES`.
 
         Raises:
             DataError, NotSavedError: the change is impossible or cannot be saved; nothing has changed.
@@ -83,7 +83,7 @@ class Position:
             self.session.use_rating()
 
     def move(self, action: Action) -> None:
-        """Performs one of `actions.MOVES`, or follows the player ("playing")."""
+        """Perform one of `actions.MOVES`, or follow the player ("playing")."""
         timeline, row, name = self.session.timeline, self.row, action["name"]
         if name == "goto" and "frame" in action:
             row = timeline.row_of_frame(int(action["frame"]), "the page")

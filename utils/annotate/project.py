@@ -67,7 +67,7 @@ class Project:
     """
 
     def __init__(self, sources: EvidenceSources, settings: LabelSettings, runtime: Runtime):
-        """Finds and encodes all faces, or reads them from the cache; progress is shown on the terminal.
+        """Find and encode all faces, or read them from the cache; progress is shown on the terminal.
 
         One of several videos that cannot be labelled is listed with its problem.
 
@@ -101,7 +101,7 @@ class Project:
         return sorted(range(len(self.videos)), key=lambda index: -errors[index])
 
     def finish(self) -> tuple[Path, str]:
-        """Labels every video that has labels or a rating, by any annotator, as fsl_mtclar.py does.
+        """Label every video that has labels or a rating, by any annotator, as fsl_mtclar.py does.
 
         Returns:
             The run folder, and the problems of videos that failed, or an empty string.
@@ -130,7 +130,7 @@ class Project:
         return jobs
 
     def close(self) -> None:
-        """Stops what is still being prepared."""
+        """Stop what is still being prepared."""
         for video in self.videos:
             if video.playback:
                 video.playback.close()
@@ -158,7 +158,7 @@ class Project:
     def with_people(
         self, jobs: list[VideoJob], settings: LabelSettings, folder: Path
     ) -> tuple[list[VideoJob], LabelSettings]:
-        """Adds what labels of people who are shown in several tracks need.
+        """Add what labels of people who are shown in several tracks need.
 
         Args:
             jobs: videos and their labels.
@@ -212,7 +212,7 @@ class Project:
 
 
 def run_jobs(runner: LabellingRunner, jobs: list[VideoJob]) -> str:
-    """Runs jobs; returns the problems of the videos that failed, or an empty string."""
+    """Run jobs; return the problems of the videos that failed, or an empty string."""
     try:
         runner.run(jobs)
     except DataError as error:
@@ -240,7 +240,7 @@ def _rating_path(video: Path, settings: LabelSettings) -> Path:
 
 
 def join_labels(files: list[Path], session: Session, folder: Path) -> Path:
-    """Joins the labels of a video by several annotators.
+    """Join the labels of a video by several annotators.
 
     Args:
         files: label files of the video.

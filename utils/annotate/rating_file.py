@@ -33,7 +33,7 @@ class RatingFile:
         self._file = GuardedFile(path)
 
     def read(self) -> np.ndarray:
-        """Reads the rating: (T, 3) seconds, valence and arousal; T = 0 without a file.
+        """Read the rating: (T, 3) seconds, valence and arousal; T = 0 without a file.
 
         Raises:
             DataError: the file cannot be read, or holds the rating of another annotator, which would be overwritten.
@@ -50,7 +50,7 @@ class RatingFile:
         return samples[np.isfinite(samples).all(1)]
 
     def write(self, samples: np.ndarray) -> None:
-        """Replaces the rating on disk by samples (T, 3); without any, the file is deleted. Raises NotSavedError."""
+        """Replace the rating on disk by samples (T, 3); without any, the file is deleted. Raises NotSavedError."""
         text = io.StringIO(newline="")
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(("time", *AXES, "annotator"))
@@ -59,7 +59,7 @@ class RatingFile:
 
 
 def redo_stretch(rating: np.ndarray, start: float, samples: np.ndarray) -> np.ndarray:
-    """Replaces a stretch of a rating.
+    """Replace a stretch of a rating.
 
     Args:
         rating: (T, 3) seconds, valence and arousal.

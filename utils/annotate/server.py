@@ -34,7 +34,7 @@ RECONNECT_SECONDS = 30.0  # how long a tab that lost the connection keeps its pl
 
 
 def serve(project: Project, host: str, port: int) -> None:
-    """Serves the page until it is interrupted.
+    """Serve the page until it is interrupted.
 
     Args:
         project: the videos to label.

@@ -55,7 +55,7 @@ class Session:
         rating_file: RatingFile,
         annotator_error: float | Literal["auto"] = 0.0,
     ):
-        """Reads the labels and the rating that are on disk.
+        """Read the labels and the rating that are on disk.
 
         Args:
             face_video: the video and the tracks to label.
@@ -85,7 +85,7 @@ class Session:
         self.use_rating()
 
     def label(self, track: int, frame: int, valence: float, arousal: float) -> None:
-        """Labels a frame, or changes its label and keeps the note; values are clipped to [-1, 1] and rounded.
+        """Label a frame, or change its label and keep the note; values are clipped to [-1, 1] and rounded.
 
         Raises:
             DataError: the frame does not show the track's face, or a value is not finite.
@@ -100,7 +100,7 @@ class Session:
         self._change((track, frame), FrameLabel(valence, arousal, before.note if before else ""))
 
     def set_note(self, track: int, frame: int, note: str) -> None:
-        """Sets the note of a label; line breaks become spaces.
+        """Set the note of a label; line breaks become spaces.
 
         Raises:
             DataError: the frame has no label.
@@ -110,11 +110,11 @@ class Session:
         self._change((track, frame), self.labels[track, frame]._replace(note=" ".join(note.split())))
 
     def delete(self, track: int, frame: int) -> None:
-        """Deletes a label, if there is one."""
+        """Delete a label, if there is one."""
         self._change((track, frame), None)
 
     def rate(self, start: float, samples: list[list[float]], continues: bool = False) -> None:
-        """Rates a stretch of the video; the estimates follow when `use_rating` is called.
+        """Rate a stretch of the video; the estimates follow when `use_rating` is called.
 
         Args:
             start: time in seconds at which the stretch starts; an earlier rating of the stretch is replaced.
@@ -137,13 +137,13 @@ class Session:
         self._history.change(None, self.rating, rating, continues)
 
     def delete_rating(self) -> None:
-        """Deletes the rating, if there is one."""
+        """Delete the rating, if there is one."""
         if len(self.rating):
             self._history.change(None, self.rating, NO_RATING)
             self.use_rating()
 
     def use_rating(self) -> None:
-        """Takes the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
+        """Take the rating as evidence; it is fitted to the other evidence and the labels with the next estimate."""
         if self._used_rating is self.rating:
             return
         with self._lock:
@@ -170,13 +170,13 @@ class Session:
         return rater.lag if rater and rater.clips else None
 
     def undo(self) -> LabelKey | None:
-        """Undoes the last change and returns the track and frame of a label; None: it was no label, or none is left."""
+        """Undo the last change and return the track and frame of a label; None: it was no label, or none is left."""
         change = self._history.undo()
         self.use_rating()
         return change.target if change else None
 
     def redo(self) -> LabelKey | None:
-        """Repeats the change that was undone last; returns as `undo`."""
+        """Repeat the change that was undone last; return as `undo`."""
         change = self._history.redo()
         self.use_rating()
         return change.target if change else None
@@ -218,7 +218,7 @@ class Session:
         return labelled_track.estimate(anchors, self.annotator_error)
 
     def _fit_to_labels(self) -> None:
-        """Fits uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""
+        """Fit uncalibrated evidence and the error of the labels again, if the number of labels has changed enough."""
         fits = self.estimates_error or self.labeller.uncalibrated
         if not fits or abs(len(self.labels) - self._labels_at_estimate) < LABELS_PER_ESTIMATE:
             return
@@ -277,7 +277,7 @@ class Session:
             self._history.change(key, before, after)
 
     def _write(self, key: LabelKey | None, state: FrameLabel | np.ndarray | None) -> None:
-        """Sets or deletes a label, or, with None as key, replaces the rating; on disk, then in memory."""
+        """Set or delete a label, or, with None as key, replace the rating; on disk, then in memory."""
         if isinstance(state, np.ndarray):
             self._save_rating(state)
         elif key is not None:
@@ -292,7 +292,7 @@ class Session:
         self.last_saved = self.file.path
 
     def _save_rating(self, rating: np.ndarray) -> None:
-        """Replaces the rating on disk, then in memory."""
+        """Replace the rating on disk, then in memory."""
         self.rating_file.write(rating)
         self.rating = rating
         self.last_saved = self.rating_file.path

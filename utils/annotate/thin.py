@@ -8,7 +8,7 @@ MAX_POINTS = 2000  # points of a reduced trace
 def thin_trace(
     times: np.ndarray, breaks: np.ndarray, values: np.ndarray, half_widths: np.ndarray
 ) -> dict[str, list[float | None]]:
-    """Reduces a trace and its interval; the extremes of each bin of frames are kept, so that no peak is lost.
+    """Reduce a trace and its interval; the extremes of each bin of frames are kept, so that no peak is lost.
 
     Args:
         times: (N,) seconds.

@@ -86,7 +86,7 @@ class LabelledTrack:
         self.frames = track.faces["frame"].to_numpy()
 
     def use_rating(self, rating: ClipRating | None, labeller: Labeller) -> None:
-        """Adds the annotator's own rating, whose rater is the last one of the labeller; None: there is none."""
+        """Add the annotator's own rating, whose rater is the last one of the labeller; None: there is none."""
         self.clip = self._unrated_clip
         if rating is not None:
             unrated = np.full((len(self.frames), 1, 2), np.nan)
@@ -95,7 +95,7 @@ class LabelledTrack:
         self.use(labeller)
 
     def use(self, labeller: Labeller) -> None:
-        """Replaces the labeller by one with another calibration of the same sources of evidence."""
+        """Replace the labeller by one with another calibration of the same sources of evidence."""
         self.labeller, self.clip = labeller, labeller.shifted(self.clip)
         self.__dict__.pop("_incremental", None)
 
@@ -107,7 +107,7 @@ class LabelledTrack:
     def estimate(
         self, anchors: Anchors | None, annotator_error: float, shared: list[MixturePosterior] | None = None
     ) -> TrackEstimate:
-        """Estimates all frames from the labels so far.
+        """Estimate all frames from the labels so far.
 
         Args:
             anchors: labelled frames of the track, or of other tracks; None: nothing is labelled yet.

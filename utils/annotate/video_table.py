@@ -48,7 +48,7 @@ ARROWS = """(event) => {
 
 
 def open_video_table(project: Project, target: float, choose: Callable[[int], None]) -> None:
-    """Opens the table of videos, the largest expected error first.
+    """Open the table of videos, the largest expected error first.
 
     Args:
         project: the videos.
@@ -72,7 +72,7 @@ def open_video_table(project: Project, target: float, choose: Callable[[int], No
 
 
 def build_table(rows: list[dict[str, Any]], choose: Callable[[events.GenericEventArguments], None]) -> None:
-    """Builds the table with a field that filters it by name.
+    """Build the table with a field that filters it by name.
 
     Args:
         rows: as `video_row` returns them.

@@ -45,7 +45,7 @@ class FaceSample(NamedTuple):
 
 
 def quantiser_version() -> str:
-    """Identifies what quantises: the same faces and version give the same network."""
+    """Identify what quantises: the same faces and version give the same network."""
     return f"{importlib.metadata.version('nncf')} {QUANTISATION_VERSION}"
 
 

@@ -26,7 +26,7 @@ class SharedSettings(MtclarTrainingSettings):
 
 
 def shipped_file(file: str) -> str:
-    """Returns the content of config.yaml or mtclar_sl_config.yaml."""
+    """Return the content of config.yaml or mtclar_sl_config.yaml."""
     kind: type[MtclarTrainingSettings | SLTrainingSettings] = SharedSettings
     scripts, example = "mtclar.py and fsl_mtclar.py", "python mtclar.py --train.epochs 5"
     if file == "mtclar_sl_config.yaml":

@@ -22,7 +22,7 @@ COMMAND_LINE = "command line"
 def read_layers(
     kind: type[ScriptSettings], default_file: str, doc: str | None, argv: Sequence[str] | None = None
 ) -> list[Layer]:
-    """Reads the settings of a script, for `merge_layers`; most of them are not checked yet.
+    """Read the settings of a script, for `merge_layers`; most of them are not checked yet.
 
     Args:
         kind: class of the settings.
@@ -60,7 +60,7 @@ def read_layers(
 
 
 def _settings_in_manifest(kind: type[ScriptSettings], path: Path) -> dict[str, Any]:
-    """Returns the settings of the run that wrote a manifest. Raises SettingsError if it cannot be run again."""
+    """Return the settings of the run that wrote a manifest. Raises SettingsError if it cannot be run again."""
     manifest = read_manifest(path)
     if SCRIPTS.get(manifest.script) is not kind:
         raise SettingsError(f"{path}: was written by {manifest.script[:40]}; run that script with --from_manifest")
@@ -73,7 +73,7 @@ def _settings_in_manifest(kind: type[ScriptSettings], path: Path) -> dict[str, A
 
 
 def as_command(settings: ScriptSettings, script: str) -> str:
-    """Returns a command line that gives the settings that differ from the defaults, except where runs are written."""
+    """Return a command line that gives the settings that differ from the defaults, except where runs are written."""
     defaults, words = type(settings)(), ["python", script]
     for name in setting_names(type(settings)):
         value = value_of(settings, name)
@@ -112,12 +112,12 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def parse_and_keep(self, _: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-        """Parses the command line and keeps the result in `namespace`."""
+        """Parse the command line and keep the result in `namespace`."""
         self.namespace = self.parse_args(argv)
         return self.namespace
 
     def format_short_help(self) -> str:
-        """Returns the help on the most common settings: the first sentence of each."""
+        """Return the help on the most common settings: the first sentence of each."""
         options = {option: action for action in self._actions for option in action.option_strings}
         fields, actions = dict(setting_fields(self.kind)), []
         for name in self.kind.short_help:
@@ -137,7 +137,7 @@ class _Parser(argparse.ArgumentParser):
         return formatter.format_help()
 
     def error(self, message: str) -> NoReturn:
-        """Raises the error as a SettingsError."""
+        """Raise the error as a SettingsError."""
         if message.startswith("unrecognized arguments:"):
             options = [word for word in message.split() if word.startswith("--")]
             if options:

@@ -109,7 +109,7 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
     @field_validator("evidence", "ratings", mode="before")
     @classmethod
     def split_names(cls, value: Any) -> Any:
-        """Splits a text of several names, as a YAML file may give it."""
+        """Split a text of several names, as a YAML file may give it."""
         return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     @model_validator(mode="after")

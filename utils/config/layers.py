@@ -29,7 +29,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def merge_layers(kind: type[Model], layers: Sequence[Layer]) -> Model:
-    """Merges layers, later ones taking precedence, and checks the result.
+    """Merge layers, later ones taking precedence, and check the result.
 
     Args:
         kind: class of the settings.
@@ -45,7 +45,7 @@ def merge_layers(kind: type[Model], layers: Sequence[Layer]) -> Model:
 
 
 def validate(kind: type[Model], content: dict[str, Any], layers: Sequence[Layer], prefix: str = "") -> Model:
-    """Checks merged settings.
+    """Check merged settings.
 
     Args:
         kind: class of the settings, or of the section.
@@ -61,7 +61,7 @@ def validate(kind: type[Model], content: dict[str, Any], layers: Sequence[Layer]
 
 
 def setting_fields(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Yields the name of every setting, such as `train.lr`, and its field."""
+    """Yield the name of every setting, such as `train.lr`, and its field."""
     for name, field in kind.model_fields.items():
         if isinstance(field.default, BaseModel):
             yield from setting_fields(type(field.default), f"{prefix}{name}.")
@@ -70,12 +70,12 @@ def setting_fields(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[st
 
 
 def setting_names(kind: type[BaseModel]) -> list[str]:
-    """Returns the names of all settings."""
+    """Return the names of all settings."""
     return [name for name, _ in setting_fields(kind)]
 
 
 def value_of(settings: BaseModel, name: str) -> Any:
-    """Returns the value of the setting called `name`, such as `train.lr`."""
+    """Return the value of the setting called `name`, such as `train.lr`."""
     value: Any = settings
     for part in name.split("."):
         value = getattr(value, part)
@@ -83,7 +83,7 @@ def value_of(settings: BaseModel, name: str) -> Any:
 
 
 def unknown_setting(kind: type[BaseModel], name: str, prefix: str = "", extra: Sequence[str] = ()) -> str:
-    """Returns the error message for a setting that `kind` lacks, with the script that has it or the nearest name.
+    """Return the error message for a setting that `kind` lacks, with the script that has it or the nearest name.
 
     Args:
         kind: class of the settings, or of the section called `prefix`.
@@ -100,7 +100,7 @@ def unknown_setting(kind: type[BaseModel], name: str, prefix: str = "", extra: S
 
 
 def _has_setting(names: Sequence[str], name: str) -> bool:
-    """Tells whether `name` is a setting or a section."""
+    """Whether `name` is a setting or a section."""
     return any(known == name or known.startswith(f"{name}.") for known in names)
 
 
@@ -113,7 +113,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(kind: type[BaseModel], error: ErrorDetails, layers: Sequence[Layer], prefix: str) -> str:
-    """Returns one error as: source: setting: what it must be, and what it is."""
+    """Return one error as: source: setting: what it must be, and what it is."""
     path = tuple(str(part) for part in error["loc"])
     name, source = prefix + ".".join(path), _source(layers, path)
     if error["type"] == "extra_forbidden":
@@ -127,7 +127,7 @@ def _explain(kind: type[BaseModel], error: ErrorDetails, layers: Sequence[Layer]
 
 
 def _source(layers: Sequence[Layer], path: tuple[str, ...]) -> str:
-    """Returns the source that the setting at `path` comes from; all sources, if the error concerns several settings."""
+    """Return the source that the setting at `path` comes from; all sources, if the error concerns several settings."""
     for source, layer in reversed(layers):
         if path and _holds(layer, path):
             return source

@@ -26,7 +26,7 @@ class Input(BaseModel):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Identifies the input within a manifest, wherever its folder is."""
+        """Identify the input within a manifest, wherever its folder is."""
         return self.role, Path(self.path).name
 
 
@@ -55,7 +55,7 @@ class Manifest(BaseModel):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest. Raises SettingsError if the file is none, or is of another version of the project."""
+    """Read a manifest. Raises SettingsError if the file is none, or is of another version of the project."""
     remedy = "name the manifest.json of a run folder of fsl_mtclar.py or mtclar_sl.py"
     manifest = read_json(path, Manifest, "a manifest", remedy, SettingsError)
     if manifest.format != FORMAT:

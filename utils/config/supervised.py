@@ -116,7 +116,7 @@ class SLTrainingSettings(TrainingScriptSettings):
         return self.task == "expression" and self.dataset == "affectnet"
 
     def folds(self) -> "list[SLTrainingSettings]":
-        """Returns the settings of each fold to test, with `data.fold` and `checkpoint` filled in.
+        """Return the settings of each fold to test, with `data.fold` and `checkpoint` filled in.
 
         AffectNet has a single split.
         """

@@ -17,7 +17,7 @@ MAX_YAML_BYTES = 1 << 20
 
 
 def read_settings_file(kind: type[ScriptSettings], path: Path) -> dict[str, Any]:
-    """Returns the settings in a YAML file as a nested dict, without the sections that only another script uses.
+    """Return the settings in a YAML file as a nested dict, without the sections that only another script uses.
 
     Those sections are checked; the remaining settings are not checked yet.
 
@@ -39,7 +39,7 @@ def read_settings_file(kind: type[ScriptSettings], path: Path) -> dict[str, Any]
 
 
 def read_run_settings(run: Path) -> dict[str, Any]:
-    """Returns the settings of a run, read from its settings.yaml, as a nested dict that is not checked yet.
+    """Return the settings of a run, read from its settings.yaml, as a nested dict that is not checked yet.
 
     Raises:
         SettingsError: the file cannot be read, or another version of the project wrote it.
@@ -51,7 +51,7 @@ def read_run_settings(run: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Returns the content of a YAML file. Raises SettingsError if it is unreadable or not a mapping of names."""
+    """Return the content of a YAML file. Raises SettingsError if it is unreadable or not a mapping of names."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_YAML_BYTES + 1)
@@ -73,12 +73,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def resolved_yaml(settings: ScriptSettings) -> str:
-    """Returns all settings as YAML that reads back as the same settings: the content of a run's settings.yaml."""
+    """Return all settings as YAML that reads back as the same settings: the content of a run's settings.yaml."""
     return yaml.safe_dump({"format": FORMAT} | settings.model_dump(mode="json"), sort_keys=False)
 
 
 def commented_yaml(kind: type[BaseModel], depth: int = 0) -> str:
-    """Returns all settings with their defaults as YAML, each below a comment that describes it; sections come last."""
+    """Return all settings with their defaults as YAML, each below a comment that describes it; sections come last."""
     plain: list[str] = []
     sections: list[str] = []
     comment = "  " * depth + "# "

@@ -15,7 +15,7 @@ UNRELATED_ERROR = 1.0  # Evidence with larger errors, in label units, says nothi
 
 
 def log_adaptation(labeller: Labeller, names: list[str], clips: int) -> None:
-    """Logs what `Labeller.adapt` has fitted.
+    """Log what `Labeller.adapt` has fitted.
 
     Args:
         labeller: the adapted labeller.

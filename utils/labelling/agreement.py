@@ -12,7 +12,7 @@ FEWEST_FRAMES = 3  # Agreement on fewer shared frames is not reported.
 
 
 def annotator_agreement(labels: pd.DataFrame) -> pd.DataFrame:
-    """Computes how far annotators agree.
+    """Compute how far annotators agree.
 
     Args:
         labels: one row per label, with track, frame, annotator, valence, arousal.
@@ -36,7 +36,7 @@ def annotator_agreement(labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def label_error(labels: pd.DataFrame) -> np.ndarray:
-    """Estimates the error of a single label from the differences of annotators from the mean of each frame.
+    """Estimate the error of a single label from the differences of annotators from the mean of each frame.
 
     Args:
         labels: as for `annotator_agreement`.

@@ -35,7 +35,7 @@ class Contradiction(NamedTuple):
 
 
 def audit(clip: EncodedClip, anchors: Anchors, calibration: Calibration) -> list[Contradiction]:
-    """Compares each given label of the clip with the leave-one-out prediction from the others.
+    """Compare each given label of the clip with the leave-one-out prediction from the others.
 
     Only local maxima are rejected in each round; the other labels are then compared again (`posterior.outliers`).
 
@@ -49,7 +49,7 @@ def audit(clip: EncodedClip, anchors: Anchors, calibration: Calibration) -> list
 def find_contradictions(
     anchors: Anchors, calibration: Calibration, posteriors_factory: ClipPosteriorsFactory
 ) -> list[Contradiction]:
-    """Does what `audit` does, with any function that computes the posteriors of the clip.
+    """Do what `audit` does, with any function that computes the posteriors of the clip.
 
     Args:
         anchors: the given labels, with their errors.

@@ -53,7 +53,7 @@ def labeller_for_videos(sources: EvidenceSources, runtime: Runtime) -> Labeller:
 
 
 def combine_calibrations(sources: EvidenceSources) -> tuple[Calibration, tuple[int, ...]]:
-    """Combines the calibrations beside the checkpoints of the sources, and logs which of them there are.
+    """Combine the calibrations beside the checkpoints of the sources, and log which of them there are.
 
     The process and the interval widths are those of the first calibrated source. Several networks or tables share
     errors, since they see the same images, so their errors are enlarged. Example: by 1.25, from 0.20 to 0.25.
@@ -78,7 +78,7 @@ def combine_calibrations(sources: EvidenceSources) -> tuple[Calibration, tuple[i
 
 
 def _log_calibration(source: EvidenceSource, calibration: Calibration | None) -> None:
-    """Logs whether a source is calibrated; a rater never is."""
+    """Log whether a source is calibrated; a rater never is."""
     if calibration:
         text = "evidence %s: calibrated on %d validation clips of %s"
         log.info(text, source.name, calibration.clips, calibration.fitted_on)

@@ -50,7 +50,7 @@ class ErrorBound(NamedTuple):
 
 
 def draw_frames(variances: np.ndarray, count: int, rng: np.random.Generator) -> FrameDraw:
-    """Draws frames for a check, one at random from each of `count` consecutive parts of the archive.
+    """Draw frames for a check, one at random from each of `count` consecutive parts of the archive.
 
     The parts have equal sums of probabilities, so that the draws spread over all videos and tracks.
 
@@ -67,7 +67,7 @@ def draw_frames(variances: np.ndarray, count: int, rng: np.random.Generator) -> 
 
 
 def bound_error(squared_errors: np.ndarray, weights: np.ndarray) -> ErrorBound:
-    """Estimates the RMSE over all frames, with an upper confidence bound.
+    """Estimate the RMSE over all frames, with an upper confidence bound.
 
     The mean of the weighted squared errors is taken as a scaled chi-square variable, whose degrees of freedom follow
     from the coefficient of variation of the squared errors.

@@ -29,7 +29,7 @@ class ClipEncoder:
         self.model, self.runtime = model, runtime
 
     def encode(self, embeddings: Tensor, times: np.ndarray, estimates: np.ndarray | None = None) -> EncodedClip:
-        """Computes the evidence of a clip.
+        """Compute the evidence of a clip.
 
         The evidence of the Siamese network for a frame is its mean predicted difference from up to 64 evenly spaced
         frames of the clip, frame minus reference frame. Frames that are not encoded have no such evidence.
@@ -100,7 +100,7 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def _compare(self, frames: Tensor, anchors: Tensor, selected: np.ndarray) -> Comparison:
-        """Compares each of the frames (n, 256) with the K anchors selected for it, by index (n, K) → outputs (n, K).
+        """Compare each of the frames (n, 256) with the K anchors selected for it, by index (n, K) → outputs (n, K).
 
         If all anchors (A, 256) are selected, every frame is compared with all of them in the order of `anchors`.
         """

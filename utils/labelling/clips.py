@@ -101,7 +101,7 @@ class ClipReader:
         return set().union(*(cache.backends.used for cache in caches))
 
     def read(self, frames: pd.DataFrame) -> list[DatasetClip]:
-        """Encodes each clip of a frame table.
+        """Encode each clip of a frame table.
 
         Raises:
             DataError: the table holds single images, or another tool's estimates lack a clip.

@@ -49,7 +49,7 @@ class DatasetLabels(NamedTuple):
 def label_dataset(
     reader: ClipReader, labeller: Labeller, splits: Splits, settings: LabelSettings, source_names: list[str]
 ) -> DatasetLabels:
-    """Labels the test clips by every rule and baseline, and audits their given labels.
+    """Label the test clips by every rule and baseline, and audit their given labels.
 
     The settings can leave out clips; see `select_clips`.
 
@@ -81,7 +81,7 @@ def label_dataset(
 
 
 def _adapt(labeller: Labeller, clips: list[DatasetClip], anchors_of_clips: list[Anchors], names: list[str]) -> Labeller:
-    """Fits the uncalibrated sources to the given labels of all clips; `names` are those of all sources."""
+    """Fit the uncalibrated sources to the given labels of all clips; `names` are those of all sources."""
     pairs = [(clip.encoded, anchors) for clip, anchors in zip(clips, anchors_of_clips, strict=True)]
     adapted = labeller.adapt(pairs)
     labelled_clips = sum(len(anchors.in_clip.indices) > 0 for anchors in anchors_of_clips)

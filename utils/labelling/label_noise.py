@@ -27,7 +27,7 @@ MOST_LABELS, MOST_FRAMES = 200, 4096  # of a clip that are used; more would take
 
 
 def estimate_label_error(clips: list[tuple[EncodedClip, Anchors]], calibration: Calibration) -> float | None:
-    """Estimates the standard deviation of one annotator's labels.
+    """Estimate the standard deviation of one annotator's labels.
 
     Args:
         clips: encoded clips with the annotator's labels. Those with fewer than LABELS_TO_ESTIMATE_NOISE are not used.

@@ -107,7 +107,7 @@ class Labeller:
         estimates: np.ndarray | None = None,
         ratings: tuple[ClipRating | None, ...] = (),
     ) -> EncodedClip:
-        """Computes the evidence of a clip, with that of the raters.
+        """Compute the evidence of a clip, with that of the raters.
 
         Args:
             embeddings: as for `ClipEncoder.encode`, and so are `times` and `estimates`.
@@ -178,7 +178,7 @@ class Labeller:
         return Labels(values, anchor, half_widths, misread)
 
     def label(self, clip: EncodedClip, anchors: Anchors, rule: str) -> Labels:
-        """Labels a clip by one of `labelling.anchors.RULES`."""
+        """Label a clip by one of `labelling.anchors.RULES`."""
         if rule == FUSED:
             return self.fused_labels(self.posteriors(clip, anchors), anchors)
         select, combine = ANCHOR_RULES[rule]
@@ -193,7 +193,7 @@ class Labeller:
         return _keep_support_labels(Labels(values, anchor), anchors)
 
     def label_by_all_methods(self, clip: EncodedClip, anchors: Anchors) -> dict[str, Labels]:
-        """Labels a clip by every rule, and by every baseline: method → labels.
+        """Label a clip by every rule, and by every baseline: method → labels.
 
         Rules that need times are left out for anchors without times, and all rules but `fused` are left out without the
         Siamese network.
@@ -210,16 +210,16 @@ class Labeller:
         count: int,
         label_errors: tuple[float, float] = (0.0, 0.0),
     ) -> list[Suggestion]:
-        """Chooses `count` frames for a person who will label all of them; see `suggestion.suggest.suggest_set`."""
+        """Choose `count` frames for a person who will label all of them; see `suggestion.suggest.suggest_set`."""
         return suggest_set(self.posteriors(clip, anchors), count, label_errors)
 
     def audit(self, clip: EncodedClip, anchors: Anchors) -> list[auditing.Contradiction]:
-        """Finds given labels of the clip that its other given labels contradict; see `utils.labelling.audit`."""
+        """Find given labels of the clip that its other given labels contradict; see `utils.labelling.audit`."""
         return auditing.audit(clip, anchors, self.calibration)
 
 
 def label_by_baseline(times: np.ndarray, anchors: Anchors, baseline: str) -> Labels:
-    """Labels a clip by one of `labelling.anchors.BASELINES`, which use the given labels and time alone.
+    """Label a clip by one of `labelling.anchors.BASELINES`, which use the given labels and time alone.
 
     If any anchor has no time, every frame gets the mean label of the anchors.
     """

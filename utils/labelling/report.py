@@ -18,7 +18,7 @@ from utils.runs.run_folder import RunFolder
 
 
 def report_labels(labels: DatasetLabels, settings: SupportSettings, run: RunFolder) -> pd.DataFrame:
-    """Scores every method, and writes and prints the results.
+    """Score every method, and write and print the results.
 
     Writes labels.csv (estimated labels of the chosen rule), scores.csv, figures and, where they apply, audit.csv (given
     labels that the others contradict) and calibration.json (evidence fitted to the given labels). Prints the scores as
@@ -103,7 +103,7 @@ def interval_line(scores: pd.DataFrame) -> str:
 
 
 def report_calibration(calibration: Calibration, checkpoint: Path) -> None:
-    """Prints what was fitted on the user's own videos, and where it is saved."""
+    """Print what was fitted on the user's own videos, and where it is saved."""
     print(f"\ncalibrated on {calibration.clips} clips of {calibration.fitted_on}")
     for axis, fitted in zip(AXES, calibration.axes, strict=True):
         evidence, widths = fitted.with_evidence.sources[0], fitted.interval_widths.widths

@@ -10,7 +10,7 @@ CORRELATIONS = ("PCC", "CCC")  # undefined for a clip whose true labels are all 
 
 
 def score_methods(labelled: dict[str, pd.DataFrame], score_support: bool) -> pd.DataFrame:
-    """Scores every method, pooled over all frames and as the mean over the scores of the clips.
+    """Score every method, pooled over all frames and as the mean over the scores of the clips.
 
     Args:
         labelled: method → table with clip, support, valence, arousal (NaN = no estimate, so the frame is not scored),

@@ -154,7 +154,7 @@ class EvidenceSources(NamedTuple):
         return [source_input for source in self.all for source_input in source.inputs]
 
     def refuse_trained_people(self, settings: LabelSettings, test: pd.DataFrame) -> None:
-        """Raises DataError if a network was trained on people of a test set in the user's own videos."""
+        """Raise DataError if a network was trained on people of a test set in the user's own videos."""
         for source in self.all:
             if isinstance(source, SiameseSource | NetworkSource):
                 refuse_trained_people(settings, test, source.trainings, source.checkpoint)
@@ -174,7 +174,7 @@ class EvidenceSources(NamedTuple):
 
 
 def load_siamese(checkpoint: Path) -> SiameseSource:
-    """Loads the Siamese network on the CPU, and logs which one it is.
+    """Load the Siamese network on the CPU, and log which one it is.
 
     Raises:
         CheckpointError: the file cannot be read, or its network cannot predict differences.
@@ -216,7 +216,7 @@ def load_sources(siamese: SiameseSource | None, settings: LabelSettings, runtime
 
 
 def load_estimators(settings: LabelSettings, runtime: Runtime) -> tuple[Estimator, ...]:
-    """Loads all files that the setting `evidence` names.
+    """Load all files that the setting `evidence` names.
 
     Raises:
         CheckpointError: a file holds neither EmoNet nor a supervised head for valence and arousal.
@@ -256,7 +256,7 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
 
 
 def load_head(path: Path) -> SupervisedCheckpoint:
-    """Loads a supervised head for valence and arousal. Raises CheckpointError."""
+    """Load a supervised head for valence and arousal. Raises CheckpointError."""
     checkpoint = load_supervised(path)
     if checkpoint.settings["task"] != "valence_arousal":
         raise CheckpointError(f"{path}: was trained for expressions; name a head for valence and arousal")

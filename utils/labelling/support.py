@@ -69,7 +69,7 @@ SUPPORT_STRATEGIES: dict[str, SupportStrategy] = {
 
 
 def sample_valence_bins(labels: np.ndarray, per_bin: int, bins: int, rng: np.random.Generator) -> np.ndarray:
-    """Samples anchors from a training set, equally many from each of `bins` equal parts of the valence axis.
+    """Sample anchors from a training set, equally many from each of `bins` equal parts of the valence axis.
 
     Args:
         labels: (M, 2) valence and arousal; NaN = not labelled.

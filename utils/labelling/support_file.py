@@ -12,7 +12,7 @@ from utils.config.sections import SupportSettings
 
 
 def read_support_file(path: Path) -> pd.DataFrame:
-    """Reads a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
+    """Read a file of support frames: clip, frame, and valence and arousal (NaN where the file gives none).
 
     Raises:
         DataError: a column is missing, a value is not a number in range, or a frame is listed twice.

@@ -36,7 +36,7 @@ EMONET_SOURCE = "https://github.com/face-analysis/emonet (folder pretrained; lic
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a checkpoint on rank 0; the other ranks write nothing. Identical content gives identical bytes.
+    """Write a checkpoint on rank 0; the other ranks write nothing. Identical content gives identical bytes.
 
     Args:
         path: file to write.
@@ -63,7 +63,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
-    """Returns the content of a checkpoint, with its tensors on the CPU.
+    """Return the content of a checkpoint, with its tensors on the CPU.
 
     A Siamese network with the published tensor names is returned as if mtclar.py had trained it, with the settings
     PUBLISHED_SETTINGS.
@@ -94,7 +94,7 @@ def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
 
 
 def load_mtclar(path: Path, content: Mapping[str, Any] | None = None) -> tuple[MTCLAR, dict[str, Any]]:
-    """Returns the network in a checkpoint of mtclar.py, in eval mode, and the settings that it was trained with.
+    """Return the network in a checkpoint of mtclar.py, in eval mode, and the settings that it was trained with.
 
     The settings have the further entry `TRAININGS`, see `utils.runs.trainings`. For published weights the settings are
     PUBLISHED_SETTINGS.
@@ -135,7 +135,7 @@ class SupervisedCheckpoint(NamedTuple):
 
 
 def read_kind(path: Path) -> str | None:
-    """Returns the network that a checkpoint holds, "mtclar" or "supervised"; None for any other file of weights.
+    """Return the network that a checkpoint holds, "mtclar" or "supervised"; None for any other file of weights.
 
     Raises:
         CheckpointError: the file cannot be read.
@@ -145,7 +145,7 @@ def read_kind(path: Path) -> str | None:
 
 
 def load_supervised(path: Path, content: Mapping[str, Any] | None = None) -> SupervisedCheckpoint:
-    """Returns encoder and head of a mtclar_sl.py run.
+    """Return encoder and head of a mtclar_sl.py run.
 
     Args:
         path: best.pt of the run.
@@ -169,7 +169,7 @@ def load_supervised(path: Path, content: Mapping[str, Any] | None = None) -> Sup
 
 
 def load_model(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Copies weights into a model, which must have the same tensor names and shapes.
+    """Copy weights into a model, which must have the same tensor names and shapes.
 
     Args:
         model: network to fill.
@@ -186,7 +186,7 @@ def load_model(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
 
 
 def load_emonet(path: Path, classes: int | None = None) -> EmoNet:
-    """Returns the published EmoNet, in eval mode.
+    """Return the published EmoNet, in eval mode.
 
     Args:
         path: emonet_8.pth or emonet_5.pth; the tensor names may begin with `module.`.
@@ -212,7 +212,7 @@ def load_emonet(path: Path, classes: int | None = None) -> EmoNet:
 
 
 def start_from_emonet(encoder: Encoder, path: Path) -> None:
-    """Copies published EmoNet weights into an encoder of width 256 and freezes its landmark network.
+    """Copy published EmoNet weights into an encoder of width 256 and freeze its landmark network.
 
     Raises:
         CheckpointError: as `load_emonet`.
@@ -222,7 +222,7 @@ def start_from_emonet(encoder: Encoder, path: Path) -> None:
 
 
 def start_from_mtclar(model: MTCLAR, path: Path, image_size: int) -> list[dict[str, Any]]:
-    """Copies the weights of a trained network into a new one, for fine-tuning.
+    """Copy the weights of a trained network into a new one, for fine-tuning.
 
     If the landmark network was frozen in an earlier training, it is frozen again.
 
@@ -256,7 +256,7 @@ def start_from_mtclar(model: MTCLAR, path: Path, image_size: int) -> list[dict[s
 
 
 def _from_published_siamese(content: Any) -> dict[str, Any] | None:
-    """Converts a Siamese state dict with the published tensor names to the content of a checkpoint of mtclar.py.
+    """Convert a Siamese state dict with the published tensor names to the content of a checkpoint of mtclar.py.
 
     Returns None for any other content.
     """
@@ -270,14 +270,14 @@ def _from_published_siamese(content: Any) -> dict[str, Any] | None:
 
 
 def _state_dict(content: Any) -> Any:
-    """Returns the state dict in the content of a published file, which may be wrapped as {"state_dict": ...}."""
+    """Return the state dict in the content of a published file, which may be wrapped as {"state_dict": ...}."""
     wrapped = isinstance(content, dict) and isinstance(content.get("state_dict"), dict)
     return content["state_dict"] if wrapped else content
 
 
 @contextlib.contextmanager
 def _incomplete_content_as_error(path: Path) -> Iterator[None]:
-    """Raises CheckpointError in place of the errors that missing or invalid entries of a checkpoint cause."""
+    """Raise CheckpointError in place of the errors that missing or invalid entries of a checkpoint cause."""
     try:
         yield
     except CheckpointError:
@@ -290,7 +290,7 @@ def _incomplete_content_as_error(path: Path) -> Iterator[None]:
 
 
 def _load(path: Path) -> Any:
-    """Returns the content of an untrusted file of weights, on the CPU. Raises CheckpointError."""
+    """Return the content of an untrusted file of weights, on the CPU. Raises CheckpointError."""
     if path.suffix == ".safetensors":
         tensors, metadata = read_weights(path)
         return metadata | {"model": tensors}
@@ -312,7 +312,7 @@ def _load(path: Path) -> Any:
 
 
 def _refuse_compressed(path: Path) -> None:
-    """Raises CheckpointError for an archive that unpacks to more than its size: torch.save never compresses."""
+    """Raise CheckpointError for an archive that unpacks to more than its size: torch.save never compresses."""
     if not path.is_file():
         raise _no_such_file(path)
     if not zipfile.is_zipfile(path):  # published weights may have PyTorch's older format
@@ -328,7 +328,7 @@ def _no_such_file(path: Path) -> CheckpointError:
 
 
 def _check_names_and_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path) -> None:
-    """Raises CheckpointError unless both state dicts have the same names and shapes."""
+    """Raise CheckpointError unless both state dicts have the same names and shapes."""
     wrong = [f"{name} is missing" for name in expected if name not in state]
     wrong += [f"{name} is not of this network" for name in state if name not in expected]
     wrong += [

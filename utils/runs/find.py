@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def find_runs(folder: Path, name: str = "", file: str = "best.pt") -> list[Path]:
-    """Returns the run folders in a folder, newest first.
+    """Return the run folders in a folder, newest first.
 
     Args:
         folder: the folder of a script's runs, such as runs/mtclar.
@@ -18,11 +18,11 @@ def find_runs(folder: Path, name: str = "", file: str = "best.pt") -> list[Path]
 
 
 def network_file(path: Path) -> Path:
-    """Returns the weights in a folder that `mtclar.py --export` wrote; any other path is returned as it is."""
+    """Return the weights in a folder that `mtclar.py --export` wrote; any other path is returned as it is."""
     file = path / "model.safetensors"
     return file if file.is_file() else path
 
 
 def find_checkpoints(run: Path, file: str) -> list[Path]:
-    """Returns the files with this name in a run folder and in the subfolders of its folds."""
+    """Return the files with this name in a run folder and in the subfolders of its folds."""
     return [path for path in (run / file, *sorted(run.glob(f"fold_*/{file}"))) if path.exists()]

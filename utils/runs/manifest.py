@@ -35,7 +35,7 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas", "opencv-python", "openvino", "n
 
 
 def path_input(role: str, path: Path) -> Input:
-    """Describes a file, or a folder of frames, with the hash of its content."""
+    """Describe a file, or a folder of frames, with the hash of its content."""
     digest = None
     if path.is_file():
         digest = sha256_of_file(path)
@@ -47,7 +47,7 @@ def path_input(role: str, path: Path) -> Input:
 
 
 def check_inputs(settings: LabelSettings | SLSettings, inputs: list[Input]) -> None:
-    """Compares the inputs of a run with those of the manifest that it repeats, if `from_manifest` is set.
+    """Compare the inputs of a run with those of the manifest that it repeats, if `from_manifest` is set.
 
     Logs a warning if the versions of packages differ.
 
@@ -82,7 +82,7 @@ def _by_key(inputs: list[Input]) -> dict[tuple[str, str, int], Input]:
 
 
 def open_run(settings: LabelSettings | SLSettings, script: str, inputs: list[Input]) -> RunFolder:
-    """Creates a run folder with its manifest, whose outputs `finish_run` adds."""
+    """Create a run folder with its manifest, whose outputs `finish_run` adds."""
     run = RunFolder.new(settings, script)
     run.save_json(FILE_NAME, _new_manifest(settings, inputs).model_dump())
     run.lock(FILE_NAME)
@@ -90,7 +90,7 @@ def open_run(settings: LabelSettings | SLSettings, script: str, inputs: list[Inp
 
 
 def interrupted_run(settings: LabelSettings | SLSettings, script: str, inputs: list[Input]) -> RunFolder | None:
-    """Opens the newest run folder of an interrupted run with the same settings, inputs and versions, if there is one.
+    """Open the newest run folder of an interrupted run with the same settings, inputs and versions, if there is one.
 
     A folder that another process is writing to is passed over.
     """
@@ -119,7 +119,7 @@ def _new_manifest(settings: LabelSettings | SLSettings, inputs: list[Input]) -> 
 
 
 def finish_run(settings: LabelSettings | SLSettings, run: RunFolder, backends: set[str]) -> None:
-    """Adds the hashes of all files of the run folder and of `labels/` to its manifest, except overlay videos.
+    """Add the hashes of all files of the run folder and of `labels/` to its manifest, except overlay videos.
 
     Overlay videos are left out because x264 writes other bytes for the same pictures from run to run.
 
@@ -149,7 +149,7 @@ def finish_run(settings: LabelSettings | SLSettings, run: RunFolder, backends: s
 
 
 def _compare_outputs(folder: Path, manifest: Manifest, path: Path) -> None:
-    """Compares the files of a run with those of the run that it repeats, whose manifest is at `path`."""
+    """Compare the files of a run with those of the run that it repeats, whose manifest is at `path`."""
     outputs, repeated = manifest.outputs, read_manifest(path)
     names = {name for name in {*outputs, *repeated.outputs} if not name.endswith(FILES_WITH_PATHS)}
     differing = [name for name in sorted(names) if outputs.get(name) != repeated.outputs.get(name)]

@@ -24,7 +24,7 @@ def load_settings(
     argv: Sequence[str] | None = None,
     fill_defaults: Callable[[Kind], Kind] = lambda settings: settings,
 ) -> Kind:
-    """Returns the checked settings of a script that trains a network.
+    """Return the checked settings of a script that trains a network.
 
     If train.resume is set, the settings of that run replace those of the YAML file.
 
@@ -51,13 +51,13 @@ def load_settings(
 
 
 def _take_resume(layers: Sequence[Layer]) -> str | None:
-    """Removes `train.resume` from all layers and returns its value, that of the last layer taking precedence."""
+    """Remove `train.resume` from all layers and return its value, that of the last layer taking precedence."""
     found = [layer["train"].pop("resume", None) for _, layer in layers if isinstance(layer.get("train"), dict)]
     return next((str(path) for path in reversed(found) if path), None)
 
 
 def _resumed_settings(kind: type[Kind], run: Path, given: Sequence[Layer]) -> Kind:
-    """Returns the settings of a run to resume, or of the run that a fold's folder belongs to.
+    """Return the settings of a run to resume, or of the run that a fold's folder belongs to.
 
     Args:
         kind: class of the settings.
@@ -74,14 +74,14 @@ def _resumed_settings(kind: type[Kind], run: Path, given: Sequence[Layer]) -> Ki
 
 
 def _latest_run(settings: TrainingScriptSettings, script: str) -> Path | None:
-    """Returns the newest run with the same name and settings, preferring runs that have a checkpoint."""
+    """Return the newest run with the same name and settings, preferring runs that have a checkpoint."""
     folder, name = settings.runs / script, settings.name or settings.dataset
     runs = find_runs(folder, name, "last.pt") + find_runs(folder, name, "settings.yaml")
     return next((run for run in runs if _has_settings(run, settings)), None)
 
 
 def _refuse_changes(run: TrainingScriptSettings, settings: TrainingScriptSettings) -> None:
-    """Raises SettingsError if any setting outside the section runtime differs from that of the run."""
+    """Raise SettingsError if any setting outside the section runtime differs from that of the run."""
     for name in setting_names(type(run)):
         if not name.startswith("runtime.") and value_of(run, name) != value_of(settings, name):
             raise SettingsError(
@@ -91,7 +91,7 @@ def _refuse_changes(run: TrainingScriptSettings, settings: TrainingScriptSetting
 
 
 def _has_settings(run: Path, settings: TrainingScriptSettings) -> bool:
-    """Tells whether the run was made with the same settings. Runs of other versions were not."""
+    """Whether the run was made with the same settings. Runs of other versions were not."""
     try:
         layer = read_run_settings(run)
         _take_resume([(str(run), layer)])

@@ -46,19 +46,19 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, root: Path | None = None):
-        """Uses an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
+        """Use an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
         self.path, self.root = path, root or path
         self.last, self.best, self.log = path / "last.pt", path / "best.pt", path / "log.jsonl"
         if (path / "settings.yaml").exists():
             self.lock("settings.yaml")
 
     def lock(self, name: str) -> None:
-        """Locks a file of the folder for this process, on rank 0. Raises CheckpointError as `_lock`."""
+        """Lock a file of the folder for this process, on rank 0. Raises CheckpointError as `_lock`."""
         self._lock = _lock(self.path / name) if ranks.is_rank_zero() else None
 
     @classmethod
     def open(cls, settings: TrainingScriptSettings, script: str) -> "RunFolder":
-        """Returns the run folder that `train.resume` names, or a new one.
+        """Return the run folder that `train.resume` names, or a new one.
 
         Args:
             settings: settings of the run.
@@ -69,20 +69,20 @@ class RunFolder:
 
     @classmethod
     def create(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Creates a new run folder and writes settings.yaml to it."""
+        """Create a new run folder and write settings.yaml to it."""
         path = cls.new(settings, script).path
         write_text(path / "settings.yaml", resolved_yaml(settings))
         return cls(path)
 
     @classmethod
     def new(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Creates a new, empty run folder; if its name is taken, appends -2, -3, ..."""
+        """Create a new, empty run folder; if its name is taken, append -2, -3, ..."""
         name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
         return cls(_new_folder(settings.runs / script, name))
 
     @classmethod
     def resume(cls, path: Path) -> "RunFolder":
-        """Opens the folder of an interrupted run. A run without last.pt starts from the beginning.
+        """Open the folder of an interrupted run. A run without last.pt starts from the beginning.
 
         Raises:
             CheckpointError: the folder is not a run folder, or another process is using it.
@@ -99,7 +99,7 @@ class RunFolder:
         return run
 
     def subfolder(self, name: str) -> "RunFolder":
-        """Returns a folder inside this one, created if missing, for one of several trainings of a run."""
+        """Return a folder inside this one, created if missing, for one of several trainings of a run."""
         path = self.path / name
         try:
             path.mkdir(exist_ok=True)
@@ -114,14 +114,14 @@ class RunFolder:
         return SummaryWriter(str(self.path / "tensorboard"))
 
     def truncate_log(self, epoch: int) -> None:
-        """Removes this epoch and later ones from the log: it may be ahead of the checkpoint of an interrupted run."""
+        """Remove this epoch and later ones from the log: it may be ahead of the checkpoint of an interrupted run."""
         kept = [line for line in self._log_lines() if _epoch_of(line) < epoch]
         write_text(self.log, "".join(line + "\n" for line in kept))
         with self._event_errors_as_storage_errors():
             self.events = SummaryWriter(str(self.path / "tensorboard"), purge_step=epoch)
 
     def log_epoch(self, epoch: int, scores: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
-        """Adds the scores of an epoch to log.jsonl, and scores and figures to TensorBoard.
+        """Add the scores of an epoch to log.jsonl, and scores and figures to TensorBoard.
 
         Args:
             epoch: number of the epoch, from 0.
@@ -144,7 +144,7 @@ class RunFolder:
                 events.close()
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
-        """Writes a table as CSV and returns its path.
+        """Write a table as CSV and return its path.
 
         Text cells are made safe for spreadsheets. Numbers have six significant digits, except that the column `time` is
         in microseconds, so that it still tells frames apart after hours. A table of PARQUET_ROWS rows is also written
@@ -158,13 +158,13 @@ class RunFolder:
         return path
 
     def save_figure(self, name: str, figure: Figure) -> Path:
-        """Writes a figure as PNG and returns its path."""
+        """Write a figure as PNG and return its path."""
         path = self.path / name
         write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
         return path
 
     def save_json(self, name: str, content: Any) -> Path:
-        """Writes a JSON file and returns its path."""
+        """Write a JSON file and return its path."""
         path = self.path / name
         write_text(path, json.dumps(content, indent=2) + "\n")
         return path
@@ -174,7 +174,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def _event_errors_as_storage_errors(self) -> Iterator[None]:
-        """Raises StorageError in place of the OSErrors of TensorBoard."""
+        """Raise StorageError in place of the OSErrors of TensorBoard."""
         try:
             yield
         except OSError as error:
@@ -213,14 +213,14 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def shared_run(make: Callable[[], RunFolder]) -> RunFolder:
-    """Returns the run folder that all ranks share: rank 0 makes it and writes to it, the others know its path only."""
+    """Return the run folder that all ranks share: rank 0 makes it and writes to it, the others know its path only."""
     run = make() if ranks.is_rank_zero() else None
     path = ranks.broadcast_from_rank_zero(lambda: run.path if run else Path())
     return run or ReadOnlyRunFolder(path)
 
 
 def _epoch_of(line: str) -> float:
-    """Returns the epoch of a line of log.jsonl; infinity for a damaged line, so that it is removed."""
+    """Return the epoch of a line of log.jsonl; infinity for a damaged line, so that it is removed."""
     try:
         return json.loads(line)["epoch"]
     except (ValueError, LookupError, TypeError):
@@ -233,7 +233,7 @@ def _microseconds(seconds: float) -> str:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """Creates and returns the folder `<parent>/<name>`; if the name is taken, appends -2, -3, ..."""
+    """Create and return the folder `<parent>/<name>`; if the name is taken, append -2, -3, ..."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -247,7 +247,7 @@ def _new_folder(parent: Path, name: str) -> Path:
 
 
 def _lock(file: Path) -> IO[bytes] | None:
-    """Locks a file for this process, so that no other process writes to the run.
+    """Lock a file for this process, so that no other process writes to the run.
 
     The lock ends with the process, and worker processes do not inherit it.
 

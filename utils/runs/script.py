@@ -17,7 +17,7 @@ HOW_TO_RESUME = (
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Runs the `main` function of a script.
+    """Run the `main` function of a script.
 
     A UserError is printed as one line, and the exit code is 2. After SIGINT or SIGTERM the script prints how to
     resume, and the exit code is 130 or 143.
@@ -46,7 +46,7 @@ class PlainFormatter(logging.Formatter):
 
 
 def _prepare_output() -> None:
-    """Sets up logging to standard error, and output that works in every terminal encoding."""
+    """Set up logging to standard error, and output that works in every terminal encoding."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -58,7 +58,7 @@ def _prepare_output() -> None:
 
 
 def _report_thread_error(failure: threading.ExceptHookArgs) -> None:
-    """Prints the traceback of an error in a thread, except OSError: TensorBoard raises it again in the main thread."""
+    """Print the traceback of an error in a thread, except OSError: TensorBoard raises it again in the main thread."""
     if not isinstance(failure.exc_value, OSError):
         threading.__excepthook__(failure)
 

@@ -27,7 +27,7 @@ KEYS_TIED_TO_ONE_DATA_SET = ("root", "expressions", "pixel_aspect")
 
 
 def checkpoint_path(settings: LabelSettings | SLTrainingSettings, script: str = "mtclar") -> Path:
-    """Returns the checkpoint in the settings or, by default, best.pt of the newest run of `script`.
+    """Return the checkpoint in the settings or, by default, best.pt of the newest run of `script`.
 
     If the settings have a name, only runs with this name count.
 
@@ -45,7 +45,7 @@ def checkpoint_path(settings: LabelSettings | SLTrainingSettings, script: str = 
 
 
 def with_checkpoint(settings: SLSettings) -> SLSettings:
-    """Returns the settings with `checkpoint` filled in, so that a resumed run starts from the same path.
+    """Return the settings with `checkpoint` filled in, so that a resumed run starts from the same path.
 
     A pattern with * stays a pattern. If a newer file matches it when the run is resumed, `run_fold` refuses it.
     """
@@ -56,7 +56,7 @@ def with_checkpoint(settings: SLSettings) -> SLSettings:
 
 
 def newest_match(pattern: Path) -> Path:
-    """Returns the newest file that matches a pattern with *, by the time in the name of its run folder.
+    """Return the newest file that matches a pattern with *, by the time in the name of its run folder.
 
     A path without * stays as it is. If the path is an exported folder, its weights are returned.
     """
@@ -72,7 +72,7 @@ def newest_match(pattern: Path) -> Path:
 
 
 def log_network(path: Path, content: Mapping[str, Any]) -> None:
-    """Logs a line about a checkpoint: its path, data set, validation loss and file time.
+    """Log a line about a checkpoint: its path, data set, validation loss and file time.
 
     Args:
         path: the checkpoint.
@@ -82,7 +82,7 @@ def log_network(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def describe_network(path: Path, content: Mapping[str, Any]) -> str:
-    """Returns the line that `log_network` logs. It leaves out what a broken checkpoint lacks.
+    """Return the line that `log_network` logs. It leaves out what a broken checkpoint lacks.
 
     Loading the network reports the missing entries as an error.
     """
@@ -98,12 +98,12 @@ def describe_network(path: Path, content: Mapping[str, Any]) -> str:
 
 
 def trained_layer(checkpoint: Path, trained: Mapping[str, Any]) -> Layer:
-    """Returns the settings in a checkpoint that determine the data and its split, as a layer."""
+    """Return the settings in a checkpoint that determine the data and its split, as a layer."""
     return str(checkpoint), {name: trained[name] for name in DATA_AND_SPLIT_KEYS if name in trained}
 
 
 def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[str, Any]) -> LabelSettings:
-    """Returns the settings for labelling, with the data and split that the network was trained with.
+    """Return the settings for labelling, with the data and split that the network was trained with.
 
     The command line takes precedence over the checkpoint, and the checkpoint over the YAML file. If the command line
     names another data set than the checkpoint, the folder of that data set is not taken from the checkpoint.
@@ -134,7 +134,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
 def refuse_other_split(
     settings: ScriptSettings, trained_settings: ScriptSettings, checkpoint: Path, remedy: str = ""
 ) -> None:
-    """Raises SettingsError if this run uses the data that a network was trained on, but splits it differently.
+    """Raise SettingsError if this run uses the data that a network was trained on, but splits it differently.
 
     The test set might then contain people that the network was trained on. Only settings are compared, not people: the
     data are the same if their folders are, or if both are demo sets with the same demo.seed.
@@ -168,7 +168,7 @@ def refuse_other_splits(
     remedy: str = "",
     kind: type[ScriptSettings] = LabelSettings,
 ) -> None:
-    """Raises SettingsError as `refuse_other_split` does, for every training that a network comes from.
+    """Raise SettingsError as `refuse_other_split` does, for every training that a network comes from.
 
     Args:
         settings: the settings of this run.
@@ -188,7 +188,7 @@ def refuse_trained_people(
     checkpoint: Path,
     kind: type[ScriptSettings] = LabelSettings,
 ) -> None:
-    """Raises DataError if a network was trained on people of a test set in the user's own videos.
+    """Raise DataError if a network was trained on people of a test set in the user's own videos.
 
     `refuse_other_splits` compares settings only, but the videos in a folder may change between two runs.
 
@@ -210,7 +210,7 @@ def refuse_trained_people(
 
 
 def refuse_trained_folder(folder: Path, trainings: Sequence[Mapping[str, Any]], checkpoint: Path) -> None:
-    """Raises SettingsError if a network was trained on the videos in a folder."""
+    """Raise SettingsError if a network was trained on the videos in a folder."""
     for training in trainings:
         trained = merge_layers(LabelSettings, [trained_layer(checkpoint, training)])
         if trained.dataset == "videos" and _same_folder(folder, trained):
@@ -227,7 +227,7 @@ def _same_folder(folder: Path, trained: ScriptSettings) -> bool:
 
 
 def _without_other_data(file: Layer, dataset: str) -> Layer:
-    """Returns the layer without the settings of a data set other than `dataset`."""
+    """Return the layer without the settings of a data set other than `dataset`."""
     source, content = file
     data = content.get("data")
     if content.get("dataset", "demo") == dataset or not isinstance(data, dict):

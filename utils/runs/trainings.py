@@ -28,7 +28,7 @@ TRAININGS = "trainings"
 def training_history(
     settings: TrainingScriptSettings, seen: "Sequence[pd.DataFrame]", earlier: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Returns the entry HISTORY of a checkpoint.
+    """Return the entry HISTORY of a checkpoint.
 
     Args:
         settings: the settings of the training.
@@ -42,7 +42,7 @@ def training_history(
 
 
 def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Returns the descriptions of all trainings of a network, the latest first.
+    """Return the descriptions of all trainings of a network, the latest first.
 
     Args:
         settings: the settings in its checkpoint.
@@ -65,12 +65,12 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
 
 
 def hash_of_person(name: str) -> str:
-    """Returns a hash that stands for the name of a person; a hash is returned as it is."""
+    """Return a hash that stands for the name of a person; a hash is returned as it is."""
     return name if name.startswith(HASH) else HASH + hashlib.sha256(f"videos {name}".encode()).hexdigest()[:16]
 
 
 def hash_people(history: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the entry HISTORY with hashes in place of the names of people."""
+    """Return the entry HISTORY with hashes in place of the names of people."""
 
     def hashed(training: Mapping[str, Any]) -> dict[str, Any]:
         return {**training, "people": sorted(map(hash_of_person, training["people"]))}
@@ -79,5 +79,5 @@ def hash_people(history: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trainings_of(settings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Returns the descriptions in settings that a checkpoint was loaded with; without them, the settings alone."""
+    """Return the descriptions in settings that a checkpoint was loaded with; without them, the settings alone."""
     return settings.get(TRAININGS, [settings])

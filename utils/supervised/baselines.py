@@ -31,7 +31,7 @@ LINEAR_NAME = {"valence_arousal": "ridge", "expression": "logistic"}
 def baseline_predictions(
     task: Task, train: Features, validation: Features, test: Features, balanced: bool
 ) -> dict[str, np.ndarray]:
-    """Returns the predictions (N, columns) of both baselines for the N test rows, by name.
+    """Return the predictions (N, columns) of both baselines for the N test rows, by name.
 
     Args:
         task: what is predicted.
@@ -48,7 +48,7 @@ def baseline_predictions(
 
 
 def constant_predictions(task: Task, train: Features, test: Features) -> np.ndarray:
-    """Predicts the mean label, or the most frequent class, of the training rows for each test row."""
+    """Predict the mean label, or the most frequent class, of the training rows for each test row."""
     labels = task.labels(train.frames)
     if task.name == "expression":
         return _probabilities(DummyClassifier(strategy="most_frequent").fit(_array(train), labels), test)
@@ -56,7 +56,7 @@ def constant_predictions(task: Task, train: Features, test: Features) -> np.ndar
 
 
 def ridge_predictions(train: Features, validation: Features, test: Features) -> np.ndarray:
-    """Predicts valence and arousal (N, 2) by ridge regression."""
+    """Predict valence and arousal (N, 2) by ridge regression."""
     model = make_pipeline(StandardScaler(), Ridge())
     _fit_best(
         model, {"ridge__alpha": RIDGE_ALPHAS}, "neg_mean_squared_error", TASKS["valence_arousal"], train, validation
@@ -65,7 +65,7 @@ def ridge_predictions(train: Features, validation: Features, test: Features) -> 
 
 
 def logistic_predictions(train: Features, validation: Features, test: Features, balanced: bool) -> np.ndarray:
-    """Predicts probabilities (N, classes) of expressions by logistic regression.
+    """Predict probabilities (N, classes) of expressions by logistic regression.
 
     Args:
         train: features to fit on.
@@ -88,7 +88,7 @@ def _fit_best(
     train: Features,
     validation: Features,
 ) -> None:
-    """Fits a pipeline on the training rows, with the parameters of the grid that score best on the validation rows."""
+    """Fit a pipeline on the training rows, with the parameters of the grid that score best on the validation rows."""
     x, labels = _array(train), task.labels(train.frames)
     # PredefinedSplit's codes: -1 for rows that are in no test fold, 0 for rows of the only test fold.
     test_fold = np.repeat([-1, 0], [len(train.frames), len(validation.frames)])
@@ -102,12 +102,12 @@ def _fit_best(
 
 
 def _probabilities(model: ClassifierMixin | Pipeline, features: Features) -> np.ndarray:
-    """Returns (N, classes) probabilities for all EXPRESSIONS; 0 for those that the model was not fitted on."""
+    """Return (N, classes) probabilities for all EXPRESSIONS; 0 for those that the model was not fitted on."""
     probabilities = np.zeros((len(features.frames), len(EXPRESSIONS)))
     probabilities[:, model.classes_] = model.predict_proba(_array(features))
     return probabilities
 
 
 def _array(features: Features) -> np.ndarray:
-    """Returns the embeddings as a float64 array (N, 256)."""
+    """Return the embeddings as a float64 array (N, 256)."""
     return features.embeddings.cpu().double().numpy()

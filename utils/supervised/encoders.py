@@ -35,13 +35,13 @@ class FrozenEncoder(NamedTuple):
     settings: dict[str, Any] | None
 
     def checkpoint_content(self) -> dict[str, Any]:
-        """Returns the entries of a checkpoint from which `load_supervised` builds the encoder again."""
+        """Return the entries of a checkpoint from which `load_supervised` builds the encoder again."""
         state = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
         return {"width": self.network.width, "encoder": state, "encoder_settings": self.settings}
 
 
 def load_encoders(folds: Sequence[SLTrainingSettings]) -> list[FrozenEncoder]:
-    """Loads the encoder of each fold: from `emonet` or `checkpoint`, by default from the newest mtclar.py run.
+    """Load the encoder of each fold: from `emonet` or `checkpoint`, by default from the newest mtclar.py run.
 
     A file that several folds name is loaded and logged once.
 

@@ -36,7 +36,7 @@ class Features(NamedTuple):
 
 
 def labelled_splits(splits: Splits, task: Task) -> Splits:
-    """Returns the rows of each split that have labels for the task.
+    """Return the rows of each split that have labels for the task.
 
     Raises:
         DataError: a split has no such row, the training set has only one, or `Task.check` refuses the labels.
@@ -71,11 +71,11 @@ class FeatureReader:
         self.model, self.cache, self.crop_reader, self.workers = model, cache, crop_reader, workers
 
     def __call__(self, frames: pd.DataFrame) -> Features:
-        """Returns the features of all rows of a frame table."""
+        """Return the features of all rows of a frame table."""
         return self._encode(frames, [self.crop_reader(part) for part in _cache_parts(frames)])
 
     def with_copies(self, features: Features, settings: SLTrainingSettings) -> Features:
-        """Returns the features, followed by those of randomly augmented copies of all images.
+        """Return the features, followed by those of randomly augmented copies of all images.
 
         Args:
             features: the features of the original images.
@@ -96,7 +96,7 @@ class FeatureReader:
 
 
 def _cache_parts(frames: pd.DataFrame) -> list[pd.DataFrame]:
-    """Splits a frame table into parts that are cached in one file each, in the order of the rows.
+    """Split a frame table into parts that are cached in one file each, in the order of the rows.
 
     Videos are cached per clip, so that all folds reuse the same files; single images are cached in blocks of rows.
     """

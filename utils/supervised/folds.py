@@ -41,7 +41,7 @@ class Fold(NamedTuple):
 
 
 def prepare_folds(settings: SLTrainingSettings) -> list[Fold]:
-    """Loads the encoders and the frame tables of all folds. The data set and each encoder are read once.
+    """Load the encoders and the frame tables of all folds. The data set and each encoder are read once.
 
     Raises:
         UserError: an encoder or the data cannot be used, or an encoder may have been trained on test people.
@@ -52,7 +52,7 @@ def prepare_folds(settings: SLTrainingSettings) -> list[Fold]:
 
 
 def _prepare(settings: SLTrainingSettings, encoder: FrozenEncoder, splits: Splits) -> Fold:
-    """Sets `data.image_size` in place to that of the encoder if it is None, and selects the labelled rows."""
+    """Set `data.image_size` in place to that of the encoder if it is None, and select the labelled rows."""
     settings.data.image_size = settings.data.image_size or encoder.image_size
     if encoder.settings:
         refuse_trained_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
@@ -60,7 +60,7 @@ def _prepare(settings: SLTrainingSettings, encoder: FrozenEncoder, splits: Split
 
 
 def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataFrame]:
-    """Trains the head of a fold, or resumes its training, and predicts the test set.
+    """Train the head of a fold, or resume its training, and predict the test set.
 
     Args:
         fold: one of those that `prepare_folds` returns.
@@ -98,7 +98,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
 
 
 def _refuse_other_encoder(best: Path, encoder: FrozenEncoder) -> None:
-    """Raises CheckpointError if a resumed run was started with other encoder weights than those now in the file."""
+    """Raise CheckpointError if a resumed run was started with other encoder weights than those now in the file."""
     if not best.exists():
         return
     before = read_checkpoint(best, SupervisedTraining.kind)["about"]["encoder"]

@@ -14,7 +14,7 @@ from utils.supervised.tasks import TASKS, Task
 def report_supervised(
     tables: list[dict[str, pd.DataFrame]], settings: SLTrainingSettings, encoders: Iterable[Path], run: RunFolder
 ) -> pd.DataFrame:
-    """Writes predictions.csv, scores.csv and a figure to the run folder, and prints the scores.
+    """Write predictions.csv, scores.csv and a figure to the run folder, and print the scores.
 
     Args:
         tables: the result of `run_fold` for each fold.
@@ -43,7 +43,7 @@ def report_supervised(
 
 
 def score_folds(tables: list[dict[str, pd.DataFrame]], task: Task) -> pd.DataFrame:
-    """Returns a row per fold and method: fold, method, number of images, and the scores.
+    """Return a row per fold and method: fold, method, number of images, and the scores.
 
     Args:
         tables: the result of `run_fold` for each fold.
@@ -59,7 +59,7 @@ def score_folds(tables: list[dict[str, pd.DataFrame]], task: Task) -> pd.DataFra
 
 
 def score_table(scores: pd.DataFrame, task: Task) -> str:
-    """Returns the scores as text, a row per method; for several folds as mean ± standard deviation."""
+    """Return the scores as text, a row per method; for several folds as mean ± standard deviation."""
     by_method = scores.groupby("method", sort=False)[list(task.score_names)]
     text = by_method.mean().map("{:.3f}".format)
     if scores["fold"].nunique() > 1:
@@ -68,7 +68,7 @@ def score_table(scores: pd.DataFrame, task: Task) -> str:
 
 
 def verdict(scores: pd.DataFrame, task: Task) -> str:
-    """Compares the mean scores of the head with those of each baseline, in one sentence per baseline.
+    """Compare the mean scores of the head with those of each baseline, in one sentence per baseline.
 
     The sentence lists the scores in which the head is not better than the baseline.
 
@@ -94,5 +94,5 @@ def _is_better(name: str, value: float, baseline: float) -> bool:
 
 
 def _short(name: str) -> str:
-    """Returns a short name of a score for the printed table, such as "v RMSE"."""
+    """Return a short name of a score for the printed table, such as "v RMSE"."""
     return name.replace("valence_", "v ").replace("arousal_", "a ").replace("_", " ")

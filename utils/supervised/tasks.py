@@ -47,21 +47,21 @@ class Task(Protocol):
     hint: str
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
-        """Returns (N,) bool: which frames of a frame table have labels for this task."""
+        """Return (N,) bool: which frames of a frame table have labels for this task."""
         ...
 
     def check(self, splits: Splits) -> None:
-        """Raises DataError if a head cannot learn from the training labels, and warns of missing classes."""
+        """Raise DataError if a head cannot learn from the training labels, and warn of missing classes."""
         ...
 
     def labels(self, frames: pd.DataFrame) -> np.ndarray:
-        """Returns the labels of labelled frames: (N, 2) float32 in [-1, 1], or (N,) int64 class codes."""
+        """Return the labels of labelled frames: (N, 2) float32 in [-1, 1], or (N,) int64 class codes."""
         ...
 
     def loss(
         self, outputs: Tensor, labels: Tensor, mse_weight: float, class_weights: Tensor | None
     ) -> dict[str, Tensor]:
-        """Returns a dict of scalar tensors: the terms of the loss by name, and the total under the key "loss".
+        """Return a dict of scalar tensors: the terms of the loss by name, and the total under the key "loss".
 
         Args:
             outputs: (B, columns) outputs of the head.
@@ -72,11 +72,11 @@ class Task(Protocol):
         ...
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
-        """Converts outputs of the head (N, columns) to predictions (N, columns)."""
+        """Convert outputs of the head (N, columns) to predictions (N, columns)."""
         ...
 
     def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
-        """Returns a table with a row per frame: clip, frame, true labels and predictions.
+        """Return a table with a row per frame: clip, frame, true labels and predictions.
 
         Args:
             frames: N labelled rows of a frame table.
@@ -85,11 +85,11 @@ class Task(Protocol):
         ...
 
     def score(self, table: pd.DataFrame) -> dict[str, float]:
-        """Returns by name the scores of the predictions in a table that `table` has returned."""
+        """Return by name the scores of the predictions in a table that `table` has returned."""
         ...
 
     def figure(self, table: pd.DataFrame) -> Figure:
-        """Plots predictions against true labels, from a table that `table` has returned."""
+        """Plot predictions against true labels, from a table that `table` has returned."""
         ...
 
 
@@ -106,7 +106,7 @@ class ValenceArousal:
         return is_labelled(frames)
 
     def check(self, splits: Splits) -> None:
-        """Accepts all splits: valence and arousal have no classes that could be missing."""
+        """Accept all splits: valence and arousal have no classes that could be missing."""
 
     def labels(self, frames: pd.DataFrame) -> np.ndarray:
         return frames[list(AXES)].to_numpy(np.float32)
@@ -196,7 +196,7 @@ TASKS = {task.name: task for task in _TASKS}
 
 
 def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Returns the mean recall of the classes that occur in the true labels (N,).
+    """Return the mean recall of the classes that occur in the true labels (N,).
 
     The value equals that of scikit-learn's `balanced_accuracy_score`, which also warns if classes are predicted that
     do not occur in the true labels.
@@ -205,6 +205,6 @@ def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def class_weights(codes: np.ndarray) -> Tensor:
-    """Returns (classes,) weights that give equal total weight to each class in `codes` (N,), and 0 to other classes."""
+    """Return (classes,) weights that give equal total weight to each class in `codes` (N,), and 0 to other classes."""
     counts = np.bincount(codes, minlength=len(EXPRESSIONS))
     return torch.from_numpy(np.where(counts, 1 / np.maximum(counts, 1), 0).astype(np.float32))

@@ -54,12 +54,12 @@ class SupervisedTraining:
             self.validation_weights = weights.to(validation.embeddings.device)
 
     def steps(self) -> int:
-        """Returns the number of batches in an epoch, each of at least two rows, which batch normalisation needs."""
+        """Return the number of batches in an epoch, each of at least two rows, which batch normalisation needs."""
         rows = len(self.train.frames)
         return min(-(-rows // self.settings.train.batch), rows // 2)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        """Yields the batches of an epoch, each as (B,) indices of training rows.
+        """Yield the batches of an epoch, each as (B,) indices of training rows.
 
         The rows are split evenly into `steps()` batches. B is at most `train.batch`, or one more if a batch would
         otherwise have a single row.
@@ -75,7 +75,7 @@ class SupervisedTraining:
             yield torch.from_numpy(batch).to(self.train_labels.device)
 
     def loss(self, batch: Tensor, epoch: int) -> dict[str, Tensor]:
-        """Returns the terms of the loss by name, and the total as "loss", for a batch of row indices (B,)."""
+        """Return the terms of the loss by name, and the total as "loss", for a batch of row indices (B,)."""
         train = self.settings.train
         weight = mse_weight_at(epoch, train.epochs, train.mse_exponent)
         outputs = self.model(self.train.embeddings[batch])
@@ -84,17 +84,17 @@ class SupervisedTraining:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Returns the loss and the scores on the validation rows."""
+        """Return the loss and the scores on the validation rows."""
         outputs = self.model.eval()(self.validation.embeddings)
         terms = self.task.loss(outputs, self.validation_labels, VALIDATION_MSE_WEIGHT, self.validation_weights)
         table = self.task.table(self.validation.frames, self.task.predictions(outputs))
         return self.task.score(table) | {name: term.item() for name, term in terms.items()}
 
     def figures(self) -> dict[str, Figure]:
-        """Returns no figures, because drawing one would take longer than an epoch."""
+        """Return no figures, because drawing one would take longer than an epoch."""
         return {}
 
     @torch.inference_mode()
     def predict(self, features: Features) -> np.ndarray:
-        """Returns the predictions (N, columns) of the head, as described in `utils.supervised.tasks`."""
+        """Return the predictions (N, columns) of the head, as described in `utils.supervised.tasks`."""
         return self.task.predictions(self.model.eval()(features.embeddings))

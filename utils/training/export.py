@@ -35,7 +35,7 @@ class _Scores(BaseModel, extra="allow"):
 
 
 def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
-    """Exports best.pt of a mtclar.py run into the folder `export` of the run, and returns that folder.
+    """Export best.pt of a mtclar.py run into the folder `export` of the run, and return that folder.
 
     Args:
         run: the run folder.
@@ -79,13 +79,13 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
 
 
 def _without_names(content: dict[str, Any]) -> dict[str, Any]:
-    """Returns the content of a checkpoint without the names of people, and without the folders of this machine."""
-    history = {HISTORY: hash_people(content[HISTORY])} if HISTORY in content else {}
+    """Return the content of a checkpoint without the names of people, and without the folders of this machine."""
+    history = {HISTORY: hash_people(content[HISTORY])} if content.get(HISTORY) else {}
     return _without_folders(content | history)
 
 
 def _without_folders(value: Any) -> Any:
-    """Replaces each absolute path in nested values by its last component."""
+    """Replace each absolute path in nested values by its last component."""
     if isinstance(value, dict):
         return {name: _without_folders(entry) for name, entry in value.items()}
     if isinstance(value, list):

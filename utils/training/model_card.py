@@ -111,7 +111,7 @@ def model_card(
     calibration: Mapping[str, Any] | None,
     trainings: Sequence[Mapping[str, Any]],
 ) -> str:
-    """Returns the model card of a run as Markdown.
+    """Return the model card of a run as Markdown.
 
     Args:
         settings: the settings that the network was trained with.
@@ -152,7 +152,7 @@ def _split_table(images: Mapping[str, int], people: Mapping[str, int] | None) ->
 
 
 def _licence(trainings: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Returns the identifier of the licence, and the text on it: weights inherit from all of their trainings."""
+    """Return the identifier of the licence, and the text on it: weights inherit from all of their trainings."""
     from_emonet = any(training["emonet"] for training in trainings)
     # A checkpoint lists the trainings of the network that it started from, unless that was a published one.
     from_published = any(training.get("init") for training in trainings[-1:])

@@ -72,7 +72,7 @@ class CheckedFrame(BaseModel):
 
     @property
     def key(self) -> FrameKey:
-        """Identifies the frame in the archive."""
+        """Identify the frame in the archive."""
         return self.video, self.track, self.frame
 
 
@@ -101,7 +101,7 @@ class CheckDraw(BaseModel):
 
     @property
     def not_covered(self) -> str:
-        """Names the videos that the bound does not cover, in a sentence; empty: it covers all of them."""
+        """Name the videos that the bound does not cover, in a sentence; empty: it covers all of them."""
         if not self.uncovered:
             return ""
         return f"The bound does not cover {listed(self.uncovered)}: no frame of these videos could be drawn."
@@ -143,7 +143,7 @@ class CheckDraw(BaseModel):
 
 
 def read_draw(path: Path) -> CheckDraw:
-    """Reads the draw that a filled-in CSV belongs to, from check.json in the same folder.
+    """Read the draw that a filled-in CSV belongs to, from check.json in the same folder.
 
     Args:
         path: the CSV.
@@ -164,7 +164,7 @@ def read_draw(path: Path) -> CheckDraw:
 
 
 def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
-    """Reads the labels of the drawn frames, (F, 2) valence and arousal, from a filled-in CSV.
+    """Read the labels of the drawn frames, (F, 2) valence and arousal, from a filled-in CSV.
 
     Raises:
         DataError: as `read_given_labels`, or a drawn frame has no label. Labels of only some frames are refused:
@@ -182,7 +182,7 @@ def read_check_labels(path: Path, draw: CheckDraw) -> np.ndarray:
 
 
 def read_given_labels(path: Path, draw: CheckDraw) -> CheckLabels:
-    """Reads the labels of a CSV that may be filled in only in part.
+    """Read the labels of a CSV that may be filled in only in part.
 
     Raises:
         DataError: the file cannot be read, or it has a frame that was not drawn, or twice.

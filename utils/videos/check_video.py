@@ -72,7 +72,7 @@ class CheckDrawRunner(LabellingRunner):
         self.draw: CheckDraw
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Estimates the labels of all frames without a given label."""
+        """Estimate the labels of all frames without a given label."""
         labellable, shared = self.labellable(face_video, labels)
         resolved, clips = self.labelled_clips(labellable, labels)
         for track in labellable.tracks:
@@ -87,7 +87,7 @@ class CheckDrawRunner(LabellingRunner):
         return VideoRecord()
 
     def complete(self) -> None:
-        """Draws the frames, from the videos that can be used, and writes the files."""
+        """Draw the frames, from the videos that can be used, and write the files."""
         if not self.estimated:
             return
         variances = np.concatenate([track.variances for track in self.estimated])
@@ -123,7 +123,7 @@ class CheckDrawRunner(LabellingRunner):
         )
 
     def _save_sheets(self, drawn: FrameDraw) -> list[CheckedFrame]:
-        """Writes the contact sheet of each video with drawn frames; returns these frames."""
+        """Write the contact sheet of each video with drawn frames; return these frames."""
         frames: list[CheckedFrame] = []
         for path, rows in self._drawn_rows(drawn).groupby("video", sort=False):
             face_video = self.reader.read(path)
@@ -168,7 +168,7 @@ class CheckRunner(LabellingRunner):
         self.inputs += [path_input(CHECK, self.path), path_input(CHECK, self.path.parent / DRAW_NAME)]
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Checks that the draw is of these videos, labels and networks."""
+        """Check that the draw is of these videos, labels and networks."""
         now = [file for file in self.inputs if file.role != CHECK]
         if changes := input_changes(self.draw.inputs, now):
             raise DataError(
@@ -177,7 +177,7 @@ class CheckRunner(LabellingRunner):
             )
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Writes the labels of a video together with those of the check."""
+        """Write the labels of a video together with those of the check."""
         known = read_labels(labels, face_video.timeline, self.label_settings.tier) if labels else None
         rows = [
             {"frame": frame.frame, "track": frame.track} | dict(zip(AXES, label, strict=True))
@@ -190,7 +190,7 @@ class CheckRunner(LabellingRunner):
         return VideoRecord()
 
     def complete(self) -> None:
-        """Writes the table of bounds, and names the videos that it does not cover."""
+        """Write the table of bounds, and name the videos that it does not cover."""
         if self.run_folder:
             self.run_folder.save_table(BOUNDS_NAME, self.draw.table_of_bounds(self.check_labels))
             if not_covered := self.draw.not_covered:
@@ -208,6 +208,6 @@ class CheckRunner(LabellingRunner):
 
 
 def _generator(inputs: list[Input]) -> np.random.Generator:
-    """Draws the frames. Its seed is the inputs' hash, so that nobody can draw again until the frames are favourable."""
+    """Draw the frames. Its seed is the inputs' hash, so that nobody can draw again until the frames are favourable."""
     text = "".join(f"{file.role} {file.sha256}\n" for file in inputs)
     return np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))

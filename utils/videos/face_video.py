@@ -111,7 +111,7 @@ class VideoReader:
         raters: tuple[RatingSource, ...] = (),
         plan: EncodingPlan = EVERY_FACE,
     ):
-        """Prepares the cache of face tracks and embeddings.
+        """Prepare the cache of face tracks and embeddings.
 
         It is kept beside the checkpoint, or beside that of the first network among the estimators. Without any network,
         it is in the folder of the crops.
@@ -139,7 +139,7 @@ class VideoReader:
         return set().union(*(cache.backends.used for cache in self._caches))
 
     def read(self, path: Path) -> FaceVideo:
-        """Reads a video file or a folder of frames.
+        """Read a video file or a folder of frames.
 
         Raises:
             DataError: the video cannot be read, shows no face, or lacks the chosen track; another tool's estimates lack
@@ -226,7 +226,7 @@ class VideoReader:
 
 
 def refuse_simultaneous_tracks(path: Path, times: Mapping[int, np.ndarray]) -> None:
-    """Raises DataError if tracks of a video (number → seconds) are shown at once, since a rating is of one person."""
+    """Raise DataError if tracks of a video (number → seconds) are shown at once, since a rating is of one person."""
     spans = sorted((seconds[0], seconds[-1], number) for number, seconds in times.items())
     for (_, end, number), (start, _, other) in pairwise(spans):
         if start <= end:

@@ -54,7 +54,7 @@ class ImageSimilarity:
         self._simultaneous: dict[TrackKey, set[TrackKey]] = {}
 
     def add(self, reader: VideoReader, face_video: FaceVideo) -> None:
-        """Adds the chosen tracks of a video. A few frames of each are read, or the results are taken from the cache."""
+        """Add the chosen tracks of a video. A few frames of each are read, or the results are taken from the cache."""
         self.__dict__.pop("_matrix", None)
         path = face_video.video.path
         chosen = [track.number for track in face_video.tracks]

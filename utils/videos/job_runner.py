@@ -40,7 +40,7 @@ class VideoJobRunner(ABC):
     resumable: ClassVar[bool] = False
 
     def __init__(self, reader: VideoReader, settings: LabelSettings | SLSettings, inputs: list[Input]):
-        """Starts without results.
+        """Start without results.
 
         Args:
             reader: reads the videos.
@@ -53,7 +53,7 @@ class VideoJobRunner(ABC):
         self._several_videos = False
 
     def run(self, jobs: list[VideoJob]) -> None:
-        """Processes all videos and prints the summary; a video that cannot be processed is skipped.
+        """Process all videos and print the summary; a video that cannot be processed is skipped.
 
         Several ranks share the reading of the videos. Rank 0 then processes all of them from the cache. If the same run
         was interrupted, it goes on in the same run folder, after the last video that it finished.
@@ -100,7 +100,7 @@ class VideoJobRunner(ABC):
 
     @abstractmethod
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Processes one video and writes its results.
+        """Process one video and write its results.
 
         Args:
             face_video: the video, its faces and their embeddings.
@@ -118,12 +118,12 @@ class VideoJobRunner(ABC):
         """The tables to print after the last video."""
 
     def open_run_folder(self) -> RunFolder:
-        """Returns the run folder, which is created at the first call."""
+        """Return the run folder, which is created at the first call."""
         self.run_folder = self.run_folder or open_run(self.settings, self.script, self.inputs)
         return self.run_folder
 
     def save_labels(self, face_video: FaceVideo, table: pd.DataFrame) -> dict[str, object]:
-        """Writes the table of a video: labels.csv, or labels/<video>.csv if the run has several videos.
+        """Write the table of a video: labels.csv, or labels/<video>.csv if the run has several videos.
 
         Returns:
             The row of the video in index.csv, to which the runner may add columns.
@@ -147,14 +147,14 @@ class VideoJobRunner(ABC):
         return run.subfolder(LABELS_FOLDER) if self._several_videos else run
 
     def _resume(self) -> None:
-        """Opens the run folder of the same run if it was interrupted, and reads which videos it has finished."""
+        """Open the run folder of the same run if it was interrupted, and read which videos it has finished."""
         self.run_folder = interrupted_run(self.settings, self.script, self.inputs)
         if self.run_folder:
             self.records = VideoRecords(self.run_folder.path / FILE_NAME)
             log.info("%s: goes on after %d videos", self.run_folder.path, len(self.records))
 
     def _process(self, jobs: list[VideoJob]) -> list[str]:
-        """Processes the videos that are not finished; returns the problems of those that cannot be processed."""
+        """Process the videos that are not finished; return the problems of those that cannot be processed."""
         errors = []
         progress = Progress(len(jobs), len(self.records))
         for job in jobs:
@@ -177,7 +177,7 @@ class VideoJobRunner(ABC):
         return errors
 
     def _fill_cache(self, jobs: list[VideoJob]) -> None:
-        """Reads this rank's share of the videos, if there are several ranks, and waits for the other ranks."""
+        """Read this rank's share of the videos, if there are several ranks, and wait for the other ranks."""
         if ranks.world_size() > 1:
             for job in jobs[ranks.rank() :: ranks.world_size()]:
                 with contextlib.suppress(DataError):  # Rank 0 meets and reports the same error.

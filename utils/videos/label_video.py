@@ -75,7 +75,7 @@ class LabellingRunner(VideoJobRunner):
             self.inputs.append(path_input("people", settings.people))
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Fits the sources of evidence that are not calibrated to all videos; labels people of several tracks."""
+        """Fit the sources of evidence that are not calibrated to all videos, and label people of several tracks."""
         settings = self.label_settings
         self.jobs = jobs
         self.people = People(settings.people, jobs) if settings.people else None
@@ -84,7 +84,7 @@ class LabellingRunner(VideoJobRunner):
             self.shared = shared_labels(self.labeller, self.people, self.reader, jobs, settings)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Labels one video from the labels in the file, or from ratings alone."""
+        """Label one video from the labels in the file, or from ratings alone."""
         labellable, shared = self.labellable(face_video, labels)
         resolved, clips = self.labelled_clips(labellable, labels)
         result = label_video(self.labeller, labellable, clips, resolved, self.support.rule, shared)
@@ -107,7 +107,7 @@ class LabellingRunner(VideoJobRunner):
         )
 
     def complete(self) -> None:
-        """Writes the tables of all videos, and the people who may be shown in each track, if there are several."""
+        """Write the tables of all videos, and the people who may be shown in each track, if there are several."""
         super().complete()
         if not self.run_folder:
             return
@@ -122,7 +122,7 @@ class LabellingRunner(VideoJobRunner):
                 self.run_folder.save_figure(f"people_{number}.png", sheet)
 
     def _compare_faces(self, face_video: FaceVideo) -> None:
-        """Keeps how the faces of a video look, if there may be others to compare them with."""
+        """Keep how the faces of a video look, if there may be others to compare them with."""
         self.compared.add(face_video.video.path)
         if len(self.jobs) > 1 or len(face_video.tracks) > 1:
             self.image_similarity.add(self.reader, face_video)
@@ -220,7 +220,7 @@ def label_video(
     rule: str,
     shared: Mapping[int, TrackEstimates],
 ) -> VideoLabels:
-    """Labels the chosen tracks of a video by one anchor rule and by the baselines, and audits their support labels.
+    """Label the chosen tracks of a video by one anchor rule and by the baselines, and audit their support labels.
 
     A video without labels is labelled by `fused` alone, from absolute evidence.
 

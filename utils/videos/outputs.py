@@ -25,7 +25,7 @@ def track_table(track: Track, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def video_table(track_tables: Iterable[pd.DataFrame], face_video: FaceVideo) -> pd.DataFrame:
-    """Joins the tables of a video's tracks, sorted by frame and track.
+    """Join the tables of a video's tracks, sorted by frame and track.
 
     A frame of the video that shows none of the tracks gets a row with its frame number and time, `support` False, and
     missing values elsewhere.
@@ -47,7 +47,7 @@ def write_affect_outputs(
     labels: pd.DataFrame,
     settings: VideoSettings,
 ) -> None:
-    """Writes plots, the exports for other programs, and the overlay of a video.
+    """Write plots, the exports for other programs, and the overlay of a video.
 
     Args:
         run: folder to write to.

@@ -23,7 +23,7 @@ BACKGROUND, GRID, TEXT = (24, 24, 24), (70, 70, 70), (220, 220, 220)
 
 
 def write_overlay(path: Path, video: Video, labels: pd.DataFrame) -> None:
-    """Writes the overlay as an H.264 MP4.
+    """Write the overlay as an H.264 MP4.
 
     Args:
         path: file to write.
@@ -50,7 +50,7 @@ def write_overlay(path: Path, video: Video, labels: pd.DataFrame) -> None:
 
 
 def overlay_frames(video: Video, labels: pd.DataFrame) -> Iterator[np.ndarray]:
-    """Yields the overlay of each frame, (H, W, 3) uint8 RGB; H and W are even, as H.264 requires."""
+    """Yield the overlay of each frame, (H, W, 3) uint8 RGB; H and W are even, as H.264 requires."""
     faces = labels[labels["track"].notna()].sort_values("frame")
     frames = faces["frame"].to_numpy()
     longest = faces[faces["track"] == faces["track"].mode().iloc[0]] if len(faces) else faces
@@ -65,7 +65,7 @@ def overlay_frames(video: Video, labels: pd.DataFrame) -> Iterator[np.ndarray]:
 
 
 def _draw_face(picture: np.ndarray, box: np.ndarray, row: Any) -> None:
-    """Draws the face box and the labels of a row of the table."""
+    """Draw the face box and the labels of a row of the table."""
     left, top, right, bottom = (int(round(edge)) for edge in box)
     colour = (255, 190, 60) if row.support else (235, 235, 235)
     cv2.rectangle(picture, (left, top), (right, bottom), colour, 2, cv2.LINE_AA)
@@ -100,7 +100,7 @@ def _to_y(values: np.ndarray) -> np.ndarray:
 
 
 def _draw_plane(panel: np.ndarray, row: pd.Series | None) -> None:
-    """Draws the valence-arousal plane, with a point for the labels of the row."""
+    """Draw the valence-arousal plane, with a point for the labels of the row."""
     middle, end = STRIP_HEIGHT // 2, STRIP_HEIGHT - MARGIN
     cv2.rectangle(panel, (MARGIN, MARGIN), (end, end), GRID, 1)
     cv2.line(panel, (MARGIN, middle), (end, middle), GRID, 1)

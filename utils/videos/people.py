@@ -62,7 +62,7 @@ class People:
     """
 
     def __init__(self, file: Path, jobs: Sequence[VideoJob]):
-        """Reads people.csv. Raises DataError as of `datasets.people.read_people`."""
+        """Read people.csv. Raises DataError as of `datasets.people.read_people`."""
         self.rows = read_people(file, [job.video for job in jobs])
 
     def of_tracks(self, face_video: FaceVideo) -> dict[int, str]:

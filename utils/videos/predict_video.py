@@ -37,7 +37,7 @@ class PredictionRunner(VideoJobRunner):
     resumable = True
 
     def __init__(self, settings: SLSettings, runtime: Runtime):
-        """Loads the supervised head that `settings.checkpoint` names.
+        """Load the supervised head that `settings.checkpoint` names.
 
         Raises:
             SettingsError: an overlay is asked for, but the head predicts expressions.
@@ -57,7 +57,7 @@ class PredictionRunner(VideoJobRunner):
         self.head = model.head
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Predicts one video; it has no labels."""
+        """Predict one video; it has no labels."""
         table = video_table((self._predict(track) for track in face_video.tracks), face_video)
         index = self.save_labels(face_video, table.drop(columns="support"))
         run = self.open_run_folder()

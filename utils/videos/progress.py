@@ -17,7 +17,7 @@ class Progress:
     """How many videos are done, how many hours of film they hold, and the time left."""
 
     def __init__(self, videos: int, done: int):
-        """Starts the clock.
+        """Start the clock.
 
         Args:
             videos: number of videos of the run.
@@ -29,7 +29,7 @@ class Progress:
         self._bar = tqdm(total=videos, initial=done, unit="video", disable=not on_terminal)
 
     def show(self, done: int, seconds: float) -> None:
-        """Shows the progress after a video.
+        """Show the progress after a video.
 
         Args:
             done: number of videos done, those of an interrupted run included.
@@ -45,5 +45,5 @@ class Progress:
             log.info("%d of %d videos, %s, %s left", done, self._videos, hours, timedelta(seconds=round(left)))
 
     def close(self) -> None:
-        """Ends the bar."""
+        """End the bar."""
         self._bar.close()

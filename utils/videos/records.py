@@ -38,7 +38,7 @@ class VideoRecords:
     """
 
     def __init__(self, path: Path | None):
-        """Reads the records of an interrupted run, if the file exists."""
+        """Read the records of an interrupted run, if the file exists."""
         self.path = path
         self._by_video: dict[str, VideoRecord] = {}
         if path and path.exists():
@@ -55,7 +55,7 @@ class VideoRecords:
         return len(self._by_video)
 
     def add(self, video: Path, record: VideoRecord) -> None:
-        """Adds a record, of a video whose files are all written."""
+        """Add a record, of a video whose files are all written."""
         line = json.dumps({"video": video.name, **record._asdict()}, default=_plain)
         # What is kept in memory is what would be read again, so that an interrupted run ends with the same tables.
         name, record = _parse(line)

@@ -41,12 +41,12 @@ class ArchiveSuggestionRunner(SuggestionRunner):
             self.inputs.append(path_input("people", settings.people))
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Reads who is shown, and fits the sources of evidence that are not calibrated to all videos."""
+        """Read who is shown, and fit the sources of evidence that are not calibrated to all videos."""
         self.people = People(self.label_settings.people, jobs) if self.label_settings.people else None
         super().prepare(jobs)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Adds the tracks of a video to the archive. Those of named people wait for the other tracks of the person."""
+        """Add the tracks of a video to the archive. Those of named people wait for the other tracks of the person."""
         known = read_labels(labels, face_video.timeline, self.tier) if labels else None
         clips, resolved, error = self.resolve(face_video, known)
         named = self.people.of_tracks(face_video) if self.people else {}
@@ -65,7 +65,7 @@ class ArchiveSuggestionRunner(SuggestionRunner):
         return VideoRecord()
 
     def complete(self) -> None:
-        """Suggests frames, and writes the files of the videos that they are of, or that have labels already."""
+        """Suggest frames, and write the files of the videos that they are of, or that have labels already."""
         if not self._known:
             return
         for person in self._person_tracks:
@@ -104,7 +104,7 @@ class ArchiveSuggestionRunner(SuggestionRunner):
         )
 
     def _add_person(self, person: str) -> None:
-        """Adds the tracks of a named person, whose labels inform each other."""
+        """Add the tracks of a named person, whose labels inform each other."""
         tracks, calibration = self._person_tracks[person], self.labeller.calibration
         clips = self.labeller.encoder.relative_to_person([track.clip for track in tracks])
         models = [calibration.models(clip.times, clip.evidence) for clip in clips]

@@ -56,12 +56,12 @@ class SuggestionRunner(VideoJobRunner):
         self.tables: list[pd.DataFrame] = []
 
     def prepare(self, jobs: list[VideoJob]) -> None:
-        """Fits the sources of evidence that are not calibrated to all videos."""
+        """Fit the sources of evidence that are not calibrated to all videos."""
         names = self.sources.names
         self.labeller = adapt_to_videos(self.labeller, self.reader, jobs, names, self.label_settings)
 
     def process_video(self, face_video: FaceVideo, labels: Path | None) -> VideoRecord:
-        """Suggests frames of one video, given the labels in the file, if there is one."""
+        """Suggest frames of one video, given the labels in the file, if there is one."""
         known = read_labels(labels, face_video.timeline, self.tier) if labels else None
         suggestions = self._suggest(face_video, known)
         if suggestions.empty:
@@ -152,7 +152,7 @@ def contact_sheet(face_video: FaceVideo, suggestions: pd.DataFrame) -> Figure:
 
 
 def read_frames(video: Video, frames: set[int]) -> dict[int, np.ndarray]:
-    """Reads frames of a video in one pass: frame number → image (H, W, 3) uint8 RGB, at most SHEET_WIDTH wide."""
+    """Read frames of a video in one pass: frame number → image (H, W, 3) uint8 RGB, at most SHEET_WIDTH wide."""
     images, last = {}, max(frames)
     for frame, _, image in video:
         if frame in frames:

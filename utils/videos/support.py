@@ -50,7 +50,7 @@ NO_SUPPORT = ResolvedLabels(
 
 
 def resolve_labels(labels: pd.DataFrame, face_video: FaceVideo, annotator_error: float = 0.0) -> ResolvedLabels:
-    """Assigns each label to a track, and averages the labels of several annotators.
+    """Assign each label to a track, and average the labels of several annotators.
 
     Where annotators labelled the same frames, the standard deviation about the mean of a frame is taken as the error
     of every single label.
@@ -103,7 +103,7 @@ def reader_of_sources(
 
 
 def read_support(path: Path, face_video: FaceVideo, settings: LabelSettings) -> ResolvedLabels:
-    """Reads the labels of a video, and assigns each to a track; DataError as of `read_labels` and `resolve_labels`."""
+    """Read the labels of a video, and assign each to a track; DataError as of `read_labels` and `resolve_labels`."""
     table = read_labels(path, face_video.timeline, settings.tier)
     return resolve_labels(table, face_video, settings.support_set.known_error)
 
@@ -111,7 +111,7 @@ def read_support(path: Path, face_video: FaceVideo, settings: LabelSettings) -> 
 def adapt_to_videos(
     labeller: Labeller, reader: VideoReader, jobs: list[VideoJob], names: list[str], settings: LabelSettings
 ) -> Labeller:
-    """Fits the sources of evidence that are not calibrated to all videos, and logs the result.
+    """Fit the sources of evidence that are not calibrated to all videos, and log the result.
 
     Args:
         labeller: the labeller, which is returned as it is if all sources are calibrated, or there is nothing to fit to.
@@ -139,7 +139,7 @@ def adapt_to_videos(
 def estimate_errors(
     resolved: ResolvedLabels, face_video: FaceVideo, clips: dict[int, EncodedClip], calibration: Calibration
 ) -> tuple[ResolvedLabels, dict[str, float]]:
-    """Estimates how noisy each annotator's labels are (`utils.labelling.label_noise`).
+    """Estimate how noisy each annotator's labels are (`utils.labelling.label_noise`).
 
     Args:
         resolved: the labels of the video.

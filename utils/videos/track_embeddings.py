@@ -54,7 +54,7 @@ class TrackPart(NamedTuple):
         return np.flatnonzero(self.chosen if saved is None else self.chosen & np.isnan(saved).any(1))
 
     def add(self, rows: np.ndarray, embeddings: np.ndarray) -> None:
-        """Saves embeddings (k, 256) of the faces at `rows` (k,), beside those that are saved already."""
+        """Save embeddings (k, 256) of the faces at `rows` (k,), beside those that are saved already."""
         merged = self._saved()
         if merged is None:
             merged = np.full((len(self.faces), embeddings.shape[1]), np.nan, embeddings.dtype)
@@ -82,7 +82,7 @@ def track_embeddings(
     key: str,
     image_size: int,
 ) -> dict[int, Tensor]:
-    """Encodes faces of tracks, or reads their embeddings from the cache.
+    """Encode faces of tracks, or read their embeddings from the cache.
 
     Args:
         video: read once if embeddings are missing.
@@ -152,7 +152,7 @@ def _face_sample(video: Video, faces_by_track: dict[int, pd.DataFrame], key: str
 def _split_tracks(
     faces_by_track: dict[int, pd.DataFrame], faces_to_encode: dict[int, np.ndarray], folder: Path, key: str
 ) -> list[TrackPart]:
-    """Splits the faces into parts, by track and time.
+    """Split the faces into parts, by track and time.
 
     The file name of a part is a hash of `key` and of its boxes, so that runs which choose other faces share the file.
     """
@@ -168,7 +168,7 @@ def _split_tracks(
 
 
 def _encode_missing(video: Video, parts: list[TrackPart], encode: Backend, image_size: int) -> None:
-    """Encodes all parts that are not saved yet in one pass over the video, and saves each as soon as it is complete."""
+    """Encode all parts that are not saved yet in one pass over the video, and save each as soon as it is complete."""
     faces: list[pd.DataFrame] = []
     parts_left: dict[int, list[tuple[TrackPart, np.ndarray]]] = {}
     for part in parts:
@@ -191,6 +191,6 @@ def _encode_missing(video: Video, parts: list[TrackPart], encode: Backend, image
 def _batches(
     crops: Iterator[tuple[int, int, np.ndarray]], size: int, transform: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Yields the track numbers of up to `size` crops, and the transformed crops (N, 3, S, S) uint8."""
+    """Yield the track numbers of up to `size` crops, and the transformed crops (N, 3, S, S) uint8."""
     while batch := list(itertools.islice(crops, size)):
         yield [track for _, track, _ in batch], torch.stack([transform(as_tensor(crop)) for _, _, crop in batch])

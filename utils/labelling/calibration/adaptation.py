@@ -54,7 +54,7 @@ def labelled_evidence(clip: EncodedClip, anchors: Anchors) -> LabelledEvidence:
 
 
 def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[LabelledEvidence]) -> Calibration:
-    """Fits some sources of evidence to the given labels.
+    """Fit some sources of evidence to the given labels.
 
     If there are other sources, raters included, the errors are enlarged. In simulated clips with a rating, this lowers
     the RMSE of fused labels by 2 to 10 % if the estimates have errors of 0.15 or 0.25; at 0.08 it makes no clear
@@ -76,7 +76,7 @@ def fit_sources(calibration: Calibration, uncalibrated: list[int], clips: list[L
 
 
 def discount_unrelated_sources(calibration: Calibration, probabilities: Mapping[int, float]) -> Calibration:
-    """Enlarges the errors of sources that may have nothing to do with the labels.
+    """Enlarge the errors of sources that may have nothing to do with the labels.
 
     The precision of a source is multiplied by the probability that it is related to the labels. Example: if it is
     related with a probability of 0.25, its error is doubled.
@@ -95,7 +95,7 @@ def discount_unrelated_sources(calibration: Calibration, probabilities: Mapping[
 
 
 def weaken_inaccurate_evidence(calibration: Calibration, degree: float = 1.0) -> Calibration:
-    """Makes labels follow evidence less, the less of the labels it explains.
+    """Make labels follow evidence less, the less of the labels it explains.
 
     The explanation by time alone gets a larger prior weight. The activity of the evidence has less effect, since it is
     mostly that of errors. Example: sources that explain 70 % of the variance of labels give time alone the prior weight
@@ -123,7 +123,7 @@ def _explained_share(evidence: tuple[SourceParameters, ...]) -> float:
 
 
 def fit_source(clips: list[tuple[np.ndarray, np.ndarray]]) -> SourceParameters:
-    """Fits gain, bias, offset and error of one source on one axis: their means given its values at labelled frames.
+    """Fit gain, bias, offset and error of one source on one axis: their means given its values at labelled frames.
 
     The uncertainty of the gain adds to the error, and that of the bias to the offset.
 

@@ -34,7 +34,7 @@ def calibration_path(checkpoint: Path) -> Path:
 
 
 def read_calibration(checkpoint: Path) -> Calibration | None:
-    """Reads the calibration of a network, from `calibration_path`.
+    """Read the calibration of a network, from `calibration_path`.
 
     Returns:
         The calibration; None if the file is missing, belongs to other weights or has an older format.
@@ -46,7 +46,7 @@ def read_calibration(checkpoint: Path) -> Calibration | None:
 
 
 def read_calibration_of_sources(path: Path) -> Calibration | None:
-    """Reads a calibration of several sources; None if the file is missing or has an older format.
+    """Read a calibration of several sources; None if the file is missing or has an older format.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -55,7 +55,7 @@ def read_calibration_of_sources(path: Path) -> Calibration | None:
 
 
 def _read(path: Path, checkpoint: Path | None) -> Calibration | None:
-    """Reads a calibration, which must belong to the weights of the checkpoint unless that is None."""
+    """Read a calibration, which must belong to the weights of the checkpoint unless that is None."""
     if not path.exists():
         return None
     try:
@@ -71,13 +71,13 @@ def _read(path: Path, checkpoint: Path | None) -> Calibration | None:
 
 
 def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
-    """Writes the calibration beside the checkpoint, with the hash of the weights that it belongs to."""
+    """Write the calibration beside the checkpoint, with the hash of the weights that it belongs to."""
     content = {"weights": sha256_of_file(checkpoint)} | calibration_content(calibration)
     write_text(checkpoint.parent / FILE_NAME, json.dumps(content, indent=2) + "\n")
 
 
 def save_calibration_of_sources(path: Path, calibration: Calibration, names: list[str]) -> None:
-    """Writes a calibration of several sources, with their names, in the order of their parameters."""
+    """Write a calibration of several sources, with their names, in the order of their parameters."""
     content = {"sources": names} | calibration_content(calibration)
     write_text(path, json.dumps(content, indent=2) + "\n")
 
@@ -97,7 +97,7 @@ def calibration_content(calibration: Calibration) -> dict[str, Any]:
 
 
 def calibration_input(checkpoint: Path | None, calibration: Calibration) -> Input:
-    """Describes the calibration that a run uses, for its manifest. The hash depends on the parameters only.
+    """Describe the calibration that a run uses, for its manifest. The hash depends on the parameters only.
 
     Args:
         checkpoint: the network beside which the calibration is kept; None: it belongs to several sources or a table.

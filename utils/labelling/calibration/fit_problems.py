@@ -66,7 +66,7 @@ class FitProblem(NamedTuple):
 
 
 def simulate_support(clip: CalibrationClip, axis: int, support_sets: SupportSets) -> Iterator[FitProblem]:
-    """Yields a fit problem for each segment of the clip and each of the support-sets."""
+    """Yield a fit problem for each segment of the clip and each of the support-sets."""
     rng = np.random.default_rng(0)  # Every strategy has this argument, but those of the support-sets do not use it.
     labelled = np.flatnonzero(np.isfinite(clip.labels[:, axis]))
     for part in np.array_split(labelled, -(-len(labelled) // LONGEST_SEGMENT) or 1):

@@ -47,7 +47,7 @@ MOST_COMBINED_PROBLEMS = 60
 
 
 def fit_calibration(clips: list[CalibrationClip], relative: tuple[bool, ...] = (True,)) -> Calibration:
-    """Fits parameters and interval widths.
+    """Fit parameters and interval widths.
 
     Args:
         clips: clips of people that no source of evidence was trained on.
@@ -63,7 +63,7 @@ def fit_calibration(clips: list[CalibrationClip], relative: tuple[bool, ...] = (
 
 
 def _fit_axis(clips: list[CalibrationClip], axis: int, relative: tuple[bool, ...]) -> AxisCalibration:
-    """Fits both sets of parameters on all clips, and the interval widths on held-out clips."""
+    """Fit both sets of parameters on all clips, and the interval widths on held-out clips."""
     problems = [list(simulate_support(clip, axis, SIMULATED_SUPPORT)) for clip in clips]
     dense = [list(simulate_support(clip, axis, DENSE_SUPPORT)) for clip in clips]
     all_problems = [problem for clip_problems in problems for problem in clip_problems]
@@ -87,7 +87,7 @@ def _fit_axis(clips: list[CalibrationClip], axis: int, relative: tuple[bool, ...
 
 
 def _combine(problems: list[FitProblem], alone: list[GPParameters]) -> GPParameters:
-    """Combines the parameters that were fitted for each source alone.
+    """Combine the parameters that were fitted for each source alone.
 
     The process of one of the sources, and a factor on the errors of all sources, are chosen by the likelihood of the
     true labels.
@@ -113,7 +113,7 @@ def _held_out_loss(parameters: GPParameters, problem: FitProblem) -> float:
 
 
 def _fit_widths(errors: list[np.ndarray], stds: list[np.ndarray]) -> IntervalWidths:
-    """Fits the half-widths that hold 90 % of the held-out true labels.
+    """Fit the half-widths that hold 90 % of the held-out true labels.
 
     The frames are divided by their predictive standard deviation into bins of equal size. The width of a bin is the
     90 % quantile of its standardised errors. Well above the largest standard deviations that the validation clips have,
@@ -159,7 +159,7 @@ def _root_mean_square(parts: list[np.ndarray]) -> float:
 
 
 def _fit_source(problems: list[FitProblem], index: int, relative: bool, initial: GPParameters) -> GPParameters:
-    """Fits the parameters with one source of evidence alone.
+    """Fit the parameters with one source of evidence alone.
 
     Args:
         problems: the fit problems.

@@ -29,7 +29,7 @@ JITTER = 1e-6  # It is relative to the mean variance, and keeps the dense covari
 
 
 def maximise_likelihood(problems: list[FitProblem], initial: GPParameters) -> GPParameters:
-    """Minimises the penalised negative log-likelihood by L-BFGS, for one source of evidence without gain and bias.
+    """Minimise the penalised negative log-likelihood by L-BFGS, for one source of evidence without gain and bias.
 
     Args:
         problems: the fit problems.

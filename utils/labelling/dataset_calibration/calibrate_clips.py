@@ -38,7 +38,7 @@ def enough_clips(frames: pd.DataFrame) -> bool:
 
 
 def calibrate(encoder: ClipEncoder, clips: list[DatasetClip], relative: tuple[bool, ...] = (True,)) -> Calibration:
-    """Fits a calibration on clips of people that no source of evidence was trained on.
+    """Fit a calibration on clips of people that no source of evidence was trained on.
 
     Args:
         encoder: compares frames of different people, if it has the Siamese network.
@@ -56,7 +56,7 @@ def calibrate(encoder: ClipEncoder, clips: list[DatasetClip], relative: tuple[bo
 
 
 def calibrate_on_videos(reader: ClipReader, frames: pd.DataFrame, checkpoint: Path, folder: Path) -> Calibration:
-    """Fits a calibration on the user's own labelled videos, and saves it beside the checkpoint.
+    """Fit a calibration on the user's own labelled videos, and save it beside the checkpoint.
 
     Args:
         reader: reads the clips.

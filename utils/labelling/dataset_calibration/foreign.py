@@ -21,7 +21,7 @@ SMALLEST_STD = 0.05
 
 
 def fit_foreign_offsets(encoder: ClipEncoder, clips: list[DatasetClip]) -> tuple[ForeignOffset, ForeignOffset]:
-    """Fits the offset of evidence from other people's anchors, one entry per axis.
+    """Fit the offset of evidence from other people's anchors, one entry per axis.
 
     Args:
         encoder: compares the frames.

@@ -154,7 +154,7 @@ def _path_of_sources(reader: ClipReader, frames: pd.DataFrame, sources: Evidence
 
 
 def _take_over_calibration(earlier: Path | None, checkpoint: Path) -> Calibration | None:
-    """Copies the calibration of the network from which fine-tuning started; None if there is none."""
+    """Copy the calibration of the network from which fine-tuning started; None if there is none."""
     calibration = read_calibration(earlier) if earlier else None
     if calibration is None:
         return None

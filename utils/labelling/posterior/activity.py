@@ -18,7 +18,7 @@ KNOWN_SECONDS = 0.3  # The activity is measured up to this far from a value of t
 
 
 def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Combines all sources of evidence to one estimate per frame, from which the activity is computed.
+    """Combine all sources of evidence to one estimate per frame, from which the activity is computed.
 
     Gain and bias are corrected, frames without a value are interpolated, and the sources are weighted by the inverse of
     their error variance.
@@ -42,7 +42,7 @@ def combined_evidence(parameters: GPParameters, times: np.ndarray, evidence: np.
 
 
 def activity(times: np.ndarray, evidence: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-    """Measures how fast the evidence changes around each frame: its smoothed absolute rate of change.
+    """Measure how fast the evidence changes around each frame: its smoothed absolute rate of change.
 
     Args:
         times: (N,) seconds, ascending.

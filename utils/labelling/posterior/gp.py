@@ -68,7 +68,7 @@ class Marginal(NamedTuple):
 
 
 def marginalise_offsets(posterior: FunctionOfOffsets, prior: OffsetGaussian) -> Marginal:
-    """Marginalises the offsets of a posterior, by their prior distribution."""
+    """Marginalise the offsets of a posterior, by their prior distribution."""
     offsets = OffsetGaussian.product([prior, posterior.offset_likelihood])
     covariance, sensitivity = np.linalg.inv(offsets.precision), posterior.sensitivity
     mean = posterior.mean_at_0 - sensitivity @ (covariance @ offsets.information)
@@ -89,7 +89,7 @@ class GPPosterior:
     def __init__(
         self, parameters: GPParameters, times: np.ndarray, evidence: np.ndarray, observations: LabelObservations
     ):
-        """Computes the posterior.
+        """Compute the posterior.
 
         Args:
             parameters: parameters of the process for this axis, with E sources of evidence.
@@ -179,7 +179,7 @@ class GPPosterior:
     def _eliminate_offsets(
         self, offset_terms: "list[_OffsetTerm]", information: np.ndarray, variance: np.ndarray
     ) -> FunctionOfOffsets:
-        """Computes f as a function of the offsets.
+        """Compute f as a function of the offsets.
 
         The mean of all states x and of the offsets o without their prior solves, in blocks,
 
@@ -209,11 +209,11 @@ class GPPosterior:
         return FunctionOfOffsets(mean_at_0, self._project(sensitivity), variance, offset_likelihood)
 
     def _solve(self, right_hand_sides: np.ndarray) -> np.ndarray:
-        """Multiplies (N·S, C) by the posterior covariance of the states if the offsets are known."""
+        """Multiply (N·S, C) by the posterior covariance of the states if the offsets are known."""
         return cho_solve_banded((self._factor, True), right_hand_sides)
 
     def _project(self, states: np.ndarray) -> np.ndarray:
-        """Projects states (N·S, C) to f (N, C)."""
+        """Project states (N·S, C) to f (N, C)."""
         return np.einsum("nsc,ns->nc", states.reshape(*self.design.shape, states.shape[1]), self.design)
 
 
@@ -234,7 +234,7 @@ class _OffsetTerm(NamedTuple):
 def _observe_source(
     states: States, design: np.ndarray, index: int, source: SourceParameters, times: np.ndarray, values: np.ndarray
 ) -> _OffsetTerm:
-    """Adds the evidence of a source to the states as if its offset were 0; returns what it says about the offset.
+    """Add the evidence of a source to the states as if its offset were 0; return what it says about the offset.
 
     Args:
         states: the information so far.

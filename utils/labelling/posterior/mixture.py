@@ -152,7 +152,7 @@ class LabelsElsewhere(NamedTuple):
 
 
 def weigh(priors: Sequence[float], log_likelihoods: np.ndarray, elsewhere: LabelsElsewhere | None = None) -> Weights:
-    """Weighs explanations by prior weight times likelihood.
+    """Weigh explanations by prior weight times likelihood.
 
     Args:
         priors: prior weights of the X explanations.
@@ -228,7 +228,7 @@ class MixturePosterior:
     """
 
     def __init__(self, model: AxisModel, observations: LabelObservations, elsewhere: LabelsElsewhere | None = None):
-        """Computes the mixture.
+        """Compute the mixture.
 
         Args:
             model: of the axis of the clip. The nugget of its first explanation is used for all. The other explanations

@@ -7,7 +7,7 @@ IGNORED_ERROR = 1e3  # A rejected label gets this practically infinite error, so
 
 
 def find_outliers(deviations: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Finds the labels to reject next.
+    """Find the labels to reject next.
 
     A wrong label makes its neighbours look wrong, too. So only local maxima are rejected in each round: labels that
     deviate at least as much as the labels before and after them. The caller then compares the other labels again.

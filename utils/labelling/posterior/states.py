@@ -28,7 +28,7 @@ class States:
         self.information = np.zeros(self.blocks.shape[:2])
 
     def observe(self, indices: np.ndarray, design: np.ndarray, precision: np.ndarray, values: np.ndarray) -> None:
-        """Adds values (P,) of design (P, S) · state, with precisions (P,), at P frames (their indices)."""
+        """Add values (P,) of design (P, S) · state, with precisions (P,), at P frames (their indices)."""
         self.information[indices] += (precision * values)[:, None] * design
         added = precision[:, None, None] * design[:, :, None] * design[:, None, :]
         self.blocks[indices] += added

@@ -50,7 +50,7 @@ PRIOR_LAG = RaterLag()  # lag of a rater before the fit
 
 
 def with_lag_error(parameters: SourceParameters, lag_std: float, rate: float = PRIOR_RATE) -> SourceParameters:
-    """Adds the effect of an uncertain lag to the error of a rating, for a root mean square rate of change of f.
+    """Add the effect of an uncertain lag to the error of a rating, for a root mean square rate of change of f.
 
     This error varies as fast as f. Independent noise at 25 frames per second has the same effect on the posterior of f
     if its variance is larger by the number of frames on that time scale.
@@ -65,7 +65,7 @@ PRIOR_RATING_PARAMETERS = with_lag_error(PRIOR, LAG_STD)  # parameters of a rati
 def fit_raters(
     calibration: Calibration, clips: Sequence[tuple[EncodedClip, Anchors | None]], raters: tuple[RaterLag, ...]
 ) -> tuple[Calibration, tuple[RaterLag, ...]]:
-    """Fits all raters, one after the other, each given the other evidence and the labels.
+    """Fit all raters, one after the other, each given the other evidence and the labels.
 
     Without labels and other evidence, the first rater keeps the prior, the others are fitted to those before, and the
     mean of all lags is the prior mean.
@@ -97,7 +97,7 @@ def fit_raters(
 
 
 def _assume_mean_lag(calibration: Calibration, raters: list[RaterLag]) -> tuple[Calibration, tuple[RaterLag, ...]]:
-    """Sets the mean lag of raters who are the only evidence to the prior mean, with the uncertainty of the prior.
+    """Set the mean lag of raters who are the only evidence to the prior mean, with the uncertainty of the prior.
 
     All ratings share the error of the mean lag, so that it does not average out. As the model has independent errors,
     each rater gets an error that is larger by the square root of their number.
@@ -120,7 +120,7 @@ def _assume_mean_lag(calibration: Calibration, raters: list[RaterLag]) -> tuple[
 def _fit_rater(
     calibration: Calibration, column: int, parts: list[list[RatedPart]], level_known: bool, rater: RaterLag
 ) -> tuple[Calibration, RaterLag]:
-    """Fits the rater whose ratings are a column of the evidence.
+    """Fit the rater whose ratings are a column of the evidence.
 
     Args:
         calibration: parameters of all sources.
@@ -186,7 +186,7 @@ class _AxisFit:
         return self._solve(lag, parameters or self.parameters)[0]
 
     def optimise(self, lag: int) -> None:
-        """Fits gain, bias, offset, error and its time scale, at a lag in grid steps."""
+        """Fit gain, bias, offset, error and its time scale, at a lag in grid steps."""
         if not self.parts:
             return
         self._update_gain(lag)

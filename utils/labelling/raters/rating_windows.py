@@ -51,7 +51,7 @@ class Window(NamedTuple):
 
 
 def cut_windows(clip: EncodedClip, anchors: Anchors | None) -> Iterator[Window]:
-    """Cuts a clip with a rating into parts of WINDOW_SECONDS, evenly spaced if there are more than MOST_WINDOWS."""
+    """Cut a clip with a rating into parts of WINDOW_SECONDS, evenly spaced if there are more than MOST_WINDOWS."""
     if all(rating is None for rating in clip.ratings):
         return
     if anchors is not None and not anchors.all_in_clip:

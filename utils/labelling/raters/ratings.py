@@ -79,7 +79,7 @@ class RatingSource:
 
 
 def load_ratings(settings: LabelSettings) -> tuple[RatingSource, ...]:
-    """Reads the files that the setting `ratings` names; one source for each rater, in the order of their files.
+    """Read the files that the setting `ratings` names; one source for each rater, in the order of their files.
 
     Raises:
         DataError: a file cannot be read or belongs to no video, a folder holds no rating of the videos, or a rater

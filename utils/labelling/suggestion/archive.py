@@ -54,7 +54,7 @@ class ArchiveSuggester:
         label_errors: tuple[float, float] = (0.0, 0.0),
         offsets: Sequence[PersonOffset] = (),
     ) -> None:
-        """Adds the tracks of a person, or replaces them after one of them got a label.
+        """Add the tracks of a person, or replace them after one of them got a label.
 
         Args:
             person: name of the person. A track whose person is not known is a person of its own.
@@ -66,7 +66,7 @@ class ArchiveSuggester:
         self._people[person] = _Person(tracks, label_errors, offsets)
 
     def remove(self, person: Hashable) -> None:
-        """Removes the tracks of a person, for example because they have been found to be of another person."""
+        """Remove the tracks of a person, for example because they have been found to be of another person."""
         del self._people[person]
 
     @property
@@ -164,7 +164,7 @@ class _Person:
         return person
 
     def _evaluate(self) -> None:
-        """Sets `squared_error` and `best`."""
+        """Set `squared_error` and `best`."""
         self.squared_error = sum(axis.squared_error for axis in self._axes)
         self.best = _Candidate(0, 0, -1.0)
         for track, by_axis in enumerate(zip(*(axis.gains() for axis in self._axes), strict=True)):
@@ -188,7 +188,7 @@ class _PersonAxis:
         nugget_variances: list[float],
         offset: PersonOffset | None,
     ):
-        """Takes the covariances over, without copying them.
+        """Take the covariances over, without copying them.
 
         Args:
             tracks: covariances within each of the T tracks.
@@ -237,7 +237,7 @@ class _PersonAxis:
         return gains
 
     def add_label(self, number: int, candidate: int) -> None:
-        """Conditions on a label at a candidate of a track."""
+        """Condition on a label at a candidate of a track."""
         track = self._tracks[number]
         row, label_variance = track.candidate_rows[candidate], track.label_variances[candidate]
         with_offset, projection = self._with_offset[number][row].copy(), self._projection(number)[row]

@@ -71,11 +71,11 @@ class AxisCovariance:
         return np.einsum("rq,rq->q", evaluated, evaluated) / self.label_variances
 
     def add_label(self, candidate: int) -> None:
-        """Conditions on a label at a candidate."""
+        """Condition on a label at a candidate."""
         self.update(self.covariance[:, candidate].copy(), -1 / self.label_variances[candidate])
 
     def remove_label(self, prior: "AxisCovariance", chosen: np.ndarray, number: int) -> None:
-        """Removes the label at chosen[number] again.
+        """Remove the label at chosen[number] again.
 
         With K the covariance of the labels, and b the column of the prior covariance with the labels times that of K⁻¹,
         the covariance without label i is larger by b · bᵀ / (K⁻¹)_ii.
@@ -90,7 +90,7 @@ class AxisCovariance:
         self.update(prior.covariance[:, chosen] @ inverse, 1 / inverse[number])
 
     def update(self, column: np.ndarray, factor: float) -> None:
-        """Adds factor · column · columnᵀ to the covariances, and its diagonal to the variances."""
+        """Add factor · column · columnᵀ to the covariances, and its diagonal to the variances."""
         self.covariance += np.outer(factor * column, column[self.candidate_rows])
         self.variances += factor * column[: len(self.variances)] ** 2
 

@@ -45,7 +45,7 @@ def unlabelled_variances(posteriors: list[MixturePosterior]) -> np.ndarray:
 def suggest_one_by_one(
     posteriors: list[MixturePosterior], count: int, label_errors: tuple[float, float] = (0.0, 0.0)
 ) -> list[Suggestion]:
-    """Suggests frames one after the other, the most useful first, for a person who may stop after any of them.
+    """Suggest frames one after the other, the most useful first, for a person who may stop after any of them.
 
     Each suggestion assumes that the frames suggested before it have been labelled. A label at frame q reduces the
     variance at frame t by cov(t, q)² / (var(q) + error²); the frame with the largest total reduction is chosen.
@@ -62,7 +62,7 @@ def suggest_one_by_one(
 def suggest_set(
     posteriors: list[MixturePosterior], count: int, label_errors: tuple[float, float] = (0.0, 0.0)
 ) -> list[Suggestion]:
-    """Suggests `count` frames that help most together, for a person who will label all of them.
+    """Suggest `count` frames that help most together, for a person who will label all of them.
 
     Arguments are those of `suggest_one_by_one`.
 
@@ -97,7 +97,7 @@ class _Plan:
         candidates: np.ndarray,
         points: int,
     ):
-        """Computes the covariances.
+        """Compute the covariances.
 
         Args:
             posteriors: of valence and arousal, given the labels so far.
@@ -122,7 +122,7 @@ class _Plan:
         return np.array(chosen, int)
 
     def exchange(self, chosen: np.ndarray) -> np.ndarray:
-        """Replaces each chosen candidate in turn by the best one given the others, until nothing changes."""
+        """Replace each chosen candidate in turn by the best one given the others, until nothing changes."""
         chosen = chosen.copy()
         for _ in range(MOST_SWEEPS):
             axes = self._given(chosen)  # Computed anew in each sweep, so that rounding errors do not accumulate.
