@@ -60,6 +60,10 @@ def test_an_exported_folder_names_no_folder_of_this_machine(exported, tiny_demo)
     written = b"".join(path.read_bytes() for path in folder.iterdir())
     assert str(tiny_demo).encode() in (run / "best.pt").read_bytes() and str(tiny_demo.parent).encode() not in written
     assert read_weights(folder / "model.safetensors")[1]["settings"]["data"]["root"] == tiny_demo.name
+    # The data are still known by the name of their folder, so that another split of them is refused.
+    argv = ["--dataset", "afewva", "--data.root", str(tiny_demo), "--data.fold", "1"]
+    done = run_script("fsl_mtclar.py", "--checkpoint", str(folder), *argv)
+    assert done.returncode == 2 and "data.fold is 0 in" in done.stderr
 
 
 def test_from_pretrained_gives_the_network_of_the_run(exported):
