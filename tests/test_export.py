@@ -59,7 +59,8 @@ def test_an_exported_folder_names_no_folder_of_this_machine(exported, tiny_demo)
     run, folder = exported
     written = b"".join(path.read_bytes() for path in folder.iterdir())
     assert str(tiny_demo).encode() in (run / "best.pt").read_bytes() and str(tiny_demo.parent).encode() not in written
-    assert read_weights(folder / "model.safetensors")[1]["settings"]["data"]["root"] == tiny_demo.name
+    data = read_weights(folder / "model.safetensors")[1]["settings"]["data"]
+    assert data["root"] == tiny_demo.name and "cache" not in data and data["image_size"] == 64
     # The data are still known by the name of their folder, so that another split of them is refused.
     argv = ["--dataset", "afewva", "--data.root", str(tiny_demo), "--data.fold", "1"]
     done = run_script("fsl_mtclar.py", "--checkpoint", str(folder), *argv)
@@ -91,7 +92,8 @@ def test_an_exported_network_gives_the_same_labels_without_network_access(
     assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before  # embeddings are kept elsewhere
     one, _ = label("--runs", tmp_path / "runs", "--checkpoint", run / "best.pt")
-    other, _ = label("--runs", tmp_path / "runs", "--checkpoint", folder, "--data.root", tiny_demo)
+    data = ["--data.root", tiny_demo, "--data.cache", tiny_demo.parent / "cache"]
+    other, _ = label("--runs", tmp_path / "runs", "--checkpoint", folder, *data)
     assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
     assert read_calibration(folder / "model.safetensors") == read_calibration(run / "best.pt")
 

@@ -17,6 +17,9 @@ from utils.runs.trainings import HISTORY, hash_people, trainings_of
 from utils.training.model_card import LABEL_SCALES, model_card
 
 FOLDER = "export"
+LEFT_OUT = ("cache", "expressions")
+"""Settings whose absolute paths are left out, since scripts would look for their last component in the current folder.
+That of `data.root` is kept, since later tests compare it."""
 
 
 class _Splits(BaseModel):
@@ -85,9 +88,14 @@ def _without_names(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_folders(value: Any) -> Any:
-    """Replace each absolute path in nested values by its last component."""
+    """Replace each absolute path in nested values by its last component, or leave it out, see LEFT_OUT."""
     if isinstance(value, dict):
-        return {name: _without_folders(entry) for name, entry in value.items()}
+        kept = {name: entry for name, entry in value.items() if name not in LEFT_OUT or not _is_absolute(entry)}
+        return {name: _without_folders(entry) for name, entry in kept.items()}
     if isinstance(value, list):
         return list(map(_without_folders, value))
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    return Path(value).name if _is_absolute(value) else value
+
+
+def _is_absolute(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_absolute()
