@@ -35,7 +35,7 @@ from utils.base.errors import DataError
 logger = logging.getLogger(__name__)
 
 DETECT_EVERY = 3
-"""Faces are detected in every so manyth frame; boxes in between are interpolated."""
+"""Faces are detected in every n-th frame; boxes in between are interpolated."""
 
 NO_FACE = "labelled frame that shows no face"
 
