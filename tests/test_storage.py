@@ -19,6 +19,7 @@ from datasets.images import CropCache
 from utils.base.errors import CheckpointError, StorageError
 from utils.base.files import write_atomically, write_text
 from utils.runs.checkpoint import read_checkpoint, save_checkpoint
+from utils.runs.find import find_runs
 from utils.runs.run_folder import RunFolder
 
 MEGABYTE = 1 << 20
@@ -190,11 +191,13 @@ def test_several_processes_fill_one_cache_and_one_demo_folder(tmp_path):
 def test_runs_started_in_the_same_second_have_different_folders(tiny_settings):
     paths = {RunFolder.create(tiny_settings, "mtclar").path for _ in range(4)}
     assert len(paths) == 4 and all((path / "settings.yaml").exists() for path in paths)
+    assert set(find_runs(tiny_settings.runs / "mtclar", "demo", "settings.yaml")) == paths
 
 
 HOLD_RUN = """
 import sys, time
 from pathlib import Path
+from utils.runs.find import find_runs
 from utils.runs.run_folder import RunFolder
 run = RunFolder.resume(Path(sys.argv[1]))
 print("held", flush=True)
