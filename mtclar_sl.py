@@ -40,7 +40,7 @@ def train_and_test(settings: SLSettings) -> None:
 
     # All folds are prepared first, so that invalid data or encoders are found before a run folder is created.
     runtime = make_runtime(settings.runtime)
-    folds = [prepare_fold(fold_settings) for fold_settings in settings.folds()]
+    folds = [prepare_fold(fold_settings, runtime.device) for fold_settings in settings.folds()]
     run = shared_run(lambda: RunFolder.open(settings, "mtclar_sl"))
 
     tables = []

@@ -410,6 +410,21 @@ def test_calibration_on_own_videos(own, whole_image, tmp_path):
     assert done.returncode == 2 and "video does not go with calibrate" in done.stderr
 
 
+@pytest.mark.parametrize("script", ["mtclar.py", "mtclar_sl.py", "fsl_mtclar.py", "fsl_mtclar.py --calibrate"])
+def test_faces_are_detected_on_the_device_of_the_script(own, tmp_path, monkeypatch, script):
+    def refuse(device):
+        raise DataError(f"detects faces on {device}")
+
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", refuse)
+    videos, argv, run = own
+    argv = argv.copy()
+    argv[argv.index("--data.cache") + 1] = str(tmp_path)
+    name, *calibrate = script.split()
+    network = ["--checkpoint", str(run.parents[2] / "network" / "best.pt")] * (name != "mtclar.py")
+    done = run_script(name, *argv, *network, *calibrate, *[str(videos)] * len(calibrate))
+    assert done.returncode == 2 and "detects faces on cpu" in done.stderr
+
+
 def test_videos_need_a_cache(own):
     argv = own[1].copy()
     argv[argv.index("--data.cache") + 1] = "null"

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from datasets.afewva import read_afewva
 from datasets.affectnet import read_affectnet, split_affectnet
@@ -20,8 +21,12 @@ from utils.config.sections import DataSettings
 log = logging.getLogger(__name__)
 
 
-def read_splits(settings: ScriptSettings) -> Splits:
+def read_splits(settings: ScriptSettings, device: torch.device | None = None) -> Splits:
     """Read the data set and split it into training, validation and test set. A missing demo set is rendered first.
+
+    Args:
+        settings: name the data set and the split.
+        device: where to find the faces of your own videos, see `FaceDetector`.
 
     Raises:
         DataError: the data set is missing or invalid, or too small to split.
@@ -37,7 +42,7 @@ def read_splits(settings: ScriptSettings) -> Splits:
                 parameters = (demo.seed, demo.people, demo.frames, demo.short_frames)
                 render_demo(root, *parameters, hard=demo.hard, clips=demo.clips)
         if settings.dataset == "videos":
-            frames = read_videos(root, data)
+            frames = read_videos(root, data, device)
         else:
             frames = read_afewva(root, data.expressions, data.pixel_aspect, data.strict)
         splits = split_by_subject(frames, int(data.fold), validation_share=data.validation_share, seed=settings.seed)
@@ -48,12 +53,13 @@ def read_splits(settings: ScriptSettings) -> Splits:
     return splits
 
 
-def read_videos(root: Path, data: DataSettings) -> pd.DataFrame:
+def read_videos(root: Path, data: DataSettings, device: torch.device | None = None) -> pd.DataFrame:
     """Read a folder of the user's own labelled videos; rank 0 finds the faces, the other ranks read its cache.
 
     Args:
         root: the folder.
         data: the settings `data.cache`, `data.fps` and `data.strict` are used.
+        device: where to find the faces, see `FaceDetector`.
 
     Raises:
         DataError: a video or its labels cannot be used.
@@ -62,7 +68,7 @@ def read_videos(root: Path, data: DataSettings) -> pd.DataFrame:
     if data.cache is None:
         raise SettingsError("data.cache is null, but face images of videos are kept there; name a folder")
     with ranks.rank_zero_first():
-        return read_own_videos(root, data.cache, data.fps, data.strict)
+        return read_own_videos(root, data.cache, data.fps, data.strict, device)
 
 
 class CropReader:

@@ -41,7 +41,7 @@ class Fold(NamedTuple):
     splits: Splits
 
 
-def prepare_fold(settings: SLTrainingSettings) -> Fold:
+def prepare_fold(settings: SLTrainingSettings, device: torch.device | None = None) -> Fold:
     """Load the encoder and the frame tables of a fold.
 
     If `data.image_size` is None, it is set in place to the image size of the encoder.
@@ -51,7 +51,7 @@ def prepare_fold(settings: SLTrainingSettings) -> Fold:
     """
     encoder = load_encoder(settings)
     settings.data.image_size = settings.data.image_size or encoder.image_size
-    splits = read_splits(settings)
+    splits = read_splits(settings, device)
     if encoder.settings:
         refuse_trained_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
     return Fold(settings, encoder, labelled_splits(splits, TASKS[settings.task]))
