@@ -128,6 +128,11 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         elif self.video is None:
             for_videos = ("labels", "people", "ratings", "tier", "overlay", "suggest", "check")
             self._refuse(for_videos, "is for a video of your own; name it by --video")
+        if not (self.video or self.annotate or self.from_manifest):  # A manifest holds all settings.
+            if "fps" in self.model_fields_set:
+                raise ValueError("fps is for --video and --annotate; for a folder of labelled videos, set data.fps")
+            if "detect_every" in self.model_fields_set:
+                raise ValueError("detect_every is for --video and --annotate; leave it out")
         return self
 
     @model_validator(mode="after")
