@@ -22,7 +22,7 @@ from datasets.images import FaceCrops
 from datasets.own_videos import read_own_videos
 from datasets.video import face_images as face_images_module
 from datasets.video.face_images import cut_face
-from utils.base.errors import DataError
+from utils.base.errors import DataError, StorageError
 
 FRAMES = 12
 HEADER = "frame,valence,arousal\n"
@@ -93,6 +93,14 @@ def test_a_second_reading_finds_and_cuts_out_nothing(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(read(root), first)
     (root / "a_labels.csv").write_text(HEADER + "0,1,1\n")  # labels may change
     assert read(root)["valence"].iloc[0] == 1
+
+
+def test_an_unusable_cache_is_reported_before_faces_are_detected(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.video.cached_tracks.track_faces", lambda *_, **__: pytest.fail("searched for faces"))
+    write_clip(tmp_path / "set", "a")
+    (tmp_path / "cache").write_text("a file, no folder")
+    with pytest.raises(StorageError, match=r"cache/videos: cannot be written \(Not a directory\); .*choose another"):
+        read(tmp_path / "set")
 
 
 def test_a_track_that_is_labelled_later_is_cut_out_then(tmp_path):
