@@ -130,7 +130,7 @@ class FaceCrops:
         size = crop_size(self.image_size)
         if self.cache is None:
             return as_tensor(self._crop(row, size))
-        path = self.cache.path(self.key(row))
+        path = self.cache.path(FaceCrops.key(self, row))  # Augmented copies share the file of their crop.
         crop = self.cache.read(path)
         if crop is None or crop.shape != (size, size, 3) or crop.dtype != np.uint8:
             crop = self._crop(row, size)

@@ -8,7 +8,7 @@ import torch
 
 from datasets.faces import MARGIN, crop_face
 from datasets.frames import frame_table
-from datasets.images import CropCache, EvaluationImages, FaceCrops, TrainingImages
+from datasets.images import AugmentedCrops, CropCache, EvaluationImages, FaceCrops, TrainingImages
 from utils.base.errors import DataError
 from utils.compute.loading import PlannedLoader, batches_of, evaluation_loader
 
@@ -54,6 +54,16 @@ def test_cached_and_fresh_crops_are_identical(frames, tmp_path, monkeypatch):
     again = FaceCrops(frames, 64, CropCache(tmp_path / "cache", 1e9))
     for row in range(6):
         assert torch.equal(fresh[row], filled[row]) and torch.equal(fresh[row], again[row])
+
+
+def test_augmented_copies_share_the_cached_crop(frames, tmp_path, monkeypatch):
+    crops = FaceCrops(frames, 64, CropCache(tmp_path / "cache", 1e9))
+    copies = [AugmentedCrops(crops, 1.0, seed=0, copy=number) for number in range(2)]
+    first = copies[0][0]
+    monkeypatch.setattr("datasets.images.read_image", lambda path: pytest.fail("decoded a frame again"))
+    assert crops[0].shape == (3, 72, 72) and not torch.equal(copies[1][0], first)
+    assert len(list((tmp_path / "cache").glob("*/*.npy"))) == 1
+    assert len({repr(images.key(0)) for images in (crops, *copies)}) == 3  # embeddings are cached for each copy
 
 
 @pytest.mark.parametrize("change", ["box", "size", "file", "aspect"])
