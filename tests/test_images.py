@@ -94,6 +94,18 @@ def test_cache_keeps_its_limit_and_survives_broken_files(frames, tmp_path):
     assert all(torch.equal(again[row], fresh[row]) for row in range(6))
 
 
+def test_ranks_share_the_limit(frames, tmp_path):
+    folder, size = tmp_path / "cache", 72 * 72 * 3
+    caches = [CropCache(folder, 3.5 * size, ranks=2) for _ in range(2)]
+    for cache in caches:
+        cache.write(cache.path((0,)), np.zeros((1, 1, 3), np.uint8))  # both ranks measure the cache before they fill it
+    for rank, cache in enumerate(caches):
+        crops = FaceCrops(frames, 64, cache)
+        for row in range(rank, 6, 2):
+            crops[row]
+    assert len(list(folder.glob("*/*.npy"))) == 1 + 2
+
+
 def test_unwritable_cache_is_no_error(frames, tmp_path):
     (tmp_path / "cache").write_text("a file, no folder")
     crops = FaceCrops(frames, 64, CropCache(tmp_path / "cache", 1e9))

@@ -81,7 +81,7 @@ class CropReader:
 
     def __init__(self, settings: ScriptSettings, image_size: int | None = None):
         data = settings.data
-        self.cache = CropCache(data.cache, data.cache_gb * 1e9) if data.cache else None
+        self.cache = CropCache(data.cache, data.cache_gb * 1e9, ranks.world_size()) if data.cache else None
         self.image_size = image_size or data.image_size
 
     def with_image_size(self, image_size: int) -> "CropReader":
