@@ -378,9 +378,8 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
         (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others needs MT-CLAR; add mtclar"),
         (["--evidence", "mtclar,"], "evidence has an empty name"),
-        (["--fps", "50"], "fps is for --video and --annotate; for a folder of labelled videos, set data.fps"),
-        (["--calibrate", "videos", "--fps", "25"], "command line: fps is for --video .*, set data.fps"),
-        (["--calibrate", "videos", "--detect_every", "1"], "detect_every is for --video and --annotate; leave it out"),
+        (["--calibrate", "videos", "--fps", "25"], "fps does not go with calibrate; set data.fps"),
+        (["--calibrate", "videos", "--detect_every", "1"], "detect_every does not go with calibrate; leave it out"),
         (["--encode_every", "3"], "encode_every is for a video of your own; name it by --video"),
         (["--video", "a.mp4", "--encode_every", "3", "--support_set.rule", "mean"], "rule mean compares every face"),
         *(

@@ -117,6 +117,10 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         if self.calibrate:
             others = ("annotate", "video", "labels", "people", "ratings", "suggest", "check", "tier", "overlay")
             self._refuse(others, "does not go with calibrate; leave it out")
+            if "fps" in self.model_fields_set:
+                raise ValueError("fps does not go with calibrate; set data.fps")
+            if "detect_every" in self.model_fields_set:
+                raise ValueError("detect_every does not go with calibrate; leave it out")
         if self.annotate:
             self._refuse(("video", "suggest", "check", "tier"), "does not go with annotate; leave it out")
             self._refuse(
@@ -128,11 +132,6 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         elif self.video is None:
             for_videos = ("labels", "people", "ratings", "tier", "overlay", "suggest", "check")
             self._refuse(for_videos, "is for a video of your own; name it by --video")
-        if not (self.video or self.annotate or self.from_manifest):  # A manifest holds all settings.
-            if "fps" in self.model_fields_set:
-                raise ValueError("fps is for --video and --annotate; for a folder of labelled videos, set data.fps")
-            if "detect_every" in self.model_fields_set:
-                raise ValueError("detect_every is for --video and --annotate; leave it out")
         return self
 
     @model_validator(mode="after")
