@@ -39,7 +39,7 @@ def train_and_test(settings: SLSettings) -> None:
 
     # All folds are prepared first, so that invalid data or encoders are found before a run folder is created.
     runtime = make_runtime(settings.runtime)
-    folds = prepare_folds(settings)
+    folds = prepare_folds(settings, runtime.device)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar_sl"))
 
     tables = []

@@ -24,7 +24,7 @@ from datasets.own_videos import read_own_videos
 from datasets.video import face_images as face_images_module
 from datasets.video.face_images import cut_face
 from models.pretrained import read_weights
-from utils.base.errors import DataError
+from utils.base.errors import DataError, StorageError
 from utils.runs.trainings import hash_people
 
 FRAMES = 12
@@ -96,6 +96,14 @@ def test_a_second_reading_finds_and_cuts_out_nothing(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(read(root), first)
     (root / "a_labels.csv").write_text(HEADER + "0,1,1\n")  # labels may change
     assert read(root)["valence"].iloc[0] == 1
+
+
+def test_an_unusable_cache_is_reported_before_faces_are_detected(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.video.cached_tracks.track_faces", lambda *_, **__: pytest.fail("searched for faces"))
+    write_clip(tmp_path / "set", "a")
+    (tmp_path / "cache").write_text("a file, no folder")
+    with pytest.raises(StorageError, match=r"cache/videos: cannot be written \(Not a directory\); .*choose another"):
+        read(tmp_path / "set")
 
 
 def test_a_track_that_is_labelled_later_is_cut_out_then(tmp_path):
@@ -428,6 +436,21 @@ def test_calibration_on_own_videos(own, whole_image, tmp_path):
     assert done.returncode == 2 and "5 of 7 clips have at least 24 frames, 4 of them labelled" in done.stderr
     done = run_script("fsl_mtclar.py", *quick, "--calibrate", str(other), "--video", str(other / "p0.avi"))
     assert done.returncode == 2 and "video does not go with calibrate" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["mtclar.py", "mtclar_sl.py", "fsl_mtclar.py", "fsl_mtclar.py --calibrate"])
+def test_faces_are_detected_on_the_device_of_the_script(own, tmp_path, monkeypatch, script):
+    def refuse(device):
+        raise DataError(f"detects faces on {device}")
+
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", refuse)
+    videos, argv, run = own
+    argv = argv.copy()
+    argv[argv.index("--data.cache") + 1] = str(tmp_path)
+    name, *calibrate = script.split()
+    network = ["--checkpoint", str(run.parents[2] / "network" / "best.pt")] * (name != "mtclar.py")
+    done = run_script(name, *argv, *network, *calibrate, *[str(videos)] * len(calibrate))
+    assert done.returncode == 2 and "detects faces on cpu" in done.stderr
 
 
 def test_videos_need_a_cache(own):

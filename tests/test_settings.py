@@ -19,6 +19,7 @@ from utils.config.layers import merge_layers, setting_names
 from utils.config.mtclar import PAPER, MtclarTrainingSettings
 from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml, resolved_yaml
+from utils.runs.find import find_runs
 from utils.runs.resume import load_settings
 from utils.runs.trained import describe_network, label_settings, log_network
 
@@ -255,6 +256,14 @@ def test_latest_is_the_newest_run_of_this_name_and_these_settings(tmp_path):
     assert load(*argv, "a", "--train.epochs", "4").train.resume == runs / "2026-01-05_10-00-00_a"
 
 
+def test_runs_are_found_by_their_whole_name(tmp_path):
+    for name in ("exp", "exp+2", "exp-2", "my_exp", "exp2"):  # +2: the second run of this name in the same second
+        (tmp_path / f"2026-01-01_10-00-00_{name}").mkdir()
+        (tmp_path / f"2026-01-01_10-00-00_{name}" / "best.pt").touch()
+    found = {name: [path.name[20:] for path in find_runs(tmp_path, name)] for name in ("exp", "exp-2", "2")}
+    assert found == {"exp": ["exp+2", "exp"], "exp-2": ["exp-2"], "2": []}
+
+
 # The trained network that a script starts from
 
 
@@ -357,6 +366,8 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
         (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others needs MT-CLAR; add mtclar"),
         (["--evidence", "mtclar,"], "evidence has an empty name"),
+        (["--calibrate", "videos", "--fps", "25"], "fps does not go with calibrate; set data.fps"),
+        (["--calibrate", "videos", "--detect_every", "1"], "detect_every does not go with calibrate; leave it out"),
         (["--encode_every", "3"], "encode_every is for a video of your own; name it by --video"),
         (["--video", "a.mp4", "--encode_every", "3", "--support_set.rule", "mean"], "rule mean compares every face"),
         *(

@@ -76,7 +76,7 @@ class RunFolder:
 
     @classmethod
     def new(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Create a new, empty run folder; if its name is taken, append -2, -3, ..."""
+        """Create a new, empty run folder; if its name is taken, append +2, +3, ..."""
         name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
         return cls(_new_folder(settings.runs / script, name))
 
@@ -233,11 +233,14 @@ def _microseconds(seconds: float) -> str:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """Create and return the folder `<parent>/<name>`; if the name is taken, append -2, -3, ..."""
+    """Create and return the folder `<parent>/<name>`; if the name is taken, append +2, +3, ...
+
+    Names of runs may end in -2, but hold no +.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
-            path = parent / (name if number == 1 else f"{name}-{number}")
+            path = parent / (name if number == 1 else f"{name}+{number}")
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
                 break

@@ -40,15 +40,19 @@ class Fold(NamedTuple):
     splits: Splits
 
 
-def prepare_folds(settings: SLTrainingSettings) -> list[Fold]:
+def prepare_folds(settings: SLTrainingSettings, device: torch.device | None = None) -> list[Fold]:
     """Load the encoders and the frame tables of all folds. The data set and each encoder are read once.
+
+    Args:
+        settings: settings of the run.
+        device: where to find the faces of your own videos.
 
     Raises:
         UserError: an encoder or the data cannot be used, or an encoder may have been trained on test people.
     """
     folds = settings.folds()
     encoders = load_encoders(folds)
-    return [_prepare(*parts) for parts in zip(folds, encoders, read_fold_splits(folds), strict=True)]
+    return [_prepare(*parts) for parts in zip(folds, encoders, read_fold_splits(folds, device), strict=True)]
 
 
 def _prepare(settings: SLTrainingSettings, encoder: FrozenEncoder, splits: Splits) -> Fold:
