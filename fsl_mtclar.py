@@ -86,7 +86,7 @@ def label_test_clips(sources: "EvidenceSources", settings: LabelSettings, runtim
     from utils.runs.manifest import check_inputs, finish_run, open_run
     from utils.runs.run_folder import shared_run
 
-    splits = read_splits(settings)
+    splits = read_splits(settings, runtime.device)
     sources.refuse_trained_people(settings, splits.test)
 
     # The reader encodes clips. The labeller holds the calibration, which says how far the rule `fused` can trust each
@@ -118,7 +118,7 @@ def calibrate_on_own_videos(
 
     network = sources.only_network()
     refuse_trained_folder(folder, network.trainings, network.checkpoint)
-    frames = read_videos(folder, settings.data)
+    frames = read_videos(folder, settings.data, runtime.device)
     reader = ClipReader.of_sources(sources, runtime, settings)
     report_calibration(calibrate_on_videos(reader, frames, network.checkpoint, folder), network.checkpoint)
 

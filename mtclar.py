@@ -65,7 +65,7 @@ def train_and_evaluate(settings: MtclarSettings) -> None:
 
     # Data: a frame table per split, with a row per frame. No subject occurs in two splits; AffectNet does not name
     # the people, so each of its images counts as a subject.
-    splits = read_splits(settings)
+    splits = read_splits(settings, runtime.device)
     run.save_json("splits.json", describe_splits(splits))
     if settings.model.init:
         refuse_trained_people(settings, splits.test, earlier_trainings, settings.model.init)

@@ -18,12 +18,11 @@ from pathlib import Path
 from utils.config.supervised import SLSettings
 from utils.runs.resume import load_settings
 from utils.runs.script import run_script
-from utils.runs.trained import log_networks, with_checkpoint
+from utils.runs.trained import with_checkpoint
 
 
 def main() -> None:
     settings = load_settings(SLSettings, "mtclar_sl", "mtclar_sl_config.yaml", __doc__, fill_defaults=with_checkpoint)
-    log_networks(settings)
     if settings.predict:
         predict_videos(settings.predict, settings)
     else:
@@ -35,12 +34,12 @@ def train_and_test(settings: SLSettings) -> None:
     # PyTorch takes seconds to import, so it is imported only after the settings have been checked.
     from utils.compute.runtime import make_runtime
     from utils.runs.run_folder import RunFolder, shared_run
-    from utils.supervised.folds import prepare_fold, run_fold
+    from utils.supervised.folds import prepare_folds, run_fold
     from utils.supervised.report import report_supervised
 
     # All folds are prepared first, so that invalid data or encoders are found before a run folder is created.
     runtime = make_runtime(settings.runtime)
-    folds = [prepare_fold(fold_settings) for fold_settings in settings.folds()]
+    folds = prepare_folds(settings, runtime.device)
     run = shared_run(lambda: RunFolder.open(settings, "mtclar_sl"))
 
     tables = []

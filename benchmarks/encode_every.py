@@ -46,7 +46,7 @@ from utils.labelling.types import EncodedClip, is_encoded
 from utils.runs.checkpoint import load_mtclar
 
 STEPS: tuple[int | None, ...] = (1, 2, 3, 5, None)  # values of encode_every; None: auto
-LABEL_STEPS = (10, 20, 40)  # a label on every so manyth frame
+LABEL_STEPS = (10, 20, 40)  # a label on every n-th frame
 
 
 class Errors(NamedTuple):

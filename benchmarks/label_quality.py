@@ -62,7 +62,7 @@ MINUTE_BUDGETS = (6, 12, 24, 48, 96)  # labels per minute: one in ten seconds, a
 TRACE_BUDGETS = (4, 12, 28)  # labels per clip of 240 frames
 STRATEGIES = (("first", 1), ("every_n", 40), ("every_n", 20), ("every_n", 10))
 OTHER_PEOPLE, LABELS_PER_PERSON = (1, 5), 3  # whose labels serve clips without a label of their own
-FRAME_RATE_STEPS, FASTEST = (1, 2, 4, 8), 100.0  # every so manyth frame of clips with this frame rate
+FRAME_RATE_STEPS, FASTEST = (1, 2, 4, 8), 100.0  # every n-th frame of clips with this frame rate
 LABELS_PER_WRONG_LABEL, SHIFT = 10, 0.6  # the audit's test: one label in ten is wrong by this much
 
 ANNOTATORS = {  # gain, offset and standard deviation of an annotator's labels
@@ -382,7 +382,7 @@ def score_frame_rates(labeller: Labeller, folder: Path, seeds: list[int], settin
 
 
 def sample_clip(labeller: Labeller, clip: DatasetClip, step: int) -> DatasetClip:
-    """Every so manyth frame of a clip with the frame rate FASTEST."""
+    """Every n-th frame of a clip with the frame rate FASTEST."""
     frames = clip.frames.iloc[::step].reset_index(drop=True)
     encoded = labeller.encode_clip(clip.encoded.embeddings[::step], frames["frame"].to_numpy() / FASTEST)
     return DatasetClip(clip.name, frames, encoded)

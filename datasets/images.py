@@ -35,11 +35,13 @@ class CropCache:
 
     Args:
         folder: holds the cache; created when the first crop is written.
-        limit: largest size of the whole cache in bytes.
+        limit: largest size of the whole cache in bytes. It is exceeded if several loaders or runs fill the cache at the
+            same time, since each measures the size only at its first crop.
+        ranks: number of ranks that fill the cache, each up to an equal share of what is left.
     """
 
-    def __init__(self, folder: Path, limit: float):
-        self.folder, self.limit = folder, limit
+    def __init__(self, folder: Path, limit: float, ranks: int = 1):
+        self.folder, self.limit, self.ranks = folder, limit, ranks
         self.remaining_bytes: float | None = None  # bytes that may still be written; None = not yet determined
 
     def path(self, key: tuple) -> Path:
@@ -74,7 +76,8 @@ class CropCache:
         used = sum(file.stat().st_size for file in self.folder.glob("*/*.npy"))
         free = shutil.disk_usage(self.folder).free - RESERVED_BYTES
         worker = get_worker_info()
-        return min(self.limit - used, free) / (worker.num_workers if worker else 1)
+        processes = self.ranks * (worker.num_workers if worker else 1)
+        return min(self.limit - used, free) / processes
 
 
 def _save(path: Path, crop: np.ndarray) -> None:
@@ -130,7 +133,7 @@ class FaceCrops:
         size = crop_size(self.image_size)
         if self.cache is None:
             return as_tensor(self._crop(row, size))
-        path = self.cache.path(self.key(row))
+        path = self.cache.path(FaceCrops.key(self, row))  # Augmented copies share the file of their crop.
         crop = self.cache.read(path)
         if crop is None or crop.shape != (size, size, 3) or crop.dtype != np.uint8:
             crop = self._crop(row, size)

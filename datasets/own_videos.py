@@ -13,7 +13,7 @@ labelled have neither valence nor arousal. Labels of several annotators are aver
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,10 +32,13 @@ from datasets.video.reading import DEFAULT_FPS, Video, open_video
 from datasets.video.tracks import choose_tracks
 from utils.base.errors import DataError
 
+if TYPE_CHECKING:
+    import torch
+
 logger = logging.getLogger(__name__)
 
 DETECT_EVERY = 3
-"""Faces are detected in every so manyth frame; boxes in between are interpolated."""
+"""Faces are detected in every n-th frame; boxes in between are interpolated."""
 
 NO_FACE = "labelled frame that shows no face"
 
@@ -54,7 +57,13 @@ class TrackedVideo(NamedTuple):
     cache: Path
 
 
-def read_own_videos(root: str | Path, cache: Path, fps: float = DEFAULT_FPS, strict: bool = False) -> pd.DataFrame:
+def read_own_videos(
+    root: str | Path,
+    cache: Path,
+    fps: float = DEFAULT_FPS,
+    strict: bool = False,
+    device: "torch.device | None" = None,
+) -> pd.DataFrame:
     """Read a folder of labelled videos as a frame table with the column ``time``.
 
     A clip has the name of its video, with ``.track<n>`` appended if several tracks of the video are labelled. The
@@ -65,6 +74,7 @@ def read_own_videos(root: str | Path, cache: Path, fps: float = DEFAULT_FPS, str
         cache: folder in which face tracks and face images are kept, so that each video is searched for faces once.
         fps: frames per second of folders of frames.
         strict: raise an error for labels of frames that show no face; otherwise they are left out and counted.
+        device: where to run the face detector, see `datasets.video.detector.FaceDetector`.
 
     Raises:
         DataError: a video has no labels, labels have no video, or a video, its labels or people.csv are invalid.
@@ -79,7 +89,7 @@ def read_own_videos(root: str | Path, cache: Path, fps: float = DEFAULT_FPS, str
         logger.warning("%s: no %s, so every video counts as another person", root, FILE_NAME)
     builder = FrameBuilder(root, strict)
     for labelled in tqdm(videos, "reading videos", unit="video", disable=None):
-        tracked = _track(labelled.video, cache, fps)
+        tracked = _track(labelled.video, cache, fps, device)
         labels = _mean_labels(labelled, tracked, builder)
         if len(labels):
             builder.add(_rows(tracked, labels, None if people is None else people[labelled.video.stem]))
@@ -96,10 +106,10 @@ def read_own_videos(root: str | Path, cache: Path, fps: float = DEFAULT_FPS, str
     return frames
 
 
-def _track(path: Path, cache: Path, fps: float) -> TrackedVideo:
+def _track(path: Path, cache: Path, fps: float, device: "torch.device | None") -> TrackedVideo:
     video = open_video(path, fps)
     cached = cache.absolute() / "videos" / short_hash(tracks_key(path, DETECT_EVERY, fps))
-    return TrackedVideo(video, cached_face_tracks(video, cached, DETECT_EVERY), cached)
+    return TrackedVideo(video, cached_face_tracks(video, cached, DETECT_EVERY, device), cached)
 
 
 def _mean_labels(labelled: LabelledVideo, tracked: TrackedVideo, builder: FrameBuilder) -> pd.DataFrame:

@@ -5,7 +5,7 @@ Learning", ACM MM 2023 (arXiv 2308.02173).
 """
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,9 @@ class MTCLAR(EncodingNetwork):
             (256 values each).
         dropout: dropout probability in the heads.
 
+    Raises:
+        ValueError: `fusion` has another value.
+
     Attributes:
         similarity: head whose two outputs are the logits of dissimilar and similar expression.
         delta_valence: head whose output x gives Δvalence = 2·tanh(x).
@@ -61,6 +64,8 @@ class MTCLAR(EncodingNetwork):
 
     def __init__(self, width: int = 256, fusion: Fusion = "concat", dropout: float = 0.5):
         super().__init__()
+        if fusion not in get_args(Fusion):
+            raise ValueError(f"fusion must be one of {', '.join(get_args(Fusion))}, not {fusion!r}")
         self.encoder = Encoder(width)
         self.fusion = fusion
         joined = 2 * EMBEDDING if fusion == "concat" else EMBEDDING

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from models.mtclar import MTCLAR
 from utils.base.errors import DataError, SettingsError
+from utils.base.openvino import import_openvino
 from utils.compute.backends import BREAK_EVEN_IMAGES, Backends, Eager, OpenVINO, batch_size
 from utils.compute.integers import SAMPLE_FACES, FaceSample
 from utils.compute.runtime import make_runtime
@@ -44,15 +46,23 @@ def expected(model):
         return torch.cat([model.encode(crop[None].float() / 255) for crop in CROPS])
 
 
+@pytest.fixture(scope="module")
+def converted(model, tmp_path_factory) -> Path:
+    """Folder with the network converted for OpenVINO. Converting takes seconds, so the tests share it."""
+    pytest.importorskip("openvino")
+    folder = tmp_path_factory.mktemp("converted")
+    Backends(folder, "weights", runtime("openvino")).create("openvino", model, SIZE)
+    return folder
+
+
 @pytest.fixture(params=["eager", "compile", "openvino"])
 def backends(request, tmp_path, monkeypatch) -> Backends:
-    if request.param == "openvino":
-        pytest.importorskip("openvino")
+    folder = request.getfixturevalue("converted") if request.param == "openvino" else tmp_path
     monkeypatch.setattr("utils.compute.runtime.Runtime.can_compile", True)
     monkeypatch.setattr(
         torch, "compile", partial(torch.compile, backend="eager")
     )  # traces the network without compiling it for minutes
-    return Backends(tmp_path, "weights", runtime(request.param))
+    return Backends(folder, "weights", runtime(request.param))
 
 
 def relative_error(actual, expected):
@@ -71,10 +81,9 @@ def test_each_backend_gives_the_same_embeddings(backends, model, expected, monke
 
 
 @pytest.mark.parametrize("backend", ["eager", "openvino"])
-def test_bfloat16_is_within_tolerance(backend, model, expected, tmp_path):
-    if backend == "openvino":
-        pytest.importorskip("openvino")
-    backends = Backends(tmp_path, "weights", runtime(backend, "bfloat16"))
+def test_bfloat16_is_within_tolerance(backend, model, expected, request, tmp_path):
+    folder = request.getfixturevalue("converted") if backend == "openvino" else tmp_path
+    backends = Backends(folder, "weights", runtime(backend, "bfloat16"))
     assert relative_error(backends.create(backend, model, SIZE)(CROPS), expected) < 0.02
 
 
@@ -86,23 +95,30 @@ def test_frozen_network_gives_the_same_embeddings(expected, model, tmp_path):
     assert relative_error(OpenVINO(frozen.eval(), runtime(), SIZE, tmp_path / "x.xml")(CROPS), expected) < 1e-4
 
 
-def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(model, expected, tmp_path, monkeypatch):
-    pytest.importorskip("openvino")
+def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(
+    model, expected, converted, tmp_path, monkeypatch
+):
+    (original,) = converted.glob("*.xml")
+    conversions = []
+
+    def convert(encoder, image_size):
+        conversions.append(image_size)
+        return import_openvino().Core().read_model(original)
+
+    monkeypatch.setattr("utils.compute.backends._convert", convert)
     path = tmp_path / "kept" / "network.xml"
     first = OpenVINO(model, runtime(), SIZE, path)(CROPS)
     assert sorted(file.name for file in path.parent.iterdir()) == ["network.bin", "network.xml"]
-    with monkeypatch.context() as patch:
-        patch.setattr("utils.compute.backends._convert", None)
-        assert torch.equal(OpenVINO(model, runtime(), SIZE, path)(CROPS), first)
+    assert torch.equal(OpenVINO(model, runtime(), SIZE, path)(CROPS), first) and conversions == [SIZE]
     assert relative_error(first, expected) < 1e-4
     for file in ("network.bin", "network.xml"):
         (path.parent / file).write_bytes((path.parent / file).read_bytes()[:1000])
         assert relative_error(OpenVINO(model, runtime(), SIZE, path)(CROPS), expected) < 1e-4
+    assert conversions == [SIZE] * 3
 
 
-def test_unused_backend_is_freed(model, tmp_path):
-    pytest.importorskip("openvino")
-    encode = OpenVINO(model, runtime(), SIZE, tmp_path / "network.xml")
+def test_unused_backend_is_freed(model, converted):
+    encode = OpenVINO(model, runtime(), SIZE, next(converted.glob("*.xml")))
     encode(CROPS)
     reference = weakref.ref(encode)
     del encode
@@ -138,18 +154,10 @@ def skip_without_nncf():
         pytest.skip("needs nncf")
 
 
-@pytest.fixture(scope="module")
-def converted(model, tmp_path_factory):
-    """Folder of the converted network."""
-    skip_without_nncf()
-    folder = tmp_path_factory.mktemp("converted")
-    Backends(folder, "weights", runtime("openvino")).create("openvino", model, SIZE)
-    return folder
-
-
 @pytest.fixture
 def quantised(model, converted, tmp_path):
     """Create the backend of integers for the faces of a video, in a new run."""
+    skip_without_nncf()
     shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
 
     def create(sample: FaceSample):

@@ -8,6 +8,7 @@ from simulated_clips import PARAMETERS, accurate_calibration, anchors_at, poster
 
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file
+from utils.base.json_files import MAX_BYTES
 from utils.labelling.calibration.calibration import (
     DEFAULT_CALIBRATION,
     NORMAL_WIDTH,
@@ -136,6 +137,14 @@ def test_calibration_is_read_with_the_weights_that_it_was_fitted_for(checkpoint,
     content["valence"]["parameters"]["evidence"][0]["observation_noise"] = float("nan")
     path.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="calibration.json.*delete the file"):
+        read_calibration(checkpoint)
+    for broken in (b"[" * 10**5, b" " * (MAX_BYTES + 1), b"{"):
+        path.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=r"calibration\.json: cannot be used \(is .*delete the file"):
+            read_calibration(checkpoint)
+    save_calibration(checkpoint, calibration)
+    path.write_text(path.read_text().replace('"clips": 9', '"clips": Infinity'))
+    with pytest.raises(CheckpointError, match=r"calibration\.json: cannot be used"):
         read_calibration(checkpoint)
     checkpoint.write_bytes(b"other weights")
     assert read_calibration(checkpoint) is None

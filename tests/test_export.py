@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -14,12 +15,14 @@ from models.mtclar import MTCLAR
 from models.pretrained import read_weights, write_weights
 from utils.base.errors import CheckpointError
 from utils.config.command_line import as_command
+from utils.config.common import Dataset
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.labelling.calibration.calibration import DEFAULT_CALIBRATION
 from utils.labelling.calibration.file import FORMAT, read_calibration, save_calibration
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.resume import load_settings
-from utils.training.model_card import model_card
+from utils.runs.trainings import describe_trainings
+from utils.training.model_card import DATA_SETS, LABEL_SCALES, model_card
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def test_an_exported_folder_holds_weights_settings_and_a_card(exported):
     content = torch.load(run / "best.pt", weights_only=True)
     weights, metadata = read_weights(folder / "model.safetensors")
     assert all(torch.equal(weights[name], tensor) for name, tensor in content["model"].items())
-    assert metadata["settings"] == content["settings"] and metadata["calibration"]["clips"] == 7
+    assert metadata["settings"]["train"] == content["settings"]["train"] and metadata["calibration"]["clips"] == 7
     splits, scores = (json.loads((run / name).read_text()) for name in ("splits.json", "scores.json"))
     assert metadata["split_sha256"] == splits["sha256"] and metadata["label_scale"]["maximum"] == 1
     card = (folder / "README.md").read_text()
@@ -50,6 +53,18 @@ def test_an_exported_folder_holds_weights_settings_and_a_card(exported):
     first = (folder / "model.safetensors").read_bytes()
     run_script("mtclar.py", "--export", str(run))
     assert (run / "export" / "model.safetensors").read_bytes() == first
+
+
+def test_an_exported_folder_names_no_folder_of_this_machine(exported, tiny_demo):
+    run, folder = exported
+    written = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert str(tiny_demo).encode() in (run / "best.pt").read_bytes() and str(tiny_demo.parent).encode() not in written
+    data = read_weights(folder / "model.safetensors")[1]["settings"]["data"]
+    assert data["root"] == tiny_demo.name and "cache" not in data and data["image_size"] == 64
+    # The data are still known by the name of their folder, so that another split of them is refused.
+    argv = ["--dataset", "afewva", "--data.root", str(tiny_demo), "--data.fold", "1"]
+    done = run_script("fsl_mtclar.py", "--checkpoint", str(folder), *argv)
+    assert done.returncode == 2 and "data.fold is 0 in" in done.stderr
 
 
 def test_from_pretrained_gives_the_network_of_the_run(exported):
@@ -62,7 +77,9 @@ def test_from_pretrained_gives_the_network_of_the_run(exported):
     assert all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
 
 
-def test_an_exported_network_gives_the_same_labels_without_network_access(exported, clip, tmp_path, monkeypatch):
+def test_an_exported_network_gives_the_same_labels_without_network_access(
+    exported, clip, tiny_demo, tmp_path, monkeypatch
+):
     def refuse(*_):
         raise AssertionError("network access")
 
@@ -75,7 +92,8 @@ def test_an_exported_network_gives_the_same_labels_without_network_access(export
     assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before  # embeddings are kept elsewhere
     one, _ = label("--runs", tmp_path / "runs", "--checkpoint", run / "best.pt")
-    other, _ = label("--runs", tmp_path / "runs", "--checkpoint", folder)
+    data = ["--data.root", tiny_demo, "--data.cache", tiny_demo.parent / "cache"]
+    other, _ = label("--runs", tmp_path / "runs", "--checkpoint", folder, *data)
     assert (one / "labels.csv").read_bytes() == (other / "labels.csv").read_bytes()
     assert read_calibration(folder / "model.safetensors") == read_calibration(run / "best.pt")
 
@@ -96,6 +114,7 @@ def test_heads_are_trained_on_an_exported_encoder(exported, sl_arguments, tmp_pa
         ("config.json", b"[" * 10**5, r"config.json: is not valid JSON .*; restore"),
         ("config.json", b"[]", r"config.json: must be an object; restore"),
         ("config.json", b'{"width": 16}', r"config.json and weights do not fit .*fusion.*; export again"),
+        ("config.json", b'{"width": 16, "fusion": "cat", "dropout": 0}', r"do not fit .fusion must be .*, not 'cat'"),
         ("config.json", b'{"width": 1e9, "fusion": "concat", "dropout": 0}', r"do not fit"),
         ("config.json", b'{"width": 1048576, "fusion": "concat", "dropout": 0}', r"do not fit"),
         ("config.json", None, r"config.json: cannot be read .*; name a folder that mtclar.py --export wrote"),
@@ -137,6 +156,16 @@ def test_an_unfinished_run_is_not_exported(demo_run, tmp_path):
     assert not (tmp_path / "export").exists()
 
 
+@pytest.mark.parametrize("name", ["splits.json", "scores.json"])
+@pytest.mark.parametrize("content", ["[" * 10**5, "{}", "[]"])
+def test_a_run_with_a_damaged_file_is_not_exported(demo_run, tmp_path, name, content):
+    for file in ("best.pt", "splits.json", "scores.json"):
+        shutil.copy(demo_run[0] / file, tmp_path)
+    (tmp_path / name).write_text(content)
+    done = run_script("mtclar.py", "--export", str(tmp_path))
+    assert done.returncode == 2 and f"{tmp_path / name}: is not" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_command_of_a_card_gives_the_settings_again(tiny_settings):
     import shlex
 
@@ -157,16 +186,35 @@ def test_the_command_of_a_card_gives_the_settings_again(tiny_settings):
 
 
 @pytest.mark.parametrize(
-    "dataset, emonet, licence, text",
+    "trainings, licence, text",
     [
-        ("demo", None, "mit", "licence of the project"),
-        ("afewva", None, "other", "agreement of its own"),
-        ("affectnet", "emonet_8.pth", "cc-by-nc-nd-4.0", "no commercial use.*agreement of its own"),
+        ([{}], "mit", "licence of the project"),
+        ([{"dataset": "afewva"}], "other", "agreement of its own"),
+        ([{"dataset": "videos"}], "other", "the people in the videos have agreed"),
+        ([{"dataset": "affectnet", "emonet": "e.pth"}], "cc-by-nc-nd-4.0", "no commercial use.*agreement of its own"),
+        ([{"init": "best.pt"}, {"emonet": "e.pth"}], "cc-by-nc-nd-4.0", "trained before, on: demo.*no commercial use"),
+        ([{"init": "best.pt"}, {"dataset": "affectnet"}], "other", "before, on: affectnet.*agreement of its own"),
+        ([{"init": "siamese.pth"}], "other", "Ask their authors"),
     ],
 )
-def test_the_card_names_the_licence(dataset, emonet, licence, text):
-    settings = MtclarTrainingSettings(dataset=dataset, model={"emonet": emonet, "width": 256})
+def test_the_card_names_the_licence_of_all_trainings(trainings, licence, text):
+    trainings = [{"dataset": "demo", "emonet": None, "init": None, **training} for training in trainings]
+    settings = MtclarTrainingSettings(dataset=trainings[0]["dataset"])
     splits = {"images": {"train": 3, "validation": 1, "test": 1}, "people": None, "sha256": "0"}
-    card = model_card(settings, splits, {"similarity_accuracy": 0.5}, None)
-    assert f"license: {licence}\n" in card and re.search(text, card) and "| train | 3 | unknown |" in card
+    card = model_card(settings, splits, {"similarity_accuracy": 0.5}, None, trainings)
+    assert f"license: {licence}\n" in card and re.search(text, card, re.DOTALL) and "| train | 3 | unknown |" in card
     assert "does not name the people" in card and "not calibrated" in card
+
+
+def test_the_card_of_a_fine_tuned_network_names_the_licence_of_its_origin(exported, tmp_path):
+    run = shutil.copytree(exported[0], tmp_path / "run")
+    content = torch.load(run / "best.pt", weights_only=True)
+    earlier = describe_trainings(content["settings"], None)[0] | {"emonet": "emonet_8.pth"}
+    content["settings"]["model"]["init"] = "best.pt"
+    torch.save(content | {"history": {"people": [], "earlier": [earlier]}}, run / "best.pt")
+    assert run_script("mtclar.py", "--export", str(run)).returncode == 0
+    assert "license: cc-by-nc-nd-4.0\n" in (run / "export" / "README.md").read_text()
+
+
+def test_every_data_set_is_described_in_the_card():
+    assert set(LABEL_SCALES) == set(DATA_SETS) == set(get_args(Dataset))

@@ -8,7 +8,7 @@ import torch
 
 from datasets.faces import MARGIN, crop_face
 from datasets.frames import frame_table
-from datasets.images import CropCache, EvaluationImages, FaceCrops, TrainingImages
+from datasets.images import AugmentedCrops, CropCache, EvaluationImages, FaceCrops, TrainingImages
 from utils.base.errors import DataError
 from utils.compute.loading import PlannedLoader, batches_of, evaluation_loader
 
@@ -56,6 +56,16 @@ def test_cached_and_fresh_crops_are_identical(frames, tmp_path, monkeypatch):
         assert torch.equal(fresh[row], filled[row]) and torch.equal(fresh[row], again[row])
 
 
+def test_augmented_copies_share_the_cached_crop(frames, tmp_path, monkeypatch):
+    crops = FaceCrops(frames, 64, CropCache(tmp_path / "cache", 1e9))
+    copies = [AugmentedCrops(crops, 1.0, seed=0, copy=number) for number in range(2)]
+    first = copies[0][0]
+    monkeypatch.setattr("datasets.images.read_image", lambda path: pytest.fail("decoded a frame again"))
+    assert crops[0].shape == (3, 72, 72) and not torch.equal(copies[1][0], first)
+    assert len(list((tmp_path / "cache").glob("*/*.npy"))) == 1
+    assert len({repr(images.key(0)) for images in (crops, *copies)}) == 3  # embeddings are cached for each copy
+
+
 @pytest.mark.parametrize("change", ["box", "size", "file", "aspect"])
 def test_cache_is_keyed_by_all_that_a_crop_depends_on(frames, tmp_path, change):
     cache, size = CropCache(tmp_path / "cache", 1e9), 64
@@ -82,6 +92,18 @@ def test_cache_keeps_its_limit_and_survives_broken_files(frames, tmp_path):
         file.write_bytes(content)
     again = FaceCrops(frames, 64, CropCache(folder, 1e9))
     assert all(torch.equal(again[row], fresh[row]) for row in range(6))
+
+
+def test_ranks_share_the_limit(frames, tmp_path):
+    folder, size = tmp_path / "cache", 72 * 72 * 3
+    caches = [CropCache(folder, 3.5 * size, ranks=2) for _ in range(2)]
+    for cache in caches:
+        cache.write(cache.path((0,)), np.zeros((1, 1, 3), np.uint8))  # both ranks measure the cache before they fill it
+    for rank, cache in enumerate(caches):
+        crops = FaceCrops(frames, 64, cache)
+        for row in range(rank, 6, 2):
+            crops[row]
+    assert len(list(folder.glob("*/*.npy"))) == 1 + 2
 
 
 def test_unwritable_cache_is_no_error(frames, tmp_path):

@@ -1,5 +1,6 @@
 """The user's own labelled videos as a data set: reading, people.csv, training, fine-tuning, calibration and scores."""
 
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -22,7 +23,9 @@ from datasets.images import FaceCrops
 from datasets.own_videos import read_own_videos
 from datasets.video import face_images as face_images_module
 from datasets.video.face_images import cut_face
-from utils.base.errors import DataError
+from models.pretrained import read_weights
+from utils.base.errors import DataError, StorageError
+from utils.runs.trainings import hash_people
 
 FRAMES = 12
 HEADER = "frame,valence,arousal\n"
@@ -93,6 +96,14 @@ def test_a_second_reading_finds_and_cuts_out_nothing(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(read(root), first)
     (root / "a_labels.csv").write_text(HEADER + "0,1,1\n")  # labels may change
     assert read(root)["valence"].iloc[0] == 1
+
+
+def test_an_unusable_cache_is_reported_before_faces_are_detected(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.video.cached_tracks.track_faces", lambda *_, **__: pytest.fail("searched for faces"))
+    write_clip(tmp_path / "set", "a")
+    (tmp_path / "cache").write_text("a file, no folder")
+    with pytest.raises(StorageError, match=r"cache/videos: cannot be written \(Not a directory\); .*choose another"):
+        read(tmp_path / "set")
 
 
 def test_a_track_that_is_labelled_later_is_cut_out_then(tmp_path):
@@ -360,7 +371,22 @@ def test_heads_are_trained_and_tested_by_folds_of_people(own, whole_image):
     assert len(predictions) == PEOPLE * len(LABELLED) and predictions.groupby("clip")["fold"].nunique().eq(1).all()
 
 
-def test_people_whom_the_network_has_seen_are_not_tested(own, whole_image, tmp_path):
+@pytest.fixture(scope="module")
+def exported(own) -> Path:
+    """The exported folder of the fine-tuned network."""
+    assert run_script("mtclar.py", "--export", str(own[2])).returncode == 0
+    return (own[2] / "export").rename(own[2].parent / "shared")
+
+
+def test_an_exported_network_holds_hashes_of_people(own, exported):
+    history = read_weights(exported / "model.safetensors")[1]["history"]
+    people = torch.load(own[2] / "best.pt", weights_only=True)["history"]["people"]
+    hashes = ["sha256:" + hashlib.sha256(f"videos {name}".encode()).hexdigest()[:16] for name in people]
+    assert history["people"] == sorted(hashes) and [training["dataset"] for training in history["earlier"]] == ["demo"]
+    assert hash_people(history) == history
+
+
+def test_people_whom_the_network_has_seen_are_not_tested(own, exported, whole_image, tmp_path):
     videos, argv, run = own
     people = torch.load(run / "best.pt", weights_only=True)["history"]["people"]
     tested = [f"p{number}" for number in range(PEOPLE) if f"p{number}" not in people]
@@ -375,6 +401,8 @@ def test_people_whom_the_network_has_seen_are_not_tested(own, whole_image, tmp_p
         done = run_script("fsl_mtclar.py", "--checkpoint", str(run / "best.pt"), *argv)
         assert done.returncode == 2 and "was trained on people who are now in the test set: 'p" in done.stderr
         done = run_script("mtclar.py", *argv, *tiny_training(run / "best.pt"))
+        assert done.returncode == 2 and "was trained on people who are now in the test set: 'p" in done.stderr
+        done = run_script("fsl_mtclar.py", "--checkpoint", str(exported), *argv)
         assert done.returncode == 2 and "was trained on people who are now in the test set: 'p" in done.stderr
     finally:
         for name in ("people.csv", "p10.avi", "p10_labels.csv"):
@@ -412,6 +440,21 @@ def test_calibration_on_own_videos(own, whole_image, tmp_path):
     assert done.returncode == 2 and "5 of 7 clips have at least 24 frames, 4 of them labelled" in done.stderr
     done = run_script("fsl_mtclar.py", *quick, "--calibrate", str(other), "--video", str(other / "p0.avi"))
     assert done.returncode == 2 and "video does not go with calibrate" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["mtclar.py", "mtclar_sl.py", "fsl_mtclar.py", "fsl_mtclar.py --calibrate"])
+def test_faces_are_detected_on_the_device_of_the_script(own, tmp_path, monkeypatch, script):
+    def refuse(device):
+        raise DataError(f"detects faces on {device}")
+
+    monkeypatch.setattr("datasets.video.cached_tracks.FaceDetector", refuse)
+    videos, argv, run = own
+    argv = argv.copy()
+    argv[argv.index("--data.cache") + 1] = str(tmp_path)
+    name, *calibrate = script.split()
+    network = ["--checkpoint", str(run.parents[2] / "network" / "best.pt")] * (name != "mtclar.py")
+    done = run_script(name, *argv, *network, *calibrate, *[str(videos)] * len(calibrate))
+    assert done.returncode == 2 and "detects faces on cpu" in done.stderr
 
 
 def test_videos_need_a_cache(own):

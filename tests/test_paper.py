@@ -21,9 +21,9 @@ from benchmarks.protocol.results import KEYS, summarise
 from benchmarks.protocol.steps import Runner, Step
 from benchmarks.protocol.tables import score_table
 from utils.base.errors import SettingsError
+from utils.config.supervised import HEAD
 from utils.labelling.anchors import BASELINES, RULES
 from utils.runs.run_folder import RunFolder
-from utils.supervised.report import HEAD
 
 OTHER_DATA = "demo"
 

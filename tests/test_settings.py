@@ -19,8 +19,9 @@ from utils.config.layers import merge_layers, setting_names
 from utils.config.mtclar import PAPER, MtclarTrainingSettings
 from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml, resolved_yaml
+from utils.runs.find import find_runs
 from utils.runs.resume import load_settings
-from utils.runs.trained import describe_network, label_settings, log_network, log_networks
+from utils.runs.trained import describe_network, label_settings, log_network
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {"mtclar.py": MtclarTrainingSettings, "fsl_mtclar.py": LabelSettings, "mtclar_sl.py": SLSettings}
@@ -255,6 +256,14 @@ def test_latest_is_the_newest_run_of_this_name_and_these_settings(tmp_path):
     assert load(*argv, "a", "--train.epochs", "4").train.resume == runs / "2026-01-05_10-00-00_a"
 
 
+def test_runs_are_found_by_their_whole_name(tmp_path):
+    for name in ("exp", "exp+2", "exp-2", "my_exp", "exp2"):  # +2: the second run of this name in the same second
+        (tmp_path / f"2026-01-01_10-00-00_{name}").mkdir()
+        (tmp_path / f"2026-01-01_10-00-00_{name}" / "best.pt").touch()
+    found = {name: [path.name[20:] for path in find_runs(tmp_path, name)] for name in ("exp", "exp-2", "2")}
+    assert found == {"exp": ["exp+2", "exp"], "exp-2": ["exp-2"], "2": []}
+
+
 # The trained network that a script starts from
 
 
@@ -300,25 +309,13 @@ def test_another_data_set_is_looked_for_in_its_own_folder(tmp_path, argv, file, 
 
 
 def test_the_network_is_logged_in_one_line(tmp_path, caplog):
-    from utils.runs.checkpoint import save_checkpoint
-
     caplog.set_level(logging.INFO)
     path, settings = tmp_path / "best.pt", MtclarTrainingSettings(_cli_parse_args=False).model_dump(mode="json")
-    content = {"kind": "mtclar", "settings": settings, "epoch": 7, "scores": {"loss": 0.12345}}
-    save_checkpoint(path, content)
+    path.touch()
     os.utime(path, (0, time.mktime((2026, 1, 3, 10, 20, 0, 0, 0, -1))))
-    log_network(path, "mtclar")
+    log_network(path, {"settings": settings, "epoch": 7, "scores": {"loss": 0.12345}})
     line = f"network: {path}, trained on demo, validation loss 0.1235 after epoch 7, saved 2026-01-03 10:20"
     assert caplog.messages == [line]
-    log_networks(load_supervised("--checkpoint", str(path)))  # five folds, one network
-    assert caplog.messages[1:] == [line]
-    log_networks(load_supervised("--emonet", "emonet_8.pth"))
-    assert caplog.messages[2:] == ["encoder: published EmoNet weights emonet_8.pth"]
-    for fold in range(5):
-        (tmp_path / str(fold)).mkdir()
-        save_checkpoint(tmp_path / str(fold) / "best.pt", content)
-    log_networks(load_supervised("--checkpoint", str(tmp_path / "{fold}" / "best.pt")))
-    assert len(caplog.messages) == 8
     for broken in ({}, {"settings": []}, {"settings": 3, "scores": {"loss": "x"}}, {"scores": None}):
         assert re.fullmatch(r"network: .*best\.pt, saved .*", describe_network(path, broken))
     assert "loss" not in describe_network(path, {"settings": settings, "epoch": 7})  # last.pt holds no scores
@@ -369,6 +366,8 @@ def test_wrong_command_lines_are_refused(argv, message):
         (["--evidence", "a.csv", "--checkpoint", "best.pt"], "checkpoint is not used; leave it out"),
         (["--evidence", "a.csv", "--support_set.scope", "others"], "scope others needs MT-CLAR; add mtclar"),
         (["--evidence", "mtclar,"], "evidence has an empty name"),
+        (["--calibrate", "videos", "--fps", "25"], "fps does not go with calibrate; set data.fps"),
+        (["--calibrate", "videos", "--detect_every", "1"], "detect_every does not go with calibrate; leave it out"),
         (["--encode_every", "3"], "encode_every is for a video of your own; name it by --video"),
         (["--video", "a.mp4", "--encode_every", "3", "--support_set.rule", "mean"], "rule mean compares every face"),
         *(
@@ -415,6 +414,7 @@ def test_annotator_error_is_a_number_or_auto(tmp_path):
         ("train: {error_exponent: 3}", "no setting train.error_exponent; did you mean train.mse_exponent"),
         ("train: {epochs: x}", r"my.yaml: train.epochs: .*got 'x'"),
         ("train: 3", r"my.yaml: train: must be a section of `name: value` lines, got 3"),
+        ("seed: 4294967296", r"my.yaml: seed: .*less than 4294967296"),
         ("seed: true", r"my.yaml: seed: must not be true or false"),
         ("train: {lr: .nan}", "train.lr: "),
         ("- a\n- b", "name: value"),

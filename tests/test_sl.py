@@ -1,6 +1,8 @@
 """mtclar_sl.py: features, training of the head, report, and prediction of videos."""
 
+import importlib
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -27,7 +29,7 @@ from utils.compute.runtime import make_runtime
 from utils.compute.seeds import seed_torch
 from utils.config.labelling import LabelSettings
 from utils.config.layers import merge_layers
-from utils.config.supervised import SUPERVISED_PAPER, SLSettings, SLTrainingSettings
+from utils.config.supervised import HEAD, SUPERVISED_PAPER, SLSettings, SLTrainingSettings
 from utils.config.yaml_files import commented_yaml
 from utils.labelling.clips import ClipReader
 from utils.labelling.sources import EvidenceSources, load_estimators
@@ -38,8 +40,8 @@ from utils.runs.run_folder import RunFolder
 from utils.runs.trained import with_checkpoint
 from utils.supervised.baselines import logistic_predictions, ridge_predictions
 from utils.supervised.features import FeatureReader, Features, labelled_splits
-from utils.supervised.folds import Fold, prepare_fold, run_fold
-from utils.supervised.report import HEAD, score_folds, verdict
+from utils.supervised.folds import prepare_folds, run_fold
+from utils.supervised.report import score_folds, verdict
 from utils.supervised.tasks import TASKS, class_weights
 from utils.supervised.training import SupervisedTraining
 from utils.training import loop
@@ -62,10 +64,6 @@ def error_of(*argv) -> str:
 
 def load(*argv) -> SLTrainingSettings:
     return load_settings(SLTrainingSettings, "mtclar_sl", str(ROOT / "mtclar_sl_config.yaml"), "", list(map(str, argv)))
-
-
-def prepare_folds(*argv) -> list[Fold]:
-    return [prepare_fold(fold) for fold in load(*argv).folds()]
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +305,7 @@ def test_resuming_a_finished_run_prints_the_same_report(folds_run):
 
 
 def test_a_run_is_resumed_only_with_the_encoder_it_was_started_with(sl_arguments, tmp_path):
-    (fold,) = prepare_folds(*sl_arguments, "--data.fold", 0, "--runs", tmp_path)
+    (fold,) = prepare_folds(load(*sl_arguments, "--data.fold", 0, "--runs", tmp_path))
     run, runtime = RunFolder.create(fold.settings, "mtclar_sl"), make_runtime(fold.settings.runtime)
     first = run_fold(fold, run, runtime)
     pd.testing.assert_frame_equal(run_fold(fold, run, runtime)[HEAD], first[HEAD])
@@ -333,6 +331,26 @@ def test_class_averages_are_over_the_classes_that_occur():
     scores = TASKS["expression"].score(table)
     assert scores["accuracy"] == pytest.approx(1 / 3) and scores["balanced_accuracy"] == pytest.approx(0.25)
     assert scores["macro_F1"] == pytest.approx((2 * 0.5 * 0.5 / 1 + 0) / 2)
+
+
+class WithoutFloat64(torch.Tensor):
+    """A tensor that cannot be float64 before it is on the CPU, like those of Apple GPUs."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        result = super().__torch_function__(function, types, args, kwargs)
+        if isinstance(result, cls) and result.dtype == torch.float64:
+            raise TypeError("cannot convert to float64")
+        return result.as_subclass(torch.Tensor) if function is torch.Tensor.cpu else result
+
+
+def test_devices_without_float64_give_the_same_predictions():
+    frames = pd.DataFrame(np.random.default_rng(0).uniform(-1, 1, (20, 2)), columns=["valence", "arousal"])
+    embeddings = torch.randn(20, 256)
+    on_cpu, on_device = (Features(frames, values) for values in (embeddings, embeddings.as_subclass(WithoutFloat64)))
+    np.testing.assert_array_equal(*(ridge_predictions(*[features] * 3) for features in (on_cpu, on_device)))
+    for task in TASKS.values():
+        np.testing.assert_array_equal(*(task.predictions(features.embeddings) for features in (on_cpu, on_device)))
 
 
 def test_verdict_names_the_scores_in_which_a_baseline_is_not_beaten():
@@ -380,20 +398,31 @@ def test_people_that_the_encoder_was_trained_on_are_never_tested(sl_arguments, t
 
 def test_the_split_of_the_encoder_is_accepted_and_each_fold_may_have_its_own_encoder(sl_arguments, tiny_demo, tmp_path):
     own = ["--dataset", "afewva", "--data.root", tiny_demo, "--runs", tmp_path / "runs"]
-    assert len(prepare_folds(*sl_arguments, *own, "--data.fold", 0)) == 1
+    assert len(prepare_folds(load(*sl_arguments, *own, "--data.fold", 0))) == 1
     encoder = Path(sl_arguments[sl_arguments.index("--checkpoint") + 1])
     content = torch.load(encoder, weights_only=True)
     for fold in range(5):
         (tmp_path / f"10_fold{fold}").mkdir()
         content["settings"]["data"]["fold"] = fold
         torch.save(content, tmp_path / f"10_fold{fold}" / "best.pt")
-    folds = prepare_folds(*sl_arguments, *own, "--checkpoint", tmp_path / "*_fold{fold}" / "best.pt")
+    folds = prepare_folds(load(*sl_arguments, *own, "--checkpoint", tmp_path / "*_fold{fold}" / "best.pt"))
     assert [fold.encoder.path.parent.name for fold in folds] == [f"10_fold{number}" for number in range(5)]
     assert len(set(pd.concat([fold.splits.test for fold in folds])["subject"])) == 12
     message = error_of("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", tmp_path / "10_fold2" / "best.pt")
     assert "data.fold is 2" in message and "*_fold{fold}" in message
     missing = tmp_path / "*" / "no{fold}.pt"
     assert "no file matches" in error_of("mtclar_sl.py", *sl_arguments, *own, "--checkpoint", missing)
+
+
+def test_the_data_and_the_encoder_of_five_folds_are_read_once(sl_arguments, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    read = []
+    for module, name in (("utils.compute.data", "read_afewva"), ("utils.supervised.encoders", "read_checkpoint")):
+        function = getattr(importlib.import_module(module), name)
+        monkeypatch.setattr(f"{module}.{name}", lambda *args, n=name, f=function: read.append(n) or f(*args))
+    folds = prepare_folds(load(*sl_arguments))
+    assert sorted(read) == ["read_afewva", "read_checkpoint"] and len(folds) == 5
+    assert "\n".join(caplog.messages).count("network: ") == 1
 
 
 def test_data_without_expression_labels_are_refused(sl_arguments, sl_demo, tmp_path):
@@ -597,7 +626,7 @@ def test_published_weights_as_the_encoder(sl_arguments, tmp_path):
     published = emonet_state()
     torch.save(published, tmp_path / "emonet_8.pth")
     argv = sl_arguments[: sl_arguments.index("--checkpoint")] + sl_arguments[sl_arguments.index("--checkpoint") + 2 :]
-    (fold,) = prepare_folds(*argv, "--emonet", tmp_path / "emonet_8.pth", "--data.fold", 1)
+    (fold,) = prepare_folds(load(*argv, "--emonet", tmp_path / "emonet_8.pth", "--data.fold", 1))
     assert fold.settings.data.image_size == 256 and fold.encoder.settings is None
     assert not any(parameter.requires_grad for parameter in fold.encoder.network.parameters())
     content = fold.encoder.checkpoint_content()
@@ -608,7 +637,7 @@ def test_published_weights_as_the_encoder(sl_arguments, tmp_path):
 def test_published_siamese_weights_as_the_encoder(sl_arguments, tmp_path):
     published = siamese_state()
     torch.save(published, tmp_path / "siamese.pth")
-    (fold,) = prepare_folds(*sl_arguments, "--checkpoint", tmp_path / "siamese.pth", "--data.fold", 1)
+    (fold,) = prepare_folds(load(*sl_arguments, "--checkpoint", tmp_path / "siamese.pth", "--data.fold", 1))
     assert fold.settings.data.image_size == 256 and fold.encoder.settings is None
     weights = fold.encoder.checkpoint_content()["encoder"]["emotion.reduce.weight"]
     assert torch.equal(weights, published["emo_net.conv1x1_input_emo_2.weight"])

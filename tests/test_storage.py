@@ -18,9 +18,11 @@ from conftest import ROOT, finished, run_script
 
 from datasets.demo.dataset import render_demo
 from datasets.images import CropCache
+from utils.base.arrays import save_arrays
 from utils.base.errors import CheckpointError, StorageError
-from utils.base.files import write_atomically, write_text
+from utils.base.files import make_folder, write_atomically, write_text
 from utils.runs.checkpoint import read_checkpoint, save_checkpoint
+from utils.runs.find import find_runs
 from utils.runs.run_folder import RunFolder
 
 MEGABYTE = 1 << 20
@@ -74,6 +76,16 @@ def test_a_missing_folder_is_reported(tmp_path, path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=path):
         write_text(tmp_path / path, "")
+
+
+def test_arrays_below_a_file_and_on_a_read_only_disk_are_refused(tmp_path, small_disk):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"file/a: cannot be written \(.*choose another folder"):
+        save_arrays(tmp_path / "file" / "a" / "b.npz", {})
+    disk = small_disk(MEGABYTE)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(StorageError, match="disk: cannot be written .*the disk is read-only"):
+        make_folder(disk)
 
 
 def test_equal_checkpoints_have_equal_bytes_under_any_name(tmp_path):
@@ -192,6 +204,7 @@ def test_several_processes_fill_one_cache_and_one_demo_folder(tmp_path):
 def test_runs_started_in_the_same_second_have_different_folders(tiny_settings):
     paths = {RunFolder.create(tiny_settings, "mtclar").path for _ in range(4)}
     assert len(paths) == 4 and all((path / "settings.yaml").exists() for path in paths)
+    assert set(find_runs(tiny_settings.runs / "mtclar", "demo", "settings.yaml")) == paths
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no umask")
@@ -209,6 +222,7 @@ def test_permissions_are_those_of_the_replaced_file_or_of_the_umask(tmp_path):
 HOLD_RUN = """
 import sys, time
 from pathlib import Path
+from utils.runs.find import find_runs
 from utils.runs.run_folder import RunFolder
 run = RunFolder.resume(Path(sys.argv[1]))
 print("held", flush=True)

@@ -1,10 +1,12 @@
 """The training loop: interruption at any step, resuming, early stopping, losses that are not finite."""
 
+import contextlib
 import functools
 import json
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,6 +270,13 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tiny_settings):
     training.validate = lambda: {"loss": math.nan}
     with pytest.raises(TrainingError, match="validation loss is not finite after epoch 1"):
         loop.fit(training, RunFolder.create(tiny_settings, "mtclar"), tiny_settings)
+
+
+@pytest.mark.parametrize("nan_epoch", [-1, 1])
+def test_the_thread_that_writes_tensorboard_events_ends_with_training(tiny_settings, nan_epoch):
+    with contextlib.suppress(TrainingError):
+        loop.fit(FailingTraining(nan_epoch), RunFolder.create(tiny_settings, "mtclar"), tiny_settings)
+    assert not any("AsyncWriter" in type(thread).__name__ for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 19, 20, 21, 40])

@@ -7,9 +7,9 @@ import pandas as pd
 
 from benchmarks.protocol.people import read_clips
 from benchmarks.protocol.plan import FoldRuns, Support
+from utils.config.supervised import HEAD
 from utils.labelling.anchors import BASELINES, RULES
 from utils.labelling.scores import score_methods
-from utils.supervised.report import HEAD
 
 KEYS = ["part", "scope", "strategy", "budget", "method", "average"]
 """The columns that name what was scored."""

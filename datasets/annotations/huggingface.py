@@ -15,8 +15,8 @@ import numpy as np
 
 from datasets.annotations.traces import VideoExport
 from datasets.columns import AXES
-from utils.base.errors import DataError, StorageError
-from utils.base.files import write_atomically, write_text
+from utils.base.errors import DataError
+from utils.base.files import make_folder, write_atomically, write_text
 
 if TYPE_CHECKING:
     import pyarrow
@@ -40,10 +40,7 @@ def export_huggingface(folder: Path, export: VideoExport) -> None:
     from pyarrow import parquet
 
     root = folder / FOLDER
-    try:
-        (root / "videos").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError.from_os_error(root, error) from error
+    make_folder(root / "videos")
     name = f"videos/{export.name}{export.video.suffix.lower()}"
     table = _with_row(root / "metadata.parquet", _metadata_row(name, export))
     write_atomically(root / name, lambda path: shutil.copyfile(export.video, path))

@@ -33,7 +33,7 @@ from utils.base.errors import DataError, StorageError
 
 MADE_BY = "MT-CLAR demo"  # in demo.json; a folder without it is not overwritten
 FORMAT = 2  # to be increased whenever the same parameters give other bytes
-LONG_EVERY = 5  # every so manyth clip is a long one
+LONG_EVERY = 5  # every n-th clip is a long one
 NOISE_STD = 6.0  # of the pixel noise, in grey levels
 IDENTITY, LABELS, POSES, PIXELS = range(4)
 """Random streams of a clip: each has a generator seeded with (seed, index of the person, stream), followed by the

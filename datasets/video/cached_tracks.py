@@ -14,6 +14,7 @@ from datasets.video.detector import FaceDetector
 from datasets.video.reading import IMAGE_SUFFIXES, Truncation, Video
 from datasets.video.tracks import track_faces
 from utils.base.arrays import load_arrays, save_arrays
+from utils.base.files import make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,11 @@ class ResumableDetector:
         Args:
             path: path of the files of detections, `<path>.<number>.found.npz`.
             device: where to run the face detector.
+
+        Raises:
+            StorageError: detections cannot be saved there.
         """
+        make_folder(path.parent)
         self.path, self.detector = path, FaceDetector(device)
         self.detections: list[np.ndarray] = []
         self.seen_images = self.saved_files = 0

@@ -15,8 +15,7 @@ from datasets.columns import BOX
 from datasets.faces import CROP_DIVISOR, MARGIN
 from datasets.video.reading import FrameFolder, Video
 from utils.base.arrays import load_arrays, save_arrays
-from utils.base.errors import StorageError
-from utils.base.files import write_atomically
+from utils.base.files import make_folder, write_atomically
 
 CUT_MARGIN = 1.25 * MARGIN
 """Factor on the side of EmoNet's square in the images that are cut out: resampling needs more than `MARGIN`."""
@@ -55,10 +54,7 @@ def _cut_faces(video: Video, faces: pd.DataFrame, folder: Path) -> None:
     """Write the images of all faces, then the table of each track, whose presence marks a complete track."""
     faces = faces.sort_values(["frame", "track"], kind="stable").reset_index(drop=True)
     frames, boxes = faces["frame"].to_numpy(), faces[BOX].to_numpy(np.float64, copy=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError.from_os_error(folder, error) from error
+    make_folder(folder)
     for frame, _, image in video:
         for row in range(*np.searchsorted(frames, [frame, frame + 1])):
             part, boxes[row] = cut_face(image, boxes[row])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.files import write_atomically
+from utils.base.files import make_folder, write_atomically
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
@@ -29,5 +29,5 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         with temporary.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # mypy takes an array for allow_pickle
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, write)

@@ -9,6 +9,7 @@ STORAGE_REMEDIES = {
     errno.EROFS: "the disk is read-only: choose a folder on another disk",
     errno.EACCES: "permission denied: choose another folder, or change its permissions",
     errno.EPERM: "permission denied: choose another folder, or change its permissions",
+    errno.ENOTDIR: "a part of this path is a file: choose another folder",
     errno.ENOENT: "the folder does not exist any more: restore it, or choose another one",
 }
 """errno → what the user can do about it."""

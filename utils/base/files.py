@@ -49,6 +49,16 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
             temporary.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder unless it exists, and check that files can be written there. Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError.from_os_error(folder, error) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8 and with the line endings of `text`. Raises StorageError."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))

@@ -32,7 +32,7 @@ class ScriptSettings(Section, BaseSettings):  # type: ignore[misc]  # pydantic m
     """Which data set to use: demo (rendered faces), afewva, affectnet, or videos (your own labelled videos)."""
     name: str = Field("", pattern=r"^[\w.-]*$")
     """Name of the run, which becomes a part of the name of its folder."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     """Random seed."""
     runs: Path = Path("runs")
     """Folder in which run folders are created."""

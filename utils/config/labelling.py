@@ -117,6 +117,10 @@ class LabelSettings(VideoSettings, ScriptSettings):  # type: ignore[misc]  # pyd
         if self.calibrate:
             others = ("annotate", "video", "labels", "people", "ratings", "suggest", "check", "tier", "overlay")
             self._refuse(others, "does not go with calibrate; leave it out")
+            if "fps" in self.model_fields_set:
+                raise ValueError("fps does not go with calibrate; set data.fps")
+            if "detect_every" in self.model_fields_set:
+                raise ValueError("detect_every does not go with calibrate; leave it out")
         if self.annotate:
             self._refuse(("video", "suggest", "check", "tier"), "does not go with annotate; leave it out")
             self._refuse(

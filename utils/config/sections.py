@@ -83,7 +83,7 @@ class DataSettings(Section):
     """Folder in which face crops are cached, so that each film frame is decoded once. null: no cache. The data set
     videos also keeps its face tracks and face images there, and needs it."""
     cache_gb: float = Field(20.0, ge=0)
-    """Maximum size of the crop cache in GB."""
+    """Approximate maximum size of the crop cache in GB. Several runs that fill it at the same time may exceed it."""
     workers: int = Field(1, ge=0)
     """Number of processes that load images. 0: load them in the main process."""
 

@@ -9,6 +9,8 @@ from utils.config.common import TrainingScriptSettings
 from utils.config.sections import DataSettings, DemoSettings, FitSettings, Section, VideoSettings
 
 FOLDS = ("0", "1", "2", "3", "4")
+HEAD = "MT-CLAR + SL"
+"""Name of the supervised head in reports, beside the names of other methods."""
 
 
 class SupervisedDemoSettings(DemoSettings):

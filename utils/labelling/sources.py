@@ -22,9 +22,17 @@ from utils.compute.embedding_cache import EmbeddingCache, encode_clips
 from utils.compute.runtime import Runtime
 from utils.config.labelling import MTCLAR_EVIDENCE, LabelSettings
 from utils.config.manifest import Input
+from utils.config.supervised import HEAD
 from utils.labelling.anchors import BASELINES, RULES
 from utils.labelling.raters.ratings import RatingSource, load_ratings
-from utils.runs.checkpoint import SupervisedCheckpoint, load_emonet, load_mtclar, load_supervised, read_kind
+from utils.runs.checkpoint import (
+    SupervisedCheckpoint,
+    load_emonet,
+    load_mtclar,
+    load_supervised,
+    read_checkpoint,
+    read_kind,
+)
 from utils.runs.manifest import path_input
 from utils.runs.trained import log_network, refuse_other_splits, refuse_trained_people
 from utils.runs.trainings import trainings_of
@@ -171,8 +179,9 @@ def load_siamese(checkpoint: Path) -> SiameseSource:
     Raises:
         CheckpointError: the file cannot be read, or its network cannot predict differences.
     """
-    log_network(checkpoint, "mtclar")
-    model, settings = load_mtclar(checkpoint)
+    content = read_checkpoint(checkpoint, "mtclar")
+    log_network(checkpoint, content)
+    model, settings = load_mtclar(checkpoint, content)
     if not model.predicts_differences:
         raise CheckpointError(
             f"{checkpoint}: model.fusion {model.fusion} is symmetric, so this network cannot predict differences of "
@@ -234,7 +243,7 @@ def _load_network(path: Path, settings: LabelSettings, runtime: Runtime) -> Netw
         raise CheckpointError(f"{path}: holds MT-CLAR; name it by --checkpoint, and add {MTCLAR_EVIDENCE} to evidence")
     trainings: list[Mapping[str, Any]] = []
     if kind == "supervised":
-        name, head = "MT-CLAR + SL", load_head(path)
+        name, head = HEAD, load_head(path)
         for trained_with in filter(None, (head.settings, head.encoder_settings)):
             trainings += trainings_of(trained_with)
         if not (settings.video or settings.annotate or settings.calibrate):

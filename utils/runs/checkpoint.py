@@ -93,16 +93,20 @@ def read_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     return entries
 
 
-def load_mtclar(path: Path) -> tuple[MTCLAR, dict[str, Any]]:
+def load_mtclar(path: Path, content: Mapping[str, Any] | None = None) -> tuple[MTCLAR, dict[str, Any]]:
     """Return the network in a checkpoint of mtclar.py, in eval mode, and the settings that it was trained with.
 
     The settings have the further entry `TRAININGS`, see `utils.runs.trainings`. For published weights the settings are
     PUBLISHED_SETTINGS.
 
+    Args:
+        path: as in `read_checkpoint`.
+        content: the content of the file, if `read_checkpoint` has read it already.
+
     Raises:
         CheckpointError: as `read_checkpoint`, or the settings or weights are incomplete.
     """
-    content = read_checkpoint(path, "mtclar")
+    content = content or read_checkpoint(path, "mtclar")
     with _incomplete_content_as_error(path):
         settings = content["settings"]
         network = ModelSettings.model_validate(settings["model"])
@@ -140,13 +144,17 @@ def read_kind(path: Path) -> str | None:
     return content.get("kind") if isinstance(content, dict) and isinstance(content.get("kind"), str) else None
 
 
-def load_supervised(path: Path) -> SupervisedCheckpoint:
+def load_supervised(path: Path, content: Mapping[str, Any] | None = None) -> SupervisedCheckpoint:
     """Return encoder and head of a mtclar_sl.py run.
+
+    Args:
+        path: best.pt of the run.
+        content: the content of the file, if `read_checkpoint` has read it already.
 
     Raises:
         CheckpointError: as `read_checkpoint`, or the file is a last.pt, which has no encoder.
     """
-    content = read_checkpoint(path, "supervised")
+    content = content or read_checkpoint(path, "supervised")
     if "about" not in content:
         raise CheckpointError(f"{path}: holds the head without its encoder; name the best.pt in the same folder")
     with _incomplete_content_as_error(path):

@@ -12,7 +12,7 @@ def find_runs(folder: Path, name: str = "", file: str = "best.pt") -> list[Path]
         name: the name of the run (`--name`, by default that of the data set); empty: all names.
         file: only runs that contain this file, themselves or in a fold's subfolder, count.
     """
-    pattern = re.compile(rf"[\d-]+_[\d-]+_{re.escape(name)}(-\d+)?" if name else ".*")
+    pattern = re.compile(rf"[\d-]+_[\d-]+_{re.escape(name)}(\+\d+)?" if name else ".*")
     runs = [path for path in folder.glob("*") if pattern.fullmatch(path.name) and find_checkpoints(path, file)]
     return sorted(runs, key=lambda run: run.name, reverse=True)
 

@@ -84,7 +84,7 @@ class RunFolder:
 
     @classmethod
     def new(cls, settings: ScriptSettings, script: str) -> "RunFolder":
-        """Create a new, empty run folder; if its name is taken, append -2, -3, ..."""
+        """Create a new, empty run folder; if its name is taken, append +2, +3, ..."""
         name = "_".join(filter(None, (time.strftime("%Y-%m-%d_%H-%M-%S"), settings.name or settings.dataset)))
         return cls(_new_folder(settings.runs / script, name))
 
@@ -144,6 +144,12 @@ class RunFolder:
             for name, figure in figures.items():
                 self.events.add_figure(name, figure, epoch)
             self.events.flush()
+
+    def close_events(self) -> None:
+        """Close the TensorBoard file, if one is open, and end the thread that writes it."""
+        if events := self.__dict__.pop("events", None):
+            with self._event_errors_as_storage_errors():
+                events.close()
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write a table as CSV and return its path.
@@ -235,11 +241,14 @@ def _microseconds(seconds: float) -> str:
 
 
 def _new_folder(parent: Path, name: str) -> Path:
-    """Create and return the folder `<parent>/<name>`; if the name is taken, append -2, -3, ..."""
+    """Create and return the folder `<parent>/<name>`; if the name is taken, append +2, +3, ...
+
+    Names of runs may end in -2, but hold no +.
+    """
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
-            path = parent / (name if number == 1 else f"{name}-{number}")
+            path = parent / (name if number == 1 else f"{name}+{number}")
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
                 break

@@ -15,7 +15,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.layers import Layer, merge_layers, value_of
 from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.runs.find import find_checkpoints, find_runs, network_file
-from utils.runs.trainings import DATA_AND_SPLIT_KEYS, trainings_of
+from utils.runs.trainings import DATA_AND_SPLIT_KEYS, hash_of_person, trainings_of
 
 if TYPE_CHECKING:  # pandas takes time to import, which --help must not wait for
     import pandas as pd
@@ -71,31 +71,14 @@ def newest_match(pattern: Path) -> Path:
     return network_file(Path(found[-1]))
 
 
-def log_networks(settings: SLSettings) -> None:
-    """Log which networks a run of mtclar_sl.py starts from, a line each. `checkpoint` or `emonet` must be set."""
-    if settings.emonet:
-        log.info("encoder: published EmoNet weights %s", settings.emonet)
-    elif settings.predict and settings.checkpoint:
-        log_network(settings.checkpoint, "supervised")
-    else:
-        found = [newest_match(fold.checkpoint) for fold in settings.folds() if fold.checkpoint]
-        for path in dict.fromkeys(found):
-            log_network(path, "mtclar")
-
-
-def log_network(path: Path, kind: str) -> None:
+def log_network(path: Path, content: Mapping[str, Any]) -> None:
     """Log a line about a checkpoint: its path, data set, validation loss and file time.
 
     Args:
-        path: best.pt or last.pt.
-        kind: the network that it must hold, "mtclar" or "supervised".
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds another network.
+        path: the checkpoint.
+        content: its content, as `read_checkpoint` returns it.
     """
-    from utils.runs.checkpoint import read_checkpoint  # imports PyTorch, which --help must not wait for
-
-    log.info("%s", describe_network(path, read_checkpoint(path, kind)))
+    log.info("%s", describe_network(path, content))
 
 
 def describe_network(path: Path, content: Mapping[str, Any]) -> str:
@@ -162,7 +145,7 @@ def refuse_other_split(
         checkpoint: path of the network, for the message.
         remedy: a further remedy to add to the message.
     """
-    same_root = _same_folder(settings, trained_settings)
+    same_root = _same_folder(settings.data_root, trained_settings)
     both_demo = settings.dataset == trained_settings.dataset == "demo"
     if not same_root and not (both_demo and settings.demo.seed == trained_settings.demo.seed):
         return
@@ -214,13 +197,14 @@ def refuse_trained_people(
     """
     for training in trainings:
         trained = merge_layers(kind, [trained_layer(checkpoint, training)])
-        if not settings.dataset == trained.dataset == "videos" or not _same_folder(settings, trained):
+        if not settings.dataset == trained.dataset == "videos" or not _same_folder(settings.data_root, trained):
             continue
-        known = sorted(set(test["subject"]) & set(training.get("people", [])))
+        people = set(map(hash_of_person, training.get("people", [])))
+        known = sorted(name for name in set(test["subject"]) if hash_of_person(name) in people)
         if known:
             raise DataError(
                 f"{checkpoint}: was trained on people who are now in the test set: {listed(known)}. The videos or "
-                f"{trained.data_root}/people.csv have changed since; train a network anew, or move new videos to "
+                f"{settings.data_root}/people.csv have changed since; train a network anew, or move new videos to "
                 "another folder"
             )
 
@@ -229,15 +213,17 @@ def refuse_trained_folder(folder: Path, trainings: Sequence[Mapping[str, Any]], 
     """Raise SettingsError if a network was trained on the videos in a folder."""
     for training in trainings:
         trained = merge_layers(LabelSettings, [trained_layer(checkpoint, training)])
-        if trained.dataset == "videos" and trained.data_root.resolve() == folder.resolve():
+        if trained.dataset == "videos" and _same_folder(folder, trained):
             raise SettingsError(
                 f"calibrate: {checkpoint} was trained on videos in {folder}, where it looks too accurate; name videos "
                 "of other people"
             )
 
 
-def _same_folder(settings: ScriptSettings, other: ScriptSettings) -> bool:
-    return settings.data_root.resolve() == other.data_root.resolve()
+def _same_folder(folder: Path, trained: ScriptSettings) -> bool:
+    """Whether a folder holds the data that a network was trained on. An exported network knows its name only."""
+    folder = folder.resolve()
+    return trained.data_root.resolve() == folder or str(trained.data_root) == folder.name
 
 
 def _without_other_data(file: Layer, dataset: str) -> Layer:

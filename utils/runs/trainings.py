@@ -1,10 +1,12 @@
 """The trainings that the weights in a checkpoint come from: several, if a network was fine-tuned.
 
 A training is described by a dict: the settings of DATA_AND_SPLIT_KEYS, `emonet` (the published weights that it started
-from, or None) and `people`: for the data set videos, who was in the training and the validation set, and for other data
-sets an empty list.
+from, or None), `init` (the network that it started from, or None; older files lack it) and `people`: for the data set
+videos, who was in the training and the validation set, and for other data sets an empty list. An exported network holds
+`hash_of_person` of each name.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ DATA_AND_SPLIT_KEYS = ("dataset", "seed", "demo", "data")
 """The settings in a checkpoint that determine the data and its split."""
 HISTORY = "history"
 """Entry of a checkpoint: `people`, as above, and `earlier`, the descriptions of earlier trainings."""
+HASH = "sha256:"
+"""Start of a hash that stands for the name of a person."""
 TRAININGS = "trainings"
 """Entry of the settings that a checkpoint was loaded with: the descriptions, the latest training first."""
 
@@ -49,12 +53,29 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
     """
     history = history or {"people": [], "earlier": []}
     latest = {name: settings[name] for name in DATA_AND_SPLIT_KEYS}
-    latest |= {"emonet": settings.get("model", {}).get("emonet"), "people": history["people"]}
+    model = settings.get("model", {})
+    latest |= {"emonet": model.get("emonet"), "init": model.get("init"), "people": history["people"]}
     trainings = [latest, *map(dict, history["earlier"])]
     for training in trainings:
-        if not {*DATA_AND_SPLIT_KEYS, "emonet"} <= set(training) or not isinstance(training["people"], list):
+        people = training["people"]
+        has_names = isinstance(people, list) and all(isinstance(name, str) for name in people)
+        if not {*DATA_AND_SPLIT_KEYS, "emonet"} <= set(training) or not has_names:
             raise ValueError(f"its entry {HISTORY} is not valid")
     return trainings
+
+
+def hash_of_person(name: str) -> str:
+    """Return a hash that stands for the name of a person; a hash is returned as it is."""
+    return name if name.startswith(HASH) else HASH + hashlib.sha256(f"videos {name}".encode()).hexdigest()[:16]
+
+
+def hash_people(history: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry HISTORY with hashes in place of the names of people."""
+
+    def hashed(training: Mapping[str, Any]) -> dict[str, Any]:
+        return {**training, "people": sorted(map(hash_of_person, training["people"]))}
+
+    return {**hashed(history), "earlier": list(map(hashed, history["earlier"]))}
 
 
 def trainings_of(settings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

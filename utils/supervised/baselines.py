@@ -110,4 +110,4 @@ def _probabilities(model: ClassifierMixin | Pipeline, features: Features) -> np.
 
 def _array(features: Features) -> np.ndarray:
     """Return the embeddings as a float64 array (N, 256)."""
-    return features.embeddings.double().cpu().numpy()
+    return features.embeddings.cpu().double().numpy()

@@ -1,5 +1,7 @@
-"""Loads the frozen encoder of a fold: of a mtclar.py run, an exported or published Siamese network, or EmoNet."""
+"""Loads the frozen encoders of folds: of a mtclar.py run, an exported or published Siamese network, or EmoNet."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,9 +9,11 @@ from models.emonet import IMAGE_SIZE, Encoder
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.config.supervised import SLTrainingSettings
-from utils.runs.checkpoint import load_emonet, load_mtclar
-from utils.runs.trained import checkpoint_path, newest_match, refuse_other_splits, trained_layer
+from utils.runs.checkpoint import load_emonet, load_mtclar, read_checkpoint
+from utils.runs.trained import checkpoint_path, log_network, newest_match, refuse_other_splits, trained_layer
 from utils.runs.trainings import trainings_of
+
+log = logging.getLogger(__name__)
 
 FOLD_REMEDY = ", or give each fold a network of its own: --checkpoint 'runs/mtclar/*_fold{fold}/best.pt'"
 """Remedy for data sets of several folds, where a network of one fold was trained on the test people of the others."""
@@ -36,22 +40,41 @@ class FrozenEncoder(NamedTuple):
         return {"width": self.network.width, "encoder": state, "encoder_settings": self.settings}
 
 
-def load_encoder(settings: SLTrainingSettings) -> FrozenEncoder:
-    """Load the encoder of a fold: from `emonet` or `checkpoint`, by default from the newest mtclar.py run.
+def load_encoders(folds: Sequence[SLTrainingSettings]) -> list[FrozenEncoder]:
+    """Load the encoder of each fold: from `emonet` or `checkpoint`, by default from the newest mtclar.py run.
+
+    A file that several folds name is loaded and logged once.
 
     Raises:
-        SettingsError: there is no such run, or the encoder may have been trained on people of the test set.
+        SettingsError: there is no such run, or an encoder may have been trained on people of the test set.
         CheckpointError: as `load_mtclar` or `load_emonet`.
     """
-    if settings.emonet:
-        return FrozenEncoder(settings.emonet, _frozen(load_emonet(settings.emonet).encoder), IMAGE_SIZE, None)
-    path = newest_match(checkpoint_path(settings))
-    model, trained_with = load_mtclar(path)
+    loaded: dict[Path, FrozenEncoder] = {}
+    encoders = []
+    for settings in folds:
+        path = settings.emonet or newest_match(checkpoint_path(settings))
+        if path not in loaded:
+            loaded[path] = _load_emonet(path) if settings.emonet else _load_mtclar(path)
+        encoder = loaded[path]
+        if encoder.settings:
+            remedy = FOLD_REMEDY if settings.dataset in ("afewva", "videos") else ""
+            refuse_other_splits(settings, trainings_of(encoder.settings), path, remedy)
+        encoders.append(encoder)
+    return encoders
+
+
+def _load_emonet(path: Path) -> FrozenEncoder:
+    log.info("encoder: published EmoNet weights %s", path)
+    return FrozenEncoder(path, _frozen(load_emonet(path).encoder), IMAGE_SIZE, None)
+
+
+def _load_mtclar(path: Path) -> FrozenEncoder:
+    content = read_checkpoint(path, "mtclar")
+    log_network(path, content)
+    model, trained_with = load_mtclar(path, content)
     if "dataset" not in trained_with:  # Published weights do not name their training data.
         return FrozenEncoder(path, _frozen(model.encoder), IMAGE_SIZE, None)
     trained = merge_layers(MtclarTrainingSettings, [trained_layer(path, trained_with)])
-    remedy = FOLD_REMEDY if settings.dataset in ("afewva", "videos") else ""
-    refuse_other_splits(settings, trainings_of(trained_with), path, remedy)
     return FrozenEncoder(path, _frozen(model.encoder), trained.data.image_size, trained_with)
 
 

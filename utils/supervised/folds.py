@@ -9,26 +9,25 @@ import torch
 from datasets.splits import Splits
 from models.supervised import Supervised, SupervisedHead
 from utils.base.errors import CheckpointError
-from utils.compute.data import CropReader, read_splits
+from utils.compute.data import CropReader, read_fold_splits
 from utils.compute.embedding_cache import EmbeddingCache
 from utils.compute.runtime import Runtime
 from utils.compute.seeds import seed_torch
-from utils.config.supervised import SLTrainingSettings
+from utils.config.supervised import HEAD, SLTrainingSettings
 from utils.runs.checkpoint import read_checkpoint
 from utils.runs.run_folder import RunFolder
 from utils.runs.trained import refuse_trained_people
 from utils.runs.trainings import trainings_of
 from utils.supervised.baselines import baseline_predictions
-from utils.supervised.encoders import FrozenEncoder, load_encoder
+from utils.supervised.encoders import FrozenEncoder, load_encoders
 from utils.supervised.features import FeatureReader, labelled_splits
-from utils.supervised.report import HEAD
 from utils.supervised.tasks import TASKS
 from utils.supervised.training import SupervisedTraining
 from utils.training.loop import fit
 
 
 class Fold(NamedTuple):
-    """The inputs of a fold, which `prepare_fold` has checked.
+    """The inputs of a fold, which `prepare_folds` has checked.
 
     Attributes:
         settings: settings of the run with the fold's number, checkpoint and image size filled in.
@@ -41,17 +40,24 @@ class Fold(NamedTuple):
     splits: Splits
 
 
-def prepare_fold(settings: SLTrainingSettings) -> Fold:
-    """Load the encoder and the frame tables of a fold.
+def prepare_folds(settings: SLTrainingSettings, device: torch.device | None = None) -> list[Fold]:
+    """Load the encoders and the frame tables of all folds. The data set and each encoder are read once.
 
-    If `data.image_size` is None, it is set in place to the image size of the encoder.
+    Args:
+        settings: settings of the run.
+        device: where to find the faces of your own videos.
 
     Raises:
-        UserError: the encoder or the data cannot be used, or the encoder may have been trained on test people.
+        UserError: an encoder or the data cannot be used, or an encoder may have been trained on test people.
     """
-    encoder = load_encoder(settings)
+    folds = settings.folds()
+    encoders = load_encoders(folds)
+    return [_prepare(*parts) for parts in zip(folds, encoders, read_fold_splits(folds, device), strict=True)]
+
+
+def _prepare(settings: SLTrainingSettings, encoder: FrozenEncoder, splits: Splits) -> Fold:
+    """Set `data.image_size` in place to that of the encoder if it is None, and select the labelled rows."""
     settings.data.image_size = settings.data.image_size or encoder.image_size
-    splits = read_splits(settings)
     if encoder.settings:
         refuse_trained_people(settings, splits.test, trainings_of(encoder.settings), encoder.path)
     return Fold(settings, encoder, labelled_splits(splits, TASKS[settings.task]))
@@ -61,7 +67,7 @@ def run_fold(fold: Fold, run: RunFolder, runtime: Runtime) -> dict[str, pd.DataF
     """Train the head of a fold, or resume its training, and predict the test set.
 
     Args:
-        fold: as `prepare_fold` returns it.
+        fold: one of those that `prepare_folds` returns.
         run: folder for log and checkpoints; training resumes from its last.pt, if there is one.
         runtime: device and precision.
 

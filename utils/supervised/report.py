@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.config.supervised import SLTrainingSettings
+from utils.config.supervised import HEAD, SLTrainingSettings
 from utils.runs.run_folder import RunFolder
 from utils.supervised.baselines import CONSTANT_NAME, LINEAR_NAME
 from utils.supervised.tasks import TASKS, Task
-
-HEAD = "MT-CLAR + SL"
-"""Name of the head in the report, where it is one of three methods: the head and two baselines."""
 
 
 def report_supervised(

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datasets.columns import AXES, EXPRESSIONS
+from datasets.frames import is_labelled
 from datasets.splits import Splits
 from utils.base.errors import DataError
 from utils.metrics import SCORES, regression_scores
@@ -102,7 +103,7 @@ class ValenceArousal:
     hint = ""
 
     def is_labelled(self, frames: pd.DataFrame) -> np.ndarray:
-        return frames[list(AXES)].notna().all(axis=1).to_numpy()
+        return is_labelled(frames)
 
     def check(self, splits: Splits) -> None:
         """Accept all splits: valence and arousal have no classes that could be missing."""
@@ -117,7 +118,7 @@ class ValenceArousal:
         return terms | {"loss": (terms["valence"] + terms["arousal"]) / 2}
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
-        return outputs.clamp(-1, 1).double().cpu().numpy()
+        return outputs.clamp(-1, 1).cpu().double().numpy()  # Apple GPUs have no float64
 
     def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
         table = frames[["clip", "frame"]].reset_index(drop=True)
@@ -166,7 +167,7 @@ class Expression:
         return {"loss": F.cross_entropy(outputs, labels, class_weights)}
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
-        return outputs.double().softmax(1).cpu().numpy()
+        return outputs.cpu().double().softmax(1).numpy()
 
     def table(self, frames: pd.DataFrame, predictions: np.ndarray) -> pd.DataFrame:
         names = np.array(EXPRESSIONS)

@@ -4,15 +4,37 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from models.pretrained import CONFIG_FILE, WEIGHTS_FILE, write_weights
 from utils.base.errors import CheckpointError, StorageError
 from utils.base.files import write_text
+from utils.base.json_files import read_json
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_mtclar, read_checkpoint
+from utils.runs.trainings import HISTORY, hash_people, trainings_of
 from utils.training.model_card import LABEL_SCALES, model_card
 
 FOLDER = "export"
+LEFT_OUT = ("cache", "expressions")
+"""Settings whose absolute paths are left out, since scripts would look for their last component in the current folder.
+That of `data.root` is kept, since later tests compare it."""
+
+
+class _Splits(BaseModel):
+    """The content of splits.json, see `datasets.splits.describe_splits`."""
+
+    images: dict[str, int]
+    people: dict[str, int] | None
+    sha256: str
+
+
+class _Scores(BaseModel, extra="allow"):
+    """The content of scores.json."""
+
+    __pydantic_extra__: dict[str, float]
+    similarity_accuracy: float
 
 
 def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
@@ -27,10 +49,13 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
         StorageError: the folder cannot be written.
     """
     path = run / "best.pt"
-    content = read_checkpoint(path, "mtclar")
-    load_mtclar(path)  # refuses incomplete content
+    checkpoint = read_checkpoint(path, "mtclar")
+    trainings = trainings_of(load_mtclar(path, checkpoint)[1])  # refuses incomplete content
+    content = _without_names(checkpoint)
     settings = merge_layers(MtclarTrainingSettings, [(str(path), content["settings"])])
-    splits, scores = (_read_json(run / name, run) for name in ("splits.json", "scores.json"))
+    remedy = f"finish the run by --train.resume {run}, which writes it"
+    splits = read_json(run / "splits.json", _Splits, "the description of a split", remedy, CheckpointError).model_dump()
+    scores = read_json(run / "scores.json", _Scores, "the scores of pairs", remedy, CheckpointError).model_dump()
     metadata = {name: value for name, value in content.items() if name != "model"}
     metadata |= {
         "label_scale": {"minimum": -1, "maximum": 1, "data_set": LABEL_SCALES[settings.dataset]},
@@ -52,16 +77,25 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
         raise StorageError.from_os_error(folder, error) from error
     write_weights(folder / WEIGHTS_FILE, content["model"], metadata)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
-    write_text(folder / "README.md", model_card(settings, splits, scores, calibration))
+    write_text(folder / "README.md", model_card(settings, splits, scores, calibration, trainings))
     return folder
 
 
-def _read_json(path: Path, run: Path) -> dict[str, Any]:
-    """Read a file that mtclar.py writes into its run folder."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({str(error)[:80]}); finish the run by --train.resume {run}, which writes it"
-        ) from None
-    return content
+def _without_names(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a checkpoint without the names of people, and without the folders of this machine."""
+    history = {HISTORY: hash_people(content[HISTORY])} if content.get(HISTORY) else {}
+    return _without_folders(content | history)
+
+
+def _without_folders(value: Any) -> Any:
+    """Replace each absolute path in nested values by its last component, or leave it out, see LEFT_OUT."""
+    if isinstance(value, dict):
+        kept = {name: entry for name, entry in value.items() if name not in LEFT_OUT or not _is_absolute(entry)}
+        return {name: _without_folders(entry) for name, entry in kept.items()}
+    if isinstance(value, list):
+        return list(map(_without_folders, value))
+    return Path(value).name if _is_absolute(value) else value
+
+
+def _is_absolute(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_absolute()

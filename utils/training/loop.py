@@ -113,6 +113,8 @@ def fit(training: Training, run: RunFolder, settings: TrainingScriptSettings) ->
     except Interrupted as interruption:
         interruption.advice = f"to resume: python {sys.argv[0]} --train.resume {run.root}"
         raise
+    finally:
+        run.close_events()
     ranks.barrier()  # Rank 0 writes best.pt, which all ranks read.
     load_model(training.model, read_checkpoint(run.best, training.kind)["model"], run.best)
     return progress

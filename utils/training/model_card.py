@@ -1,6 +1,6 @@
 """The model card of an exported network, written from the files of its run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from utils.config.command_line import as_command
@@ -11,20 +11,30 @@ LABEL_SCALES = {
     "demo": "numbers in [-1, 1], as rendered",
     "afewva": "whole numbers from -10 to 10, divided by 10",
     "affectnet": "numbers in [-1, 1], as published",
+    "videos": "numbers in [-1, 1], as labelled",
 }
 """Data set → its own label scale, and how it becomes [-1, 1]."""
 DATA_SETS = {
     "demo": "rendered faces that this project draws; no real person",
     "afewva": "AFEW-VA: faces from films, with valence and arousal of each frame",
     "affectnet": "AffectNet: photographs from the internet",
+    "videos": "a private collection of videos, with valence and arousal of some of their frames",
 }
+"""Data set → what it shows."""
 EMONET_LICENCE = (
     "The weights started from the published weights of EmoNet, whose licence is CC BY-NC-ND 4.0, and inherit it: no "
     "commercial use, and no distribution of adapted weights without permission of the authors of EmoNet."
 )
+PUBLISHED_LICENCE = (
+    "The weights started from published weights of MT-CLAR, which name neither their training data nor a licence. Ask "
+    "their authors whether adapted weights may be shared."
+)
 DATA_LICENCE = (
     "The data set has an agreement of its own, which you accepted to obtain it. Check whether it allows weights that "
     "were trained on it to be shared, and for which use."
+)
+VIDEOS_LICENCE = (
+    "Check whether the people in the videos have agreed that weights trained on them are shared, and for which use."
 )
 DEMO_LICENCE = (
     "The training data are rendered by the project, so the licence of the project (MIT) holds for the weights."
@@ -59,7 +69,7 @@ model = MTCLAR.from_pretrained("<this folder>")  # images (B, 3, {image_size}, {
 
 ## Data
 
-{data_set}. Labels are in [-1, 1]; scale of the data set: {label_scale}.
+{data_set}. Labels are in [-1, 1]; scale of the data set: {label_scale}.{earlier}
 
 {split_table}
 
@@ -99,6 +109,7 @@ def model_card(
     splits: Mapping[str, Any],
     scores: Mapping[str, float],
     calibration: Mapping[str, Any] | None,
+    trainings: Sequence[Mapping[str, Any]],
 ) -> str:
     """Return the model card of a run as Markdown.
 
@@ -107,8 +118,10 @@ def model_card(
         splits: content of splits.json.
         scores: content of scores.json.
         calibration: content of the calibration; None: there is none.
+        trainings: descriptions of all trainings of the network, the latest first, see `utils.runs.trainings`.
     """
-    licence_id, licence = _licence(settings)
+    licence_id, licence = _licence(trainings)
+    earlier = ", ".join(training["dataset"] for training in trainings[:0:-1])
     people = splits["people"]
     return CARD.format(
         licence_id=licence_id,
@@ -117,6 +130,7 @@ def model_card(
         image_size=settings.data.image_size,
         data_set=DATA_SETS[settings.dataset][0].upper() + DATA_SETS[settings.dataset][1:],
         label_scale=LABEL_SCALES[settings.dataset],
+        earlier=f" The weights had been trained before, on: {earlier}." if earlier else "",
         split_table=_split_table(splits["images"], people),
         unnamed="" if people else ", as far as is known: the data set does not name the people",
         split_sha256=splits["sha256"],
@@ -137,9 +151,17 @@ def _split_table(images: Mapping[str, int], people: Mapping[str, int] | None) ->
     return "\n".join(["| part | images | people |", "|---|---|---|", *rows])
 
 
-def _licence(settings: MtclarTrainingSettings) -> tuple[str, str]:
-    """Return the identifier of the licence, and the text on it."""
-    data_licence = DEMO_LICENCE if settings.dataset == "demo" else DATA_LICENCE
-    if settings.model.emonet:
-        return "cc-by-nc-nd-4.0", EMONET_LICENCE if settings.dataset == "demo" else f"{EMONET_LICENCE} {data_licence}"
-    return ("mit" if settings.dataset == "demo" else "other"), data_licence
+def _licence(trainings: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Return the identifier of the licence, and the text on it: weights inherit from all of their trainings."""
+    from_emonet = any(training["emonet"] for training in trainings)
+    # A checkpoint lists the trainings of the network that it started from, unless that was a published one.
+    from_published = any(training.get("init") for training in trainings[-1:])
+    datasets = {training["dataset"] for training in trainings}
+    reasons = {
+        EMONET_LICENCE: from_emonet,
+        PUBLISHED_LICENCE: from_published,
+        VIDEOS_LICENCE: "videos" in datasets,
+        DATA_LICENCE: bool(datasets - {"demo", "videos"}),
+    }
+    text = " ".join(reason for reason, applies in reasons.items() if applies)
+    return "cc-by-nc-nd-4.0" if from_emonet else "other" if text else "mit", text or DEMO_LICENCE

@@ -9,10 +9,11 @@ import torch
 from datasets.columns import AXES, EXPRESSIONS, PREDICTED
 from utils.base.errors import SettingsError
 from utils.compute.runtime import Runtime
-from utils.config.supervised import SLSettings
+from utils.config.supervised import HEAD, SLSettings
 from utils.plots import expression_trace_figure
-from utils.runs.checkpoint import load_supervised
+from utils.runs.checkpoint import load_supervised, read_checkpoint
 from utils.runs.manifest import path_input
+from utils.runs.trained import log_network
 from utils.supervised.tasks import TASKS
 from utils.videos.face_video import FaceVideo, Track, VideoReader
 from utils.videos.job_runner import VideoJobRunner
@@ -26,7 +27,6 @@ from utils.videos.outputs import (
 )
 from utils.videos.records import VideoRecord
 
-METHOD = "MT-CLAR + SL"
 NO_LABELS = pd.DataFrame(columns=["track", "frame", "annotator", *AXES])
 
 
@@ -43,7 +43,9 @@ class PredictionRunner(VideoJobRunner):
             SettingsError: an overlay is asked for, but the head predicts expressions.
         """
         assert settings.checkpoint is not None, "`with_checkpoint` completes the settings"
-        model, trained, _ = load_supervised(settings.checkpoint)
+        content = read_checkpoint(settings.checkpoint, "supervised")
+        log_network(settings.checkpoint, content)
+        model, trained, _ = load_supervised(settings.checkpoint, content)
         self.task = TASKS[trained["task"]]
         if settings.overlay and self.task.name == "expression":
             raise SettingsError(
@@ -60,7 +62,7 @@ class PredictionRunner(VideoJobRunner):
         index = self.save_labels(face_video, table.drop(columns="support"))
         run = self.open_run_folder()
         if self.task.name != "expression":
-            write_affect_outputs(run, face_video, {METHOD: table}, METHOD, NO_LABELS, self.settings)
+            write_affect_outputs(run, face_video, {HEAD: table}, HEAD, NO_LABELS, self.settings)
         else:
             name = face_video.video.name
             for track in face_video.tracks:

@@ -15,6 +15,7 @@ from datasets.columns import AXES
 from models.pretrained import read_weights
 from utils.base.errors import CheckpointError
 from utils.base.files import sha256_of_file, write_text
+from utils.base.json_files import load_json
 from utils.config.manifest import Input
 from utils.labelling.calibration.calibration import AxisCalibration, Calibration, ForeignOffset, IntervalWidths
 from utils.labelling.posterior.mixture import PRIOR_OF_TIME_ONLY
@@ -61,11 +62,11 @@ def _read(path: Path, checkpoint: Path | None) -> Calibration | None:
         if path == checkpoint:
             content = read_weights(path)[1]["calibration"]
         else:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = load_json(path)
             if checkpoint and content["weights"] != sha256_of_file(checkpoint):
                 return None
         return _calibration_from_content(content) if content["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path}: cannot be used ({error}); delete the file, and it is fitted again") from None
 
 
