@@ -120,6 +120,10 @@ class FaceCrops:
         return joined
 
     def key(self, row: int) -> tuple:
+        """Everything that `self[row]` depends on."""
+        return self.crop_key(row)
+
+    def crop_key(self, row: int) -> tuple:
         """Everything that the crop of a row depends on: the file and when it was written, the box, the sizes."""
         path = self.paths[row]
         try:
@@ -133,7 +137,7 @@ class FaceCrops:
         size = crop_size(self.image_size)
         if self.cache is None:
             return as_tensor(self._crop(row, size))
-        path = self.cache.path(FaceCrops.key(self, row))  # Augmented copies share the file of their crop.
+        path = self.cache.path(self.crop_key(row))  # Augmented copies share the file of their crop.
         crop = self.cache.read(path)
         if crop is None or crop.shape != (size, size, 3) or crop.dtype != np.uint8:
             crop = self._crop(row, size)

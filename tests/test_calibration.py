@@ -140,11 +140,13 @@ def test_calibration_is_read_with_the_weights_that_it_was_fitted_for(checkpoint,
         read_calibration(checkpoint)
     for broken in (b"[" * 10**5, b" " * (MAX_BYTES + 1), b"{"):
         path.write_bytes(broken)
-        with pytest.raises(CheckpointError, match=r"calibration\.json: cannot be used \(is .*delete the file"):
+        with pytest.raises(
+            CheckpointError, match=r"calibration\.json: the calibration cannot be used \(is .*delete the file"
+        ):
             read_calibration(checkpoint)
     save_calibration(checkpoint, calibration)
     path.write_text(path.read_text().replace('"clips": 9', '"clips": Infinity'))
-    with pytest.raises(CheckpointError, match=r"calibration\.json: cannot be used"):
+    with pytest.raises(CheckpointError, match=r"calibration\.json: the calibration cannot be used"):
         read_calibration(checkpoint)
     checkpoint.write_bytes(b"other weights")
     assert read_calibration(checkpoint) is None

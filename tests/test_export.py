@@ -22,6 +22,7 @@ from utils.labelling.calibration.file import FORMAT, read_calibration, save_cali
 from utils.runs.checkpoint import load_mtclar
 from utils.runs.resume import load_settings
 from utils.runs.trainings import describe_trainings
+from utils.training.export import _without_folders
 from utils.training.model_card import DATA_SETS, LABEL_SCALES, model_card
 
 
@@ -60,11 +61,21 @@ def test_an_exported_folder_names_no_folder_of_this_machine(exported, tiny_demo)
     written = b"".join(path.read_bytes() for path in folder.iterdir())
     assert str(tiny_demo).encode() in (run / "best.pt").read_bytes() and str(tiny_demo.parent).encode() not in written
     data = read_weights(folder / "model.safetensors")[1]["settings"]["data"]
-    assert data["root"] == tiny_demo.name and "cache" not in data and data["image_size"] == 64
-    # The data are still known by the name of their folder, so that another split of them is refused.
-    argv = ["--dataset", "afewva", "--data.root", str(tiny_demo), "--data.fold", "1"]
-    done = run_script("fsl_mtclar.py", "--checkpoint", str(folder), *argv)
-    assert done.returncode == 2 and "data.fold is 0 in" in done.stderr
+    assert not {"root", "cache"} & set(data) and data["image_size"] == 64
+
+
+def test_an_exported_network_knows_the_folder_of_its_data(exported, tiny_demo, tmp_path):
+    link = tmp_path / tiny_demo.name
+    link.symlink_to(tiny_demo, target_is_directory=True)
+    for root in (tiny_demo, link):
+        argv = ["--dataset", "afewva", "--data.root", str(root), "--data.fold", "1"]
+        done = run_script("fsl_mtclar.py", "--checkpoint", str(exported[1]), *argv)
+        assert done.returncode == 2 and "data.fold is 0 in" in done.stderr
+
+
+def test_paths_of_other_systems_are_left_out_of_exports():
+    values = {"root": r"C:\Users\anna\videos", "init": r"C:\runs\best.pt", "name": "anna", "runs": "runs"}
+    assert _without_folders(values) == {"init": "best.pt", "name": "anna", "runs": "runs"}
 
 
 def test_from_pretrained_gives_the_network_of_the_run(exported):

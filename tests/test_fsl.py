@@ -144,7 +144,7 @@ def test_support_frames_from_a_file(quick, tiny_demo, tmp_path, caplog):
         ("clip,frame\n001,99\n", "no frame 99"),
         ("clip\n001\n", "'frame' is missing"),
         ("clip,frame,valence\n001,1,4\n", r"row 2: valence is '4'"),
-        ("clip,frame\n001,1\n1001,1\n", r"row 3: the data set has no clip '1...'; did you mean ...\?; correct"),
+        ("clip,frame\n001,1\n1001,1\n", r"row 3: the data set has no usable clip '1...'; did you mean ...\?; correct"),
         ("clip,frame\n001,1,0.3\n", "cannot be read as CSV"),
     ):
         (tmp_path / "support.csv").write_text(rows.replace("001", clips[0]))

@@ -222,7 +222,6 @@ def test_permissions_are_those_of_the_replaced_file_or_of_the_umask(tmp_path):
 HOLD_RUN = """
 import sys, time
 from pathlib import Path
-from utils.runs.find import find_runs
 from utils.runs.run_folder import RunFolder
 run = RunFolder.resume(Path(sys.argv[1]))
 print("held", flush=True)
@@ -236,7 +235,7 @@ def test_a_run_is_locked_until_its_process_ends(tiny_settings):
     other = subprocess.Popen([sys.executable, "-c", HOLD_RUN, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(CheckpointError, match="another process is working on this run"):
+        with pytest.raises(CheckpointError, match="this run is in use"):
             RunFolder.resume(path)
     finally:
         other.kill()
@@ -248,7 +247,7 @@ def test_a_run_is_locked_in_its_own_process_and_not_by_workers(tiny_settings):
     pytest.importorskip("fcntl")
     run = RunFolder.create(tiny_settings, "mtclar")
     (run.path / "settings.yaml").read_bytes()  # Closing another handle of the file must not release the lock.
-    with pytest.raises(CheckpointError, match="another process is working on this run"):
+    with pytest.raises(CheckpointError, match="this run is in use"):
         RunFolder.resume(run.path)
     reader, writer = os.pipe()
     worker = os.fork()

@@ -154,7 +154,7 @@ def _groups(labels: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
 
 
 def _milliseconds(timeline: Timeline) -> list[int]:
-    """Start of the N frames and the end of the last in milliseconds, each at least 1 ms after the one before."""
+    """Starts of the N frames and the end of the last in milliseconds, each at least 1 ms after the one before."""
     ends = np.round(np.append(timeline.times, timeline.times[-1] + timeline.step) * 1000).astype(np.int64)
     count = np.arange(len(ends))
     return (np.maximum.accumulate(np.maximum(ends, 0) - count) + count).tolist()

@@ -30,6 +30,7 @@ from datasets.demo.paint import Painter
 from datasets.demo.people import in_another_scene, random_person
 from datasets.demo.traces import FRAME_RATE, expression_of, label_trace, pose_trace
 from utils.base.errors import DataError, StorageError
+from utils.base.files import UMASK
 
 MADE_BY = "MT-CLAR demo"  # in demo.json; a folder without it is not overwritten
 FORMAT = 2  # to be increased whenever the same parameters give other bytes
@@ -133,7 +134,7 @@ def _build(root: Path, parameters: dict[str, Any], workers: int | None, trace: L
     """Render into a temporary folder beside `root`, and rename it when the set is complete."""
     root.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
-    building.chmod(0o755)
+    building.chmod(0o777 & ~UMASK)
     try:
         _render_clips(building, parameters, workers, trace)
         (building / "demo.json").write_text(json.dumps(parameters, indent=1) + "\n")

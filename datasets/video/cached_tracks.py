@@ -88,7 +88,7 @@ class ResumableDetector:
         Raises:
             StorageError: detections cannot be saved there.
         """
-        make_folder(path.parent)
+        make_folder(path.parent, check=True)
         self.path, self.detector = path, FaceDetector(device)
         self.detections: list[np.ndarray] = []
         self.seen_images = self.saved_files = 0

@@ -117,7 +117,7 @@ class TrackPeople:
         return self.image_similarity.candidates(track, self.names, count)
 
     def join(self, track: TrackKey, person: str) -> None:
-        """Say that a track shows a person whom another track shows.
+        """Record that a track shows a person whom another track shows.
 
         Raises:
             DataError: there is no such person, or a frame shows this person in another track.
@@ -130,7 +130,7 @@ class TrackPeople:
         self._change(track, self.state.with_names({**self.names, track: person}))
 
     def make_new(self, track: TrackKey) -> None:
-        """Say that a track shows a new person, whom no other track shows."""
+        """Record that a track shows a new person, whom no other track shows."""
         others = self.state.other_people | {name for key, name in self.names.items() if key != track}
         if self.names[track] not in others:
             return

@@ -50,7 +50,7 @@ class Playback:
 
     @property
     def version(self) -> str:
-        """Tell the copy from the file, so that the browser's cache does not take one for the other."""
+        """Which of the two is played, "copy" or "file", so that the browser's cache does not take one for the other."""
         return "copy" if self.file == self._copy else "file"
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """One annotator's labels and rating of one video, with undo; independent of the web page."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +19,6 @@ from utils.labelling.clip_rating import ClipRating
 from utils.labelling.label_noise import estimate_label_error
 from utils.labelling.labeller import Labeller
 from utils.labelling.posterior.mixture import MixturePosterior
-from utils.labelling.suggestion.suggest import unlabelled_variances
 from utils.labelling.types import Anchors
 from utils.videos.face_video import FaceVideo, refuse_simultaneous_tracks
 from utils.videos.support import ERROR_COLUMNS, anchors_for_track, anchors_in_track, resolve_labels
@@ -235,8 +235,10 @@ class Session:
     @property
     def expected_error(self) -> float:
         """Expected root mean square error of the estimates, over the frames of all tracks without a label."""
-        variances = np.concatenate([unlabelled_variances(self.estimate(track).posteriors) for track in self.tracks])
-        return float(np.sqrt(variances.mean())) if len(variances) else 0.0
+        unlabelled = Counter({track: len(self.tracks[track].frames) for track in self.tracks})
+        unlabelled.subtract(track for track, _ in self.labels)
+        squares = [unlabelled[track] * self.estimate(track).expected_error ** 2 for track in self.tracks]
+        return float(np.sqrt(sum(squares) / max(unlabelled.total(), 1)))
 
     def share_done(self, target: float) -> float:
         """Share of the frames of all tracks whose expected error is at most `target`."""

@@ -37,8 +37,8 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
         write(temporary)
         if durable:
             _sync(temporary)
-        # Only now: a file without write permission cannot be synced.
-        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~UMASK)
+        if os.name == "posix":  # Only now: a file without write permission cannot be synced.
+            temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~UMASK)
         temporary.replace(path)
         if durable and os.name == "posix":  # other systems cannot open a folder
             _sync(path.parent)
@@ -49,12 +49,13 @@ def write_atomically(path: Path, write: Callable[[Path], object], durable: bool 
             temporary.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder unless it exists, and check that files can be written there. Raises StorageError."""
+def make_folder(folder: Path, check: bool = False) -> None:
+    """Create a folder unless it exists; with `check`, try to write a file there. Raises StorageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        if check:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except OSError as error:
         raise StorageError.from_os_error(folder, error) from error
 

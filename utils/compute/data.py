@@ -48,7 +48,7 @@ def read_fold_splits(folds: Sequence[ScriptSettings], device: torch.device | Non
     settings, data = folds[0], folds[0].data
     if settings.dataset == "affectnet":
         tables = read_affectnet(settings.data_root, data.clean, data.strict)
-        splits_of_folds = [split_affectnet(tables, data.validation_share, settings.seed) for _ in folds]
+        splits_of_folds = [split_affectnet(tables, data.validation_share, settings.seed)]  # It has a single fold.
     else:
         frames = _read_frames(settings, device)
         splits_of_folds = [

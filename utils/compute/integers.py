@@ -45,7 +45,7 @@ class FaceSample(NamedTuple):
 
 
 def quantiser_version() -> str:
-    """Identify what quantises: the same faces and version give the same network."""
+    """Version of the quantiser: the same faces and version give the same network."""
     return f"{importlib.metadata.version('nncf')} {QUANTISATION_VERSION}"
 
 

@@ -26,7 +26,7 @@ class Input(BaseModel):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Identify the input within a manifest, wherever its folder is."""
+        """Key of the input within a manifest, wherever its folder is."""
         return self.role, Path(self.path).name
 
 

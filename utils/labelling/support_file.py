@@ -68,7 +68,10 @@ def _check_clips(clips: pd.Series, splits: Splits, path: Path | None) -> None:
     if unknown.any():
         row = unknown.idxmax()
         near = did_you_mean(clips[row], sorted(known))
-        raise DataError(f"{path} row {row + 2}: the data set has no clip {quoted(clips[row])}{near}; correct the row")
+        raise DataError(
+            f"{path} row {row + 2}: the data set has no usable clip {quoted(clips[row])}{near}; correct the row, "
+            "or see in the log what was left out"
+        )
     elsewhere = sorted(set(clips) - set(splits.test["clip"]))
     if elsewhere:
         log.warning("%s: these clips are not in the test set, so they are not labelled: %s", path, listed(elsewhere))

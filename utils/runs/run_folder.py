@@ -48,7 +48,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, root: Path | None = None):
-        """Use an existing folder. On rank 0 it locks the folder of a run (see `_lock`)."""
+        """Use an existing folder; on rank 0, lock it if it is that of a run (see `_lock`)."""
         self.path, self.root = path, root or path
         self._lock: IO[bytes] | None = None
         self.last, self.best, self.log = path / "last.pt", path / "best.pt", path / "log.jsonl"
@@ -146,9 +146,12 @@ class RunFolder:
             self.events.flush()
 
     def close_events(self) -> None:
-        """Close the TensorBoard file, if one is open, and end the thread that writes it."""
+        """Close the TensorBoard file, if one is open, and end the thread that writes it.
+
+        Each epoch has been written by then. An error here must not replace the one that has ended the training.
+        """
         if events := self.__dict__.pop("events", None):
-            with self._event_errors_as_storage_errors():
+            with contextlib.suppress(StorageError), self._event_errors_as_storage_errors():
                 events.close()
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
@@ -289,8 +292,8 @@ def _lock(file: Path) -> IO[bytes] | None:
     except (BlockingIOError, PermissionError):
         handle.close()
         raise CheckpointError(
-            f"{file.parent}: another process is working on this run; wait for it or end it, or start a new run "
-            "without train.resume"
+            f"{file.parent}: this run is in use, by another process or by this one; wait for it or end it, or start a "
+            "new run without train.resume"
         ) from None
     except OSError:  # the file system has no locks
         handle.close()

@@ -15,7 +15,7 @@ from utils.config.labelling import LabelSettings
 from utils.config.layers import Layer, merge_layers, value_of
 from utils.config.supervised import SLSettings, SLTrainingSettings
 from utils.runs.find import find_checkpoints, find_runs, network_file
-from utils.runs.trainings import DATA_AND_SPLIT_KEYS, hash_of_person, trainings_of
+from utils.runs.trainings import DATA_AND_SPLIT_KEYS, hash_of_folder, hash_of_person, trainings_of
 
 if TYPE_CHECKING:  # pandas takes time to import, which --help must not wait for
     import pandas as pd
@@ -114,7 +114,7 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
         trained: settings that the network was trained with.
 
     Raises:
-        SettingsError: as `refuse_other_split`.
+        SettingsError: as `refuse_other_splits`.
     """
     layer = trained_layer(checkpoint, trained)
     file, command_line = layers[0], layers[1:]
@@ -131,36 +131,6 @@ def label_settings(layers: Sequence[Layer], checkpoint: Path, trained: Mapping[s
     return settings
 
 
-def refuse_other_split(
-    settings: ScriptSettings, trained_settings: ScriptSettings, checkpoint: Path, remedy: str = ""
-) -> None:
-    """Raise SettingsError if this run uses the data that a network was trained on, but splits it differently.
-
-    The test set might then contain people that the network was trained on. Only settings are compared, not people: the
-    data are the same if their folders are, or if both are demo sets with the same demo.seed.
-
-    Args:
-        settings: the settings of this run.
-        trained_settings: the settings that the network was trained with.
-        checkpoint: path of the network, for the message.
-        remedy: a further remedy to add to the message.
-    """
-    same_root = _same_folder(settings.data_root, trained_settings)
-    both_demo = settings.dataset == trained_settings.dataset == "demo"
-    if not same_root and not (both_demo and settings.demo.seed == trained_settings.demo.seed):
-        return
-    split_settings = ["seed", "data.validation_share"]
-    split_settings += ["data.fold"] if settings.dataset != "affectnet" else []
-    split_settings += ["demo.people", "demo.seed"] if both_demo else []
-    for name in split_settings:
-        if str(value_of(settings, name)) != str(value_of(trained_settings, name)):
-            raise SettingsError(
-                f"{name} is {value_of(trained_settings, name)} in {checkpoint}, not {value_of(settings, name)}: "
-                "another split of the same data would test people that the network was trained on; leave "
-                f"{name} unchanged, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
-            )
-
-
 def refuse_other_splits(
     settings: ScriptSettings,
     trainings: Sequence[Mapping[str, Any]],
@@ -168,17 +138,40 @@ def refuse_other_splits(
     remedy: str = "",
     kind: type[ScriptSettings] = LabelSettings,
 ) -> None:
-    """Raise SettingsError as `refuse_other_split` does, for every training that a network comes from.
+    """Raise SettingsError if this run uses data that a network was trained on, but splits them differently.
+
+    The test set might then contain people that the network was trained on. Only settings are compared, not people: the
+    data are the same if their folders are, or if both are demo sets with the same demo.seed.
 
     Args:
         settings: the settings of this run.
-        trainings: descriptions of the trainings, see `utils.runs.trainings`.
+        trainings: descriptions of the trainings of the network, see `utils.runs.trainings`.
         checkpoint: path of the network, for the message.
         remedy: a further remedy to add to the message.
         kind: class of the settings of the trainings.
     """
     for training in trainings:
-        refuse_other_split(settings, merge_layers(kind, [trained_layer(checkpoint, training)]), checkpoint, remedy)
+        trained = merge_layers(kind, [trained_layer(checkpoint, training)])
+        both_demo = settings.dataset == trained.dataset == "demo"
+        if _is_folder_of(training, trained, settings.data_root) or (
+            both_demo and settings.demo.seed == trained.demo.seed
+        ):
+            _refuse_other_split(settings, trained, checkpoint, remedy)
+
+
+def _refuse_other_split(settings: ScriptSettings, trained: ScriptSettings, checkpoint: Path, remedy: str) -> None:
+    """Raise SettingsError if two splits of the same data differ; arguments as of `refuse_other_splits`."""
+    both_demo = settings.dataset == trained.dataset == "demo"
+    split_settings = ["seed", "data.validation_share"]
+    split_settings += ["data.fold"] if settings.dataset != "affectnet" else []
+    split_settings += ["demo.people", "demo.seed"] if both_demo else []
+    for name in split_settings:
+        if str(value_of(settings, name)) != str(value_of(trained, name)):
+            raise SettingsError(
+                f"{name} is {value_of(trained, name)} in {checkpoint}, not {value_of(settings, name)}: "
+                "another split of the same data would test people that the network was trained on; leave "
+                f"{name} unchanged, or name other data{' by demo.seed' if both_demo else ''}{remedy}"
+            )
 
 
 def refuse_trained_people(
@@ -197,7 +190,8 @@ def refuse_trained_people(
     """
     for training in trainings:
         trained = merge_layers(kind, [trained_layer(checkpoint, training)])
-        if not settings.dataset == trained.dataset == "videos" or not _same_folder(settings.data_root, trained):
+        own_videos = settings.dataset == trained.dataset == "videos"
+        if not own_videos or not _is_folder_of(training, trained, settings.data_root):
             continue
         people = set(map(hash_of_person, training.get("people", [])))
         known = sorted(name for name in set(test["subject"]) if hash_of_person(name) in people)
@@ -213,17 +207,24 @@ def refuse_trained_folder(folder: Path, trainings: Sequence[Mapping[str, Any]], 
     """Raise SettingsError if a network was trained on the videos in a folder."""
     for training in trainings:
         trained = merge_layers(LabelSettings, [trained_layer(checkpoint, training)])
-        if trained.dataset == "videos" and _same_folder(folder, trained):
+        if trained.dataset == "videos" and _is_folder_of(training, trained, folder):
             raise SettingsError(
                 f"calibrate: {checkpoint} was trained on videos in {folder}, where it looks too accurate; name videos "
                 "of other people"
             )
 
 
-def _same_folder(folder: Path, trained: ScriptSettings) -> bool:
-    """Whether a folder holds the data that a network was trained on. An exported network knows its name only."""
-    folder = folder.resolve()
-    return trained.data_root.resolve() == folder or str(trained.data_root) == folder.name
+def _is_folder_of(training: Mapping[str, Any], trained: ScriptSettings, folder: Path) -> bool:
+    """Whether a folder holds the data of a training.
+
+    Args:
+        training: description of the training. That of an exported network has a hash in place of an absolute path.
+        trained: its settings.
+        folder: the folder.
+    """
+    if root_hash := training.get("root_hash"):
+        return bool(root_hash == hash_of_folder(folder))
+    return trained.data_root.resolve() == folder.resolve()
 
 
 def _without_other_data(file: Layer, dataset: str) -> Layer:

@@ -3,11 +3,12 @@
 A training is described by a dict: the settings of DATA_AND_SPLIT_KEYS, `emonet` (the published weights that it started
 from, or None), `init` (the network that it started from, or None; older files lack it) and `people`: for the data set
 videos, who was in the training and the validation set, and for other data sets an empty list. An exported network holds
-`hash_of_person` of each name.
+`hash_of_person` of each name and, in place of an absolute path of the data, its `hash_of_folder` as `root_hash`.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config.common import TrainingScriptSettings
@@ -20,7 +21,7 @@ DATA_AND_SPLIT_KEYS = ("dataset", "seed", "demo", "data")
 HISTORY = "history"
 """Entry of a checkpoint: `people`, as above, and `earlier`, the descriptions of earlier trainings."""
 HASH = "sha256:"
-"""Start of a hash that stands for the name of a person."""
+"""Start of a hash that stands for a name."""
 TRAININGS = "trainings"
 """Entry of the settings that a checkpoint was loaded with: the descriptions, the latest training first."""
 
@@ -55,6 +56,7 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
     latest = {name: settings[name] for name in DATA_AND_SPLIT_KEYS}
     model = settings.get("model", {})
     latest |= {"emonet": model.get("emonet"), "init": model.get("init"), "people": history["people"]}
+    latest |= {"root_hash": history.get("root_hash")}
     trainings = [latest, *map(dict, history["earlier"])]
     for training in trainings:
         people = training["people"]
@@ -66,16 +68,16 @@ def describe_trainings(settings: Mapping[str, Any], history: Mapping[str, Any] |
 
 def hash_of_person(name: str) -> str:
     """Return a hash that stands for the name of a person; a hash is returned as it is."""
-    return name if name.startswith(HASH) else HASH + hashlib.sha256(f"videos {name}".encode()).hexdigest()[:16]
+    return name if name.startswith(HASH) else _hash(f"videos {name}")
 
 
-def hash_people(history: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entry HISTORY with hashes in place of the names of people."""
+def hash_of_folder(folder: Path) -> str:
+    """Return a hash that stands for the path of a folder."""
+    return _hash(f"folder {folder.resolve()}")
 
-    def hashed(training: Mapping[str, Any]) -> dict[str, Any]:
-        return {**training, "people": sorted(map(hash_of_person, training["people"]))}
 
-    return {**hashed(history), "earlier": list(map(hashed, history["earlier"]))}
+def _hash(text: str) -> str:
+    return HASH + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def trainings_of(settings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -1,10 +1,10 @@
 """Exports the network of a run as a folder that can be shared: weights with metadata, config.json and a model card."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from models.pretrained import CONFIG_FILE, WEIGHTS_FILE, write_weights
 from utils.base.errors import CheckpointError, StorageError
@@ -13,13 +13,12 @@ from utils.base.json_files import read_json
 from utils.config.layers import merge_layers
 from utils.config.mtclar import MtclarTrainingSettings
 from utils.runs.checkpoint import load_mtclar, read_checkpoint
-from utils.runs.trainings import HISTORY, hash_people, trainings_of
+from utils.runs.trainings import HISTORY, hash_of_folder, hash_of_person, trainings_of
 from utils.training.model_card import LABEL_SCALES, model_card
 
 FOLDER = "export"
-LEFT_OUT = ("cache", "expressions")
-"""Settings whose absolute paths are left out, since scripts would look for their last component in the current folder.
-That of `data.root` is kept, since later tests compare it."""
+LEFT_OUT = ("root", "cache", "expressions")
+"""Settings whose absolute paths are left out: scripts would look for the last component in the current folder."""
 
 
 class _Splits(BaseModel):
@@ -28,6 +27,12 @@ class _Splits(BaseModel):
     images: dict[str, int]
     people: dict[str, int] | None
     sha256: str
+
+    @model_validator(mode="after")
+    def _counts_of_the_same_parts(self) -> "_Splits":
+        if self.people is not None and self.people.keys() != self.images.keys():
+            raise ValueError("images and people are counted for different parts")
+        return self
 
 
 class _Scores(BaseModel, extra="allow"):
@@ -83,19 +88,35 @@ def export_run(run: Path, calibration: dict[str, Any] | None) -> Path:
 
 def _without_names(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a checkpoint without the names of people, and without the folders of this machine."""
-    history = {HISTORY: hash_people(content[HISTORY])} if content.get(HISTORY) else {}
-    return _without_folders(content | history)
+    history = content.get(HISTORY) or {"people": [], "earlier": []}
+    earlier = [_hashed(training, training["data"]) for training in history["earlier"]]
+    history = _hashed(history, content["settings"]["data"]) | {"earlier": earlier}
+    return _without_folders({**content, HISTORY: history})
+
+
+def _hashed(training: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Add hashes to the description of a training: of people, replacing their names, and of an absolute `data.root`."""
+    hashes: dict[str, Any] = {"people": sorted(map(hash_of_person, training["people"]))}
+    if _name_if_absolute(data.get("root")) is not None:
+        hashes["root_hash"] = hash_of_folder(Path(data["root"]))
+    return training | hashes
 
 
 def _without_folders(value: Any) -> Any:
     """Replace each absolute path in nested values by its last component, or leave it out, see LEFT_OUT."""
     if isinstance(value, dict):
-        kept = {name: entry for name, entry in value.items() if name not in LEFT_OUT or not _is_absolute(entry)}
-        return {name: _without_folders(entry) for name, entry in kept.items()}
+        left_out = {name for name in LEFT_OUT if _name_if_absolute(value.get(name)) is not None}
+        return {name: _without_folders(entry) for name, entry in value.items() if name not in left_out}
     if isinstance(value, list):
         return list(map(_without_folders, value))
-    return Path(value).name if _is_absolute(value) else value
+    name = _name_if_absolute(value)
+    return value if name is None else name
 
 
-def _is_absolute(value: Any) -> bool:
-    return isinstance(value, str) and Path(value).is_absolute()
+def _name_if_absolute(value: Any) -> str | None:
+    """The last component of an absolute path of any operating system; None for other values."""
+    if isinstance(value, str):
+        for path in (PurePosixPath(value), PureWindowsPath(value)):
+            if path.is_absolute():
+                return path.name
+    return None

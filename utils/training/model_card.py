@@ -155,7 +155,7 @@ def _licence(trainings: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Return the identifier of the licence, and the text on it: weights inherit from all of their trainings."""
     from_emonet = any(training["emonet"] for training in trainings)
     # A checkpoint lists the trainings of the network that it started from, unless that was a published one.
-    from_published = any(training.get("init") for training in trainings[-1:])
+    from_published = bool(trainings[-1].get("init"))
     datasets = {training["dataset"] for training in trainings}
     reasons = {
         EMONET_LICENCE: from_emonet,
@@ -164,4 +164,6 @@ def _licence(trainings: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         DATA_LICENCE: bool(datasets - {"demo", "videos"}),
     }
     text = " ".join(reason for reason, applies in reasons.items() if applies)
-    return "cc-by-nc-nd-4.0" if from_emonet else "other" if text else "mit", text or DEMO_LICENCE
+    if not text:
+        return "mit", DEMO_LICENCE
+    return "cc-by-nc-nd-4.0" if from_emonet else "other", text

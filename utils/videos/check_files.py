@@ -72,7 +72,7 @@ class CheckedFrame(BaseModel):
 
     @property
     def key(self) -> FrameKey:
-        """Identify the frame in the archive."""
+        """Key of the frame in the archive."""
         return self.video, self.track, self.frame
 
 

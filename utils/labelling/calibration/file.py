@@ -67,7 +67,8 @@ def _read(path: Path, checkpoint: Path | None) -> Calibration | None:
                 return None
         return _calibration_from_content(content) if content["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise CheckpointError(f"{path}: cannot be used ({error}); delete the file, and it is fitted again") from None
+        remedy = "export it again" if path == checkpoint else "delete the file, and it is fitted again"
+        raise CheckpointError(f"{path}: the calibration cannot be used ({error}); {remedy}") from None
 
 
 def save_calibration(checkpoint: Path, calibration: Calibration) -> None:
