@@ -67,9 +67,9 @@ def play(tab: Tab) -> None:
 
 def next_anywhere(tab: Tab) -> int:
     """Go to the most useful frame of all tracks and return its number."""
-    tab.page.evaluate("window.requested = annotate.picture.requested")
+    before = tab.frame()
     tab.press("Shift+N")
-    tab.until("annotate.picture.requested !== window.requested && annotate.shownFrame === annotate.requestedFrame")
+    tab.until(f"annotate.requestedFrame !== {before} && annotate.shownFrame === annotate.requestedFrame")
     return tab.frame()
 
 

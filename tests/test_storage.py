@@ -85,7 +85,7 @@ def test_arrays_below_a_file_and_on_a_read_only_disk_are_refused(tmp_path, small
     disk = small_disk(MEGABYTE)
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     with pytest.raises(StorageError, match="disk: cannot be written .*the disk is read-only"):
-        make_folder(disk)
+        make_folder(disk, check=True)
 
 
 def test_equal_checkpoints_have_equal_bytes_under_any_name(tmp_path):
