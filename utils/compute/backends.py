@@ -198,6 +198,8 @@ Backend = Eager | OpenVINO
 
 def padded(crops: Tensor, batch: int) -> Tensor:
     """Append black crops to (b, 3, S, S), up to (batch, 3, S, S)."""
+    if len(crops) == batch:  # Padding, even by nothing, wakes PyTorch's threads, which then compete with OpenVINO's.
+        return crops
     return F.pad(crops, (0, 0, 0, 0, 0, 0, 0, batch - len(crops)))
 
 
