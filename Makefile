@@ -11,7 +11,7 @@ demo: .venv/installed
 	$(BIN)/python fsl_mtclar.py --name quickstart --support_set.min_frames 24
 
 test: .venv/installed-dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import importlib
 import io
 import logging
+import os
 import re
 import shutil
 import sys
@@ -10,6 +11,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
+
+# One process per core runs the tests, and PyTorch with several threads hangs in processes that a test forks.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

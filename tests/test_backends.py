@@ -17,7 +17,7 @@ from torch import nn
 
 from models.mtclar import MTCLAR
 from utils.base.errors import DataError, SettingsError
-from utils.base.openvino import import_openvino
+from utils.base.openvino import openvino_core
 from utils.compute.backends import BREAK_EVEN_IMAGES, Backends, Eager, OpenVINO, batch_size
 from utils.compute.integers import SAMPLE_FACES, FaceSample
 from utils.compute.runtime import make_runtime
@@ -95,6 +95,29 @@ def test_frozen_network_gives_the_same_embeddings(expected, model, tmp_path):
     assert relative_error(OpenVINO(frozen.eval(), runtime(), SIZE, tmp_path / "x.xml")(CROPS), expected) < 1e-4
 
 
+def test_signals_are_handled_after_networks_are_released_in_the_order_of_their_creation(converted):
+    (path,) = converted.glob("*.xml")
+    script = """
+import signal
+import sys
+from pathlib import Path
+from models.mtclar import MTCLAR
+from utils.compute.backends import OpenVINO
+from utils.compute.runtime import make_runtime
+from utils.config.sections import RuntimeSettings
+
+runtime = make_runtime(RuntimeSettings(device="cpu", precision="float32"))
+first = OpenVINO(MTCLAR(32), runtime, int(sys.argv[1]), Path(sys.argv[2]))
+second = OpenVINO(MTCLAR(32), runtime, int(sys.argv[1]), Path(sys.argv[2]))
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(SIZE), str(path)], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("handled\n", 0), done.stderr
+
+
 def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(
     model, expected, converted, tmp_path, monkeypatch
 ):
@@ -103,7 +126,7 @@ def test_converted_network_is_kept_and_a_damaged_one_is_converted_again(
 
     def convert(encoder, image_size):
         conversions.append(image_size)
-        return import_openvino().Core().read_model(original)
+        return openvino_core().read_model(original)
 
     monkeypatch.setattr("utils.compute.backends._convert", convert)
     path = tmp_path / "kept" / "network.xml"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from utils.base.errors import DataError
-from utils.base.openvino import import_openvino
+from utils.base.openvino import import_openvino, openvino_core
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +91,11 @@ class OpenVINOCenterFace:
     """
 
     def __init__(self, path: str):
-        self.openvino = import_openvino()
-        self.core = self.openvino.Core()
-        network = self.core.read_model(path)
+        openvino, network = import_openvino(), openvino_core().read_model(path)
         network.reshape([1, 3, -1, -1])
-        steps = self.openvino.preprocess.PrePostProcessor(network)
-        layout = self.openvino.Layout
-        steps.input().tensor().set_element_type(self.openvino.Type.u8).set_layout(layout("NHWC"))
+        steps = openvino.preprocess.PrePostProcessor(network)
+        layout = openvino.Layout
+        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(layout("NHWC"))
         steps.input().model().set_layout(layout("NCHW"))
         self.network = steps.build()
         self.shape: tuple[int, ...] = ()
@@ -108,7 +106,8 @@ class OpenVINOCenterFace:
         self.network.reshape([1, *shape])
         threads = cv2.getNumThreads()
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": threads}
-        self.queue = self.openvino.AsyncInferQueue(self.core.compile_model(self.network, "CPU", options), threads)
+        compiled = openvino_core().compile_model(self.network, "CPU", options)
+        self.queue = import_openvino().AsyncInferQueue(compiled, threads)
         self.queue.set_callback(_store)
         self.shape = shape
 

@@ -1,5 +1,6 @@
 """Importing OpenVINO, Intel's inference engine, and NNCF, which quantises networks for it. Both are optional."""
 
+import functools
 import logging
 import sys
 from typing import Any
@@ -17,6 +18,20 @@ def import_openvino() -> Any:
     return openvino
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """Return OpenVINO's core, which reads and compiles networks. There is one per process, and it is never released.
+
+    On Linux, each core that compiles a network replaces the stack on which signals are handled, and restores the former
+    one when it is released. If the former one belonged to a core that was released before, the next signal, such as
+    that of Ctrl-C, would end the process with a segmentation fault.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    return import_openvino().Core()
+
+
 def import_nncf() -> Any:
     """Import NNCF, which would report its use through the same companion package, and silence all but its errors.
 
@@ -26,5 +41,6 @@ def import_nncf() -> Any:
     import_openvino()
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level, which sets the level of all handlers of its logger, also of those that others have added.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

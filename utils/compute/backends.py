@@ -22,7 +22,7 @@ from models.emonet import IMAGE_SIZE, EncodingNetwork, ImageEncoder
 from models.mtclar import PUBLISHED_WIDTH
 from utils.base.errors import SettingsError, UserError
 from utils.base.files import write_text
-from utils.base.openvino import import_openvino
+from utils.base.openvino import import_openvino, openvino_core
 from utils.compute.integers import (
     SAMPLE_FACES,
     FaceSample,
@@ -133,7 +133,7 @@ class OpenVINO:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         self.outputs = model.encoder.outputs
-        compiled = import_openvino().Core().compile_model(network, "CPU", options)
+        compiled = openvino_core().compile_model(network, "CPU", options)
         self.queue = import_openvino().AsyncInferQueue(compiled)
         # A function that held this object would keep it, and the compiled network, in memory for ever.
         self.queue.set_callback(_store_embeddings)
@@ -348,12 +348,12 @@ def _save_and_read_network(network: Any, path: Path) -> Any:
         # The .xml file comes last: whoever finds it may rely on the .bin file.
         for suffix in (".bin", ".xml"):
             Path(folder, path.stem + suffix).replace(path.with_suffix(suffix))
-    return import_openvino().Core().read_model(path)
+    return openvino_core().read_model(path)
 
 
 def _read_network(path: Path) -> Any:
     """Read an OpenVINO model; None if it is missing or damaged."""
     try:
-        return import_openvino().Core().read_model(path)
+        return openvino_core().read_model(path)
     except RuntimeError:
         return None
