@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
-# One process per core runs the tests, and PyTorch with several threads hangs in processes that a test forks.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tests run in one process per core, and PyTorch with several threads hangs in processes that a test forks.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

@@ -18,7 +18,7 @@ from torch import nn
 from models.mtclar import MTCLAR
 from utils.base.errors import DataError, SettingsError
 from utils.base.openvino import openvino_core
-from utils.compute.backends import BREAK_EVEN_IMAGES, Backends, Eager, OpenVINO, batch_size
+from utils.compute.backends import BREAK_EVEN_IMAGES, Backends, Eager, OpenVINO, batch_size, padded
 from utils.compute.integers import SAMPLE_FACES, FaceSample
 from utils.compute.runtime import make_runtime
 from utils.config.sections import RuntimeSettings
@@ -87,6 +87,11 @@ def test_bfloat16_is_within_tolerance(backend, model, expected, request, tmp_pat
     assert relative_error(backends.create(backend, model, SIZE)(CROPS), expected) < 0.02
 
 
+def test_full_batches_are_not_copied():
+    assert padded(CROPS, len(CROPS)) is CROPS
+    assert torch.equal(padded(CROPS[:5], 7), torch.cat([CROPS[:5], torch.zeros_like(CROPS[:2])]))
+
+
 def test_frozen_network_gives_the_same_embeddings(expected, model, tmp_path):
     pytest.importorskip("openvino")
     frozen = MTCLAR(32)
@@ -114,7 +119,9 @@ del second
 signal.signal(signal.SIGINT, lambda *_: print("handled"))
 signal.raise_signal(signal.SIGINT)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(SIZE), str(path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(SIZE), str(path)], capture_output=True, text=True, timeout=120
+    )
     assert (done.stdout, done.returncode) == ("handled\n", 0), done.stderr
 
 

@@ -43,7 +43,7 @@ def test_suggestions_reduce_the_error_as_predicted(rng):
 @pytest.mark.parametrize("labelled", [[], [3], [0, 8, 20, 31]])
 @pytest.mark.parametrize("suggest", [suggest_one_by_one, suggest_set])
 def test_error_after_a_suggested_label_is_the_expected_error_given_this_label(rng, monkeypatch, labelled, suggest):
-    # A label also changes the scale of the variances and the weights of the explanations: these stay as they are here.
+    # A label also changes the scale of the variances and the weights of the explanations: both are held fixed here.
     monkeypatch.setattr(MixturePosterior, "variance_scale", 1.0)
     monkeypatch.setattr("utils.labelling.posterior.mixture.LABELS_TO_WEIGH_EXPLANATIONS", 99)
     (clip,) = simulate_clips(rng, 1, 40, 0.1)

@@ -91,7 +91,8 @@ class OpenVINOCenterFace:
     """
 
     def __init__(self, path: str):
-        openvino, network = import_openvino(), openvino_core().read_model(path)
+        openvino = import_openvino()
+        network = openvino_core().read_model(path)
         network.reshape([1, 3, -1, -1])
         steps = openvino.preprocess.PrePostProcessor(network)
         layout = openvino.Layout

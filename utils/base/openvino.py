@@ -20,11 +20,12 @@ def import_openvino() -> Any:
 
 @functools.cache
 def openvino_core() -> Any:
-    """Return OpenVINO's core, which reads and compiles networks. There is one per process, and it is never released.
+    """Return OpenVINO's core, which reads and compiles networks: the project's only one, never released.
 
-    On Linux, each core that compiles a network replaces the stack on which signals are handled, and restores the former
-    one when it is released. If the former one belonged to a core that was released before, the next signal, such as
-    that of Ctrl-C, would end the process with a segmentation fault.
+    On Linux, a core replaces the thread's signal stack when it first compiles a network, and restores the former stack
+    when the core and its networks are released. If the former stack belonged to a core that was released before, the
+    next signal, such as that of Ctrl-C, ends the process with a segmentation fault. NNCF uses cores of its own, and
+    releases them before it returns.
 
     Raises:
         ImportError: OpenVINO is not installed.
@@ -41,6 +42,6 @@ def import_nncf() -> Any:
     import_openvino()
     import nncf
 
-    # Not nncf.set_log_level, which sets the level of all handlers of its logger, also of those that others have added.
+    # nncf.set_log_level would also change the level of handlers that other code has added to this logger.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

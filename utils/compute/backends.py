@@ -197,8 +197,9 @@ Backend = Eager | OpenVINO
 
 
 def padded(crops: Tensor, batch: int) -> Tensor:
-    """Append black crops to (b, 3, S, S), up to (batch, 3, S, S)."""
-    if len(crops) == batch:  # Padding, even by nothing, wakes PyTorch's threads, which then compete with OpenVINO's.
+    """Append black crops to (b, 3, S, S), up to (batch, 3, S, S). A full batch is returned as it is."""
+    # Even if it has nothing to append, F.pad starts PyTorch's threads, and they compete with OpenVINO's.
+    if len(crops) == batch:
         return crops
     return F.pad(crops, (0, 0, 0, 0, 0, 0, 0, batch - len(crops)))
 
