@@ -30,7 +30,7 @@ class VideoJobRunner(ABC):
     Attributes:
         reader: reads the videos.
         script: name of the script, under which run folders are created.
-        resumable: whether an interrupted run goes on after its last video.
+        resumable: whether an interrupted run continues after its last video.
         inputs: what the results depend on, for the manifest; `run` adds the videos and their labels.
         run_folder: the run folder; None: no result so far.
         records: of the videos processed so far.
@@ -151,7 +151,7 @@ class VideoJobRunner(ABC):
         self.run_folder = interrupted_run(self.settings, self.script, self.inputs)
         if self.run_folder:
             self.records = VideoRecords(self.run_folder.path / FILE_NAME)
-            log.info("%s: goes on after %d videos", self.run_folder.path, len(self.records))
+            log.info("%s: continuing this run; videos done: %d", self.run_folder.path, len(self.records))
 
     def _process(self, jobs: list[VideoJob]) -> list[str]:
         """Process the videos that are not finished; return the problems of those that cannot be processed."""

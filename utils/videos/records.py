@@ -1,4 +1,4 @@
-"""What a run keeps of each video that it has finished, so that an interrupted run goes on after the last one."""
+"""What a run keeps of each video that it has finished, so that an interrupted run continues after the last one."""
 
 import json
 from pathlib import Path
