@@ -26,6 +26,8 @@ def page(browser_context, url):
     opened.goto(url)
     opened.click(".open")
     opened.wait_for_selector(NAMES)
+    # While the dialog opens, it takes the focus, and a key pressed before would be lost.
+    opened.wait_for_function("document.querySelector('.q-dialog').contains(document.activeElement)")
     yield opened
     opened.close()
 
